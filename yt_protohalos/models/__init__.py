@@ -1,0 +1,1 @@
+"""Model cards, bundled weights and the limits within which a model may be trusted."""

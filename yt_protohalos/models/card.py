@@ -1,0 +1,275 @@
+"""Model cards: everything that must be known about a trained pair of networks to use it.
+
+A card is one JSON file beside two weight files. Reading one validates every value.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+import numpy as np
+
+from ..cosmology import Cosmology
+from ..exceptions import CosmologyError, ModelError
+
+CARD_FORMAT = 1
+PHI_GAUGE = "crop mean and gradient removed"
+FIELD_CHANNELS = ("delta", "phi")
+POSITION_CHANNELS = ("delta", "phi", "q_x", "q_y", "q_z")
+_HEADS = ("semantic", "instance")
+_ARCHITECTURE_KEYS = ("side", "margin", "in_channels", "head", "filters")
+
+
+@dataclass(frozen=True)
+class NetworkCard:
+    """One network: how to build it, where its weights are and what it wants to be fed.
+
+    Attributes
+    ----------
+    architecture : dict
+        Keywords of `networks.vnet.build_vnet`; at least side, margin, in_channels, head and filters.
+    weights : str
+        Name of the weight file in the folder of the card.
+    sha256 : str
+        SHA-256 of the weight file, 64 hexadecimal digits.
+    channels : tuple of str
+        ``("delta", "phi")`` or ``("delta", "phi", "q_x", "q_y", "q_z")``, in the order of the input.
+    normalisation : dict
+        ``{"delta": scale, "phi": scale}``: delta is divided by its scale (dimensionless), phi by its own
+        ((Mpc/h)^2) after its gauge is fixed.
+    phi_gauge : str
+        How constant and gradient of phi are removed; `PHI_GAUGE` is the only way known.
+    """
+
+    architecture: dict[str, Any]
+    weights: str
+    sha256: str
+    channels: tuple[str, ...]
+    normalisation: dict[str, float]
+    phi_gauge: str = PHI_GAUGE
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "channels", tuple(self.channels))
+        self._check_architecture()
+        self._check_input()
+        if not self.weights or "/" in self.weights or "\\" in self.weights or self.weights.startswith("."):
+            raise ModelError(f"weights {self.weights!r} is not a plain file name; keep the file beside the card")
+        if len(self.sha256) != 64 or set(self.sha256) - set("0123456789abcdef"):
+            raise ModelError(f"sha256 {self.sha256!r} is not 64 lowercase hexadecimal digits; hash the weight file")
+
+    def _check_architecture(self) -> None:
+        missing = [key for key in _ARCHITECTURE_KEYS if key not in self.architecture]
+        if missing:
+            raise ModelError(
+                f"architecture lacks {', '.join(missing)}; a network needs {', '.join(_ARCHITECTURE_KEYS)}"
+            )
+        architecture = dict(self.architecture)
+        architecture["filters"] = tuple(int(width) for width in architecture["filters"])
+        object.__setattr__(self, "architecture", architecture)
+        if architecture["head"] not in _HEADS:
+            raise ModelError(f"head {architecture['head']!r} is unknown; use one of {', '.join(_HEADS)}")
+        for key, least in (("side", 1), ("margin", 0), ("in_channels", 1)):
+            value = architecture[key]
+            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+                raise ModelError(f"architecture {key} {value!r} is not an integer of {least} or more; correct the card")
+        if self.output_side < 1:
+            raise ModelError(
+                f"margin {self.margin} leaves nothing of side {self.side}; use a margin under {self.side // 2}"
+            )
+
+    def _check_input(self) -> None:
+        if self.channels not in (FIELD_CHANNELS, POSITION_CHANNELS):
+            raise ModelError(f"channels {self.channels} are unknown; use {FIELD_CHANNELS} or {POSITION_CHANNELS}")
+        if self.architecture["in_channels"] != len(self.channels):
+            raise ModelError(
+                f"in_channels {self.architecture['in_channels']} differs from the {len(self.channels)} channels named; "
+                "make them agree"
+            )
+        if set(self.normalisation) != set(FIELD_CHANNELS):
+            raise ModelError(f"normalisation names {sorted(self.normalisation)}; it needs delta and phi, no other")
+        for name, scale in self.normalisation.items():
+            if not _is_number(scale) or scale <= 0:
+                raise ModelError(f"normalisation of {name} is {scale!r}; give a positive number")
+        if self.phi_gauge != PHI_GAUGE:
+            raise ModelError(f"phi gauge {self.phi_gauge!r} is unknown; use {PHI_GAUGE!r}")
+
+    @property
+    def side(self) -> int:
+        """Sites a side of the input crop."""
+        return int(self.architecture["side"])
+
+    @property
+    def margin(self) -> int:
+        """Sites the network drops on each face."""
+        return int(self.architecture["margin"])
+
+    @property
+    def output_side(self) -> int:
+        """Sites a side of the output, ``side - 2 margin``."""
+        return self.side - 2 * self.margin
+
+    @property
+    def positions(self) -> bool:
+        """Whether the Lagrangian positions in the crop are channels."""
+        return self.channels == POSITION_CHANNELS
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """A trained pair of networks and the range in which they may be trusted.
+
+    Attributes
+    ----------
+    name : str
+    version : int
+    description : str
+    spacing : float
+        Lattice spacing of the training, Mpc/h.
+    cosmology : Cosmology
+        Cosmology of the training.
+    halo_definition : dict
+        ``{"finder": "FoF", "linking_length": 0.2, "min_sites": 155}``: what a halo was in the training labels.
+    min_sites : int
+        Smallest protohalo kept, sites of the model's lattice.
+    semantic, instance : NetworkCard
+    beta : float
+        Fraction of training sites outside haloes (paper, eq. 3).
+    threshold : float
+        Semantic threshold on the calibrated probability (paper, appendix C).
+    calibration : dict
+        ``{"slope": a, "intercept": b}``: logit(calibrated) = a logit(network output) + b.
+    clustering : dict
+        ``n_dens``, ``n_ngb``, ``persistence`` of `cluster_embedding` (paper, appendix B).
+    core : int
+        Largest side of the kept part of a crop, sites.
+    amplitude_range : tuple of float
+        Lowest and highest sigma_8 (times D(z), for other target redshifts) the model was trained on.
+    training, scores : dict
+        Runs, seeds, steps; scores on the held-out run.
+    """
+
+    name: str
+    version: int
+    description: str
+    spacing: float
+    cosmology: Cosmology
+    halo_definition: dict[str, Any]
+    min_sites: int
+    semantic: NetworkCard
+    instance: NetworkCard
+    beta: float
+    threshold: float
+    calibration: dict[str, float]
+    clustering: dict[str, float]
+    core: int
+    amplitude_range: tuple[float, float]
+    training: dict[str, Any] = field(default_factory=dict)
+    scores: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "amplitude_range", tuple(self.amplitude_range))
+        self._check_numbers()
+        self._check_parts()
+
+    def _check_numbers(self) -> None:
+        if not self.name or not isinstance(self.name, str):
+            raise ModelError(f"name {self.name!r} is empty or not text; name the model")
+        for key, least in (("version", 1), ("min_sites", 1), ("core", 1)):
+            value = getattr(self, key)
+            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+                raise ModelError(f"{key} {value!r} is not an integer of {least} or more; correct the card")
+        if not _is_number(self.spacing) or self.spacing <= 0:
+            raise ModelError(f"spacing {self.spacing!r} is not a positive number; give it in Mpc/h")
+        for key in ("beta", "threshold"):
+            value = getattr(self, key)
+            if not _is_number(value) or not 0 < value < 1:
+                raise ModelError(f"{key} {value!r} is not between 0 and 1; correct the card")
+        bounds = self.amplitude_range
+        if len(bounds) != 2 or not all(_is_number(b) for b in bounds) or not 0 < bounds[0] <= bounds[1]:
+            raise ModelError(f"amplitude_range {bounds} is not [low, high] with 0 < low <= high; correct the card")
+
+    def _check_parts(self) -> None:
+        _check_keys("calibration", self.calibration, ("slope", "intercept"))
+        if self.calibration["slope"] <= 0:
+            raise ModelError(
+                f"calibration slope {self.calibration['slope']} turns the order round; it must be positive"
+            )
+        _check_keys("clustering", self.clustering, ("n_dens", "n_ngb", "persistence"))
+        if min(self.clustering.values()) <= 0:
+            raise ModelError(f"clustering {self.clustering} has values that are not positive; correct the card")
+        for key in ("finder", "linking_length", "min_sites"):
+            if key not in self.halo_definition:
+                raise ModelError(f"halo_definition lacks {key}; say what a halo is in the training labels")
+        for role in _HEADS:
+            network: NetworkCard = getattr(self, role)
+            if network.architecture["head"] != role:
+                raise ModelError(f"the {role} network has head {network.architecture['head']!r}; it must be {role!r}")
+            if self.core > network.output_side:
+                raise ModelError(
+                    f"core {self.core} exceeds the output side {network.output_side} of the {role} network; "
+                    f"use {network.output_side} or less"
+                )
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the card's JSON, hence of both weight files too: the identity of the model."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()
+
+    def to_json(self) -> str:
+        """The card as JSON text, keys in a fixed order."""
+        return json.dumps({"format": CARD_FORMAT, **asdict(self)}, indent=2, sort_keys=True) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> ModelCard:
+        """Read and validate a card.
+
+        Raises
+        ------
+        ModelError
+            Naming the field, the rule and the remedy.
+        """
+        try:
+            values = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise ModelError(f"model card is not JSON ({error}); restore the file") from error
+        if not isinstance(values, dict):
+            raise ModelError(f"model card holds a {type(values).__name__}; it must be a JSON object")
+        version = values.pop("format", None)
+        if version != CARD_FORMAT:
+            raise ModelError(f"model card format {version!r} is unknown; this version reads {CARD_FORMAT}")
+        values["semantic"] = _build(NetworkCard, "semantic", values.get("semantic"))
+        values["instance"] = _build(NetworkCard, "instance", values.get("instance"))
+        try:
+            values["cosmology"] = _build(Cosmology, "cosmology", values.get("cosmology"))
+        except CosmologyError as error:
+            raise ModelError(f"model card cosmology: {error}") from error
+        return _build(cls, "model card", values)
+
+
+def _build(kind: type, name: str, values: Any) -> Any:
+    if not isinstance(values, dict):
+        raise ModelError(f"{name} is {values!r}; it must be a JSON object")
+    known = {f.name: f for f in fields(kind)}
+    unknown = sorted(set(values) - set(known))
+    if unknown:
+        raise ModelError(f"{name} has unknown keys {', '.join(unknown)}; it may have {', '.join(known)}")
+    try:
+        return kind(**values)
+    except (TypeError, AttributeError) as error:
+        raise ModelError(f"{name} is incomplete or of wrong types ({error}); complete the card") from error
+
+
+def _check_keys(name: str, values: Mapping[str, Any], keys: tuple[str, ...]) -> None:
+    if set(values) != set(keys):
+        raise ModelError(f"{name} has {sorted(values)}; it needs exactly {', '.join(keys)}")
+    for key in keys:
+        if not _is_number(values[key]):
+            raise ModelError(f"{name} {key} is {values[key]!r}; give a finite number")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and bool(np.isfinite(value))

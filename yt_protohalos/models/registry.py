@@ -1,0 +1,90 @@
+"""Where models are found and how their weight files are verified.
+
+A model is a folder with ``card.json`` and the two weight files it names: bundled in this package, or anywhere.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from ..exceptions import ModelError, ModelIntegrityError, UnknownModelError
+from .card import ModelCard
+
+DEFAULT_MODEL = "planck-v1"
+CARD_NAME = "card.json"
+_BUNDLED = Path(__file__).parent
+
+
+def available() -> list[str]:
+    """Names of the bundled models, sorted."""
+    return sorted(path.parent.name for path in _BUNDLED.glob(f"*/{CARD_NAME}"))
+
+
+def load_card(name_or_path: str | Path) -> tuple[ModelCard, Path]:
+    """Read the card of a bundled model or of a folder.
+
+    Parameters
+    ----------
+    name_or_path : str or Path
+        Name of a bundled model, or a folder with ``card.json``.
+
+    Returns
+    -------
+    card : ModelCard
+    folder : Path
+        Where the weight files are.
+
+    Raises
+    ------
+    UnknownModelError
+        Neither a bundled name nor such a folder.
+    ModelError
+        The card is not valid.
+    """
+    names = available()
+    if str(name_or_path) in names:
+        folder = _BUNDLED / str(name_or_path)
+    else:
+        folder = Path(name_or_path).expanduser()
+    path = folder / CARD_NAME
+    if not path.is_file():
+        raise UnknownModelError(str(name_or_path), names)
+    try:
+        return ModelCard.from_json(path.read_text(encoding="utf-8")), folder
+    except ModelError as error:
+        raise ModelError(f"{path}: {error}") from error
+
+
+def write_card(card: ModelCard, folder: str | Path) -> Path:
+    """Write ``card.json`` into `folder` after verifying the weight files there; returns its path."""
+    folder = Path(folder)
+    verify(card, folder)
+    path = folder / CARD_NAME
+    partial = path.with_suffix(".json.partial")
+    partial.write_text(card.to_json(), encoding="utf-8")
+    partial.replace(path)
+    return path
+
+
+def file_sha256(path: str | Path) -> str:
+    """SHA-256 of a file, 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def verify(card: ModelCard, folder: str | Path) -> None:
+    """Raise `ModelIntegrityError` unless both weight files are there and are the card's."""
+    for role, network in (("semantic", card.semantic), ("instance", card.instance)):
+        path = Path(folder) / network.weights
+        if not path.is_file():
+            raise ModelIntegrityError(f"{role} weights {path} of model {card.name!r} are missing; reinstall the model")
+        found = file_sha256(path)
+        if found != network.sha256:
+            raise ModelIntegrityError(
+                f"{role} weights {path} have SHA-256 {found}, but the card of model {card.name!r} says "
+                f"{network.sha256}; the file was altered or damaged, reinstall the model"
+            )
