@@ -195,9 +195,7 @@ class ModelCard:
     def _check_parts(self) -> None:
         _check_keys("calibration", self.calibration, ("slope", "intercept"))
         if self.calibration["slope"] <= 0:
-            raise ModelError(
-                f"calibration slope {self.calibration['slope']} turns the order round; it must be positive"
-            )
+            raise ModelError(f"calibration slope {self.calibration['slope']} reverses the order; it must be positive")
         _check_keys("clustering", self.clustering, ("n_dens", "n_ngb", "persistence"))
         if min(self.clustering.values()) <= 0:
             raise ModelError(f"clustering {self.clustering} has values that are not positive; correct the card")
