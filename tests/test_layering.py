@@ -15,13 +15,13 @@ NAME = PACKAGE.name
 
 # what comes first in a module's dotted name, longest match wins
 LAYERS = {
-    "exceptions": 0, "lattice": 0, "progress": 0,
+    "exceptions": 0, "lattice": 0, "progress": 0, "atomic": 0,
     "cosmology": 1, "linear_field": 1,
     "initial_conditions": 2,
     "networks": 3, "models": 3,
     "clustering": 4, "watershed": 4,
     "tiling": 5, "stitching": 5,
-    "predictor": 6, "catalog": 6, "store": 6,
+    "predictor": 6, "prediction": 6, "catalog": 6, "store": 6,
     "surface": 7,
 }  # fmt: skip
 BESIDE = {"training", "analysis"}

@@ -1,0 +1,37 @@
+"""Slices through the linear overdensity, the membership probability and the protohalo masses.
+
+Run: python plot_slices.py [--ics FILE] [--model NAME_OR_FOLDER] [-o DIR]
+"""
+
+import argparse
+from importlib.resources import files
+from pathlib import Path
+
+import yt
+
+import yt_protohalos as ph
+from yt_protohalos.models.registry import DEFAULT_MODEL
+
+parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+parser.add_argument("--ics", default=files("yt_protohalos") / "data" / "music64_gadget2.dat")
+parser.add_argument("--model", default=DEFAULT_MODEL)
+parser.add_argument("-o", "--output-dir", type=Path, default=Path("slices"))
+args = parser.parse_args()
+
+ds = ph.load(args.ics)
+ph.add_protohalo_fields(ds, model=args.model)
+ph.predict(ds, model=args.model)
+
+# particle fields cannot be sliced: put them on their Lagrangian lattice first
+grid = ph.deposit_to_lattice(ds, model=args.model)
+args.output_dir.mkdir(parents=True, exist_ok=True)
+
+for name, colours, log in (
+    ("linear_overdensity", "RdBu_r", False),
+    ("protohalo_probability", "viridis", False),
+    ("protohalo_mass", "magma", True),
+):
+    plot = yt.SlicePlot(grid, "z", ("gas", name))
+    plot.set_log(("gas", name), log)
+    plot.set_cmap(("gas", name), colours)
+    plot.save(str(args.output_dir / f"{name}.png"))
