@@ -1,0 +1,49 @@
+"""A model of the real architecture but tiny and untrained, so that code that names a model runs in seconds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from standins import make_card, make_network
+
+from yt_protohalos.initial_conditions.generate import generate_initial_conditions
+from yt_protohalos.models.registry import file_sha256, write_card
+
+SIDE, MARGIN, FILTERS = 48, 8, (2, 4)
+SPACING = 50 / 256
+
+
+def write_small_model(folder: Path, name: str = "small") -> Path:
+    """Write card and weights of a random model that calls about half of all sites protohalo sites.
+
+    folder : where, made if it does not exist
+    returns : folder
+    """
+    import keras
+
+    from yt_protohalos.networks.channels import network_input
+    from yt_protohalos.networks.vnet import build_vnet
+
+    keras.utils.set_random_seed(3)
+    folder.mkdir(parents=True, exist_ok=True)
+    normalisation = {"delta": 5.0, "phi": 10.0}
+    cards = {}
+    for head, channels in (("semantic", 2), ("instance", 5)):
+        architecture = {"side": SIDE, "margin": MARGIN, "in_channels": channels, "head": head, "filters": FILTERS}
+        network = build_vnet(**architecture)
+        network.save_weights(folder / f"{head}.weights.h5")
+        cards[head] = make_network(
+            head,
+            architecture=architecture,
+            normalisation=normalisation,
+            sha256=file_sha256(folder / f"{head}.weights.h5"),
+        )
+        if head == "semantic":
+            field = generate_initial_conditions(SIDE, SIDE * SPACING, seed=5)
+            channels_in = network_input(field.delta, field.phi, normalisation, False)
+            probability = np.clip(np.asarray(network(channels_in[None])), 1e-6, 1 - 1e-6)
+            intercept = -float(np.median(np.log(probability / (1 - probability))))
+    calibration = {"slope": 1.0, "intercept": intercept}
+    write_card(make_card(SIDE, MARGIN, core=32, name=name, calibration=calibration, **cards), folder)
+    return folder

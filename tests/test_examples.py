@@ -1,0 +1,115 @@
+"""Every example, every Python block of the documentation and every README command runs, or is what CI runs."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from small_model import write_small_model
+
+ROOT = Path(__file__).parents[1]
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+PAGES = [page for page in sorted((ROOT / "docs").glob("*.md")) if "```python" in page.read_text()]
+TEST_COMMAND = re.compile(r"^python3 -m venv \.venv-test .*$", re.MULTILINE)
+
+# the documented code names the default model; a small stand-in of that name makes it run in seconds
+USE_SMALL_MODEL = """
+from pathlib import Path
+from yt_protohalos.models import registry
+registry._BUNDLED = Path({folder!r})
+"""
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    """Folder with a small model under the default model's name, and a cache that all runs share."""
+    from yt_protohalos.models.registry import DEFAULT_MODEL
+
+    folder = tmp_path_factory.mktemp("bundle")
+    write_small_model(folder / DEFAULT_MODEL, name=DEFAULT_MODEL)
+    return folder
+
+
+def run_script(script: Path, arguments: list[str], cwd: Path, bundle: Path) -> str:
+    environment = {
+        **os.environ,
+        "MPLBACKEND": "Agg",
+        "PYTHONPATH": str(ROOT),
+        "XDG_CACHE_HOME": str(bundle / "cache"),
+        "TF_CPP_MIN_LOG_LEVEL": "2",
+    }
+    done = subprocess.run(
+        [sys.executable, str(script), *arguments], capture_output=True, text=True, timeout=300, cwd=cwd, env=environment
+    )
+    assert done.returncode == 0, f"{script.name} failed:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+    return done.stdout
+
+
+@pytest.mark.parametrize("script", EXAMPLES, ids=lambda path: path.stem)
+def test_example_runs(script, bundle, tmp_path):
+    from yt_protohalos.models.registry import DEFAULT_MODEL
+
+    arguments = ["--model", str(bundle / DEFAULT_MODEL)]
+    if script.stem == "own_initial_conditions":
+        arguments += ["-n", "32"]
+    output = run_script(script, arguments, tmp_path, bundle)
+    written = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert output.strip() or written, f"{script.name} neither printed nor wrote anything"
+    assert all(path.stat().st_size for path in written)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.stem)
+def test_documented_code_runs(page, bundle, tmp_path):
+    """The Python blocks of a page, in order, in one process."""
+    blocks = re.findall(r"^```python\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
+    assert blocks
+    if page.stem == "finder":
+        pytest.importorskip("yt_astro_analysis", reason="the page shows the extra astro")
+    script = tmp_path / f"{page.stem}.py"
+    script.write_text("\n".join([USE_SMALL_MODEL.format(folder=str(bundle)), *blocks]))
+    run_script(script, [], tmp_path, bundle)
+    assert script.is_file()
+
+
+def test_readme_python_runs(bundle, tmp_path):
+    from importlib.resources import files
+
+    (tmp_path / "ics_gadget.dat").symlink_to(str(files("yt_protohalos") / "data" / "music64_gadget2.dat"))
+    blocks = re.findall(r"^```python\n(.*?)^```$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    script = tmp_path / "readme.py"
+    script.write_text("\n".join([USE_SMALL_MODEL.format(folder=str(bundle)), *blocks]))
+    run_script(script, [], tmp_path, bundle)
+    assert list((tmp_path / "protohalos").iterdir())
+
+
+def test_continuous_integration_runs_the_test_command_of_the_readme():
+    """.ci/run greps the command out of the README: it must be there once, and the same in the installation page."""
+    found = TEST_COMMAND.findall((ROOT / "README.md").read_text())
+    assert len(found) == 1
+    assert found[0].endswith("python -m pytest")
+    assert TEST_COMMAND.findall((ROOT / "docs" / "install.md").read_text()) == found
+    assert r"'^python3 -m venv \.venv-test ' README.md" in (ROOT / ".ci" / "run").read_text()
+
+
+def test_demo_command_is_the_same_everywhere():
+    command = "python3 -m venv .venv && .venv/bin/pip install . && .venv/bin/protohalos demo"
+    for page in ("README.md", "docs/install.md"):
+        assert f"\n{command}\n" in (ROOT / page).read_text()
+
+
+def test_documented_commands_exist():
+    """Every `protohalos COMMAND` of the README and the docs has a --help that shows an example."""
+    text = "".join(page.read_text() for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")))
+    commands = set(re.findall(r"protohalos (demo|find|plot|models|train|validate|zoom)\b", text))
+    assert {"demo", "find", "models", "train"} <= commands
+    for command in sorted(commands):
+        done = subprocess.run(
+            [sys.executable, "-m", "yt_protohalos.cli", command, "--help"],
+            capture_output=True, text=True, timeout=120, cwd=ROOT,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert f"protohalos {command}" in done.stdout
