@@ -1,0 +1,189 @@
+"""The catalogue of protohaloes: mass, place, shape, confidence and members of each label."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .exceptions import CatalogError
+from .linear_field import LinearField, displacement_component
+from .prediction import Prediction
+
+OVERDENSITY = 200.0
+"""Mean density of the sphere that `Catalog.radius_200m` describes, over the mean matter density."""
+LAGRANGIAN = "Lagrangian centre"
+FIRST_ORDER = "first-order LPT"
+
+
+@dataclass(frozen=True, eq=False)
+class Catalog:
+    """Protohaloes by descending mass, one entry (of K) each.
+
+    Attributes
+    ----------
+    identifier : int64, (K,)
+        0..K-1; the label in `Prediction.labels` minus 1.
+    mass : float64, (K,)
+        Lagrangian mass, Msun (not Msun/h).
+    n_sites : int64, (K,)
+    lagrangian_center : float64, (K, 3)
+        Mean Lagrangian position, comoving Mpc/h in [0, box size).
+    position : float64, (K, 3)
+        Position at z = 0, comoving Mpc/h in [0, box size), by `position_method`.
+    velocity : float64, (K, 3)
+        Peculiar velocity at z = 0, km/s; zero where `position_method` is the Lagrangian centre.
+    extent : float64, (K, 3)
+        Sides of the bounding box, comoving Mpc/h, one spacing for a single site.
+    inertia : float64, (K, 3, 3)
+        Inertia tensor about the centre per unit mass, mean of |r|^2 1 - r r^T over the sites, (Mpc/h)^2.
+    radius_200m : float64, (K,)
+        Comoving radius of a sphere of 200 times the mean matter density with the halo's mass, Mpc/h.
+    confidence : float64, (K,)
+        Mean membership probability of the sites.
+    member_offset : int64, (K + 1,)
+        The members of entry i are ``members[member_offset[i]:member_offset[i + 1]]``.
+    members : int64, (sum of n_sites,)
+        Row-major indices of the member sites, ascending within an entry.
+    position_method : str
+        ``"first-order LPT"`` or ``"Lagrangian centre"``.
+    """
+
+    identifier: NDArray[np.int64]
+    mass: NDArray[np.float64]
+    n_sites: NDArray[np.int64]
+    lagrangian_center: NDArray[np.float64]
+    position: NDArray[np.float64]
+    velocity: NDArray[np.float64]
+    extent: NDArray[np.float64]
+    inertia: NDArray[np.float64]
+    radius_200m: NDArray[np.float64]
+    confidence: NDArray[np.float64]
+    member_offset: NDArray[np.int64]
+    members: NDArray[np.int64]
+    position_method: str
+
+    def __len__(self) -> int:
+        return len(self.identifier)
+
+    def members_of(self, identifier: int) -> NDArray[np.int64]:
+        """Row-major indices of the sites of one protohalo.
+
+        Raises
+        ------
+        CatalogError
+            There is no such identifier.
+        """
+        if not 0 <= identifier < len(self):
+            raise CatalogError(f"no protohalo {identifier}; identifiers run from 0 to {len(self) - 1}")
+        return self.members[self.member_offset[identifier] : self.member_offset[identifier + 1]]
+
+
+def protohalo_catalog(prediction: Prediction, field: LinearField | None = None) -> Catalog:
+    """Describe every protohalo of a prediction.
+
+    Parameters
+    ----------
+    prediction : Prediction
+    field : LinearField, optional
+        The field the prediction was made from: positions and velocities at z = 0 then follow from first-order
+        Lagrangian perturbation theory, averaged over the members; without it they are the Lagrangian centre and 0.
+
+    Returns
+    -------
+    Catalog
+        With no entries if there are no protohaloes.
+
+    Raises
+    ------
+    CatalogError
+        The field is on another lattice than the prediction.
+    """
+    lattice = prediction.lattice
+    if field is not None and field.lattice != lattice:
+        raise CatalogError(f"field is on {field.lattice}, prediction on {lattice}; give the field it was made from")
+    labels = prediction.labels.ravel()
+    occupied = np.flatnonzero(labels)
+    members = occupied[np.argsort(labels[occupied], kind="stable")].astype(np.int64)
+    n_sites = prediction.sizes[1:]
+    if np.any(n_sites == 0):
+        raise CatalogError(f"label {int(np.argmin(n_sites)) + 1} has no sites; labels must be 1..K without gaps")
+    groups = _Groups(n_sites)
+    center, extent, inertia = _shapes(groups, members, prediction)
+    position, velocity, method = center, np.zeros_like(center), LAGRANGIAN
+    if field is not None:
+        displacement = _mean_displacement(groups, members, field)
+        position = np.mod(center + displacement, lattice.box_size)
+        # v = a H f psi at a = 1, with psi in Mpc/h and H in km/s per Mpc/h
+        velocity = displacement * field.cosmology.hubble(0.0) * field.cosmology.growth_rate(0.0)
+        method = FIRST_ORDER
+    volume = n_sites * lattice.spacing**3
+    return Catalog(
+        identifier=np.arange(len(n_sites), dtype=np.int64),
+        mass=prediction.label_mass[1:],
+        n_sites=n_sites,
+        lagrangian_center=center,
+        position=position,
+        velocity=velocity,
+        extent=extent,
+        inertia=inertia,
+        radius_200m=np.cbrt(3 * volume / (4 * np.pi * OVERDENSITY)),
+        confidence=groups.mean(prediction.probability.ravel()[members]),
+        member_offset=groups.offset,
+        members=members,
+        position_method=method,
+    )
+
+
+class _Groups:
+    """Reductions over consecutive runs of members; `n_sites` (K,) are the lengths of the runs, all positive."""
+
+    def __init__(self, n_sites: NDArray[np.int64]) -> None:
+        self.n_sites = n_sites
+        self.offset = np.concatenate([[0], np.cumsum(n_sites)]).astype(np.int64)
+        self.owner = np.repeat(np.arange(len(n_sites)), n_sites)
+
+    def mean(self, values: NDArray) -> NDArray[np.float64]:
+        """Mean of a value a member, (M,) -> (K,)."""
+        return np.bincount(self.owner, weights=values, minlength=len(self.n_sites)) / self.n_sites
+
+    def span(self, values: NDArray) -> NDArray:
+        """Largest minus smallest value, (M,) -> (K,)."""
+        first = self.offset[:-1]
+        if not len(first):
+            return np.empty(0)
+        return np.maximum.reduceat(values, first) - np.minimum.reduceat(values, first)
+
+
+def _shapes(
+    groups: _Groups, members: NDArray[np.int64], prediction: Prediction
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Centres (K, 3), extents (K, 3) in Mpc/h and inertia tensors (K, 3, 3) in (Mpc/h)^2, across periodic faces."""
+    lattice = prediction.lattice
+    sites = lattice.sites(members)
+    count = len(groups.n_sites)
+    center, extent = np.empty((count, 3)), np.empty((count, 3))
+    separation = np.empty((len(members), 3))
+    for axis in range(3):
+        # the circular mean needs no image chosen; members are then unwrapped around it
+        angle = 2 * np.pi * sites[:, axis] / lattice.n
+        rough = np.arctan2(groups.mean(np.sin(angle)), groups.mean(np.cos(angle))) * lattice.box_size / (2 * np.pi)
+        offset = lattice.minimum_image(sites[:, axis] * lattice.spacing - rough[groups.owner])
+        mean = groups.mean(offset)
+        separation[:, axis] = offset - mean[groups.owner]
+        center[:, axis] = rough + mean + prediction.site_offset * lattice.spacing
+        extent[:, axis] = groups.span(offset) + lattice.spacing
+    inertia = np.empty((count, 3, 3))
+    for i in range(3):
+        for j in range(i + 1):
+            inertia[:, i, j] = inertia[:, j, i] = -groups.mean(separation[:, i] * separation[:, j])
+    inertia -= np.trace(inertia, axis1=1, axis2=2)[:, None, None] * np.eye(3)
+    # twice, because the remainder of a tiny negative number rounds up to the box size itself
+    return np.mod(np.mod(center, lattice.box_size), lattice.box_size), extent, inertia
+
+
+def _mean_displacement(groups: _Groups, members: NDArray[np.int64], field: LinearField) -> NDArray[np.float64]:
+    """Mean first-order displacement of the members at z = 0, (K, 3), Mpc/h."""
+    means = [groups.mean(displacement_component(field.phi, field.lattice, axis).ravel()[members]) for axis in range(3)]
+    return np.stack(means, axis=-1)

@@ -1,0 +1,107 @@
+"""Where a model may be trusted: its spacing, its amplitude, its cosmology.
+
+Every check takes a policy: ``"error"`` refuses, ``"warn"`` warns, ``"allow"`` accepts silently.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+from ..cosmology import Cosmology
+from ..exceptions import CosmologyWarning, ModelError, OutOfRangeError, SpacingWarning
+from ..lattice import Lattice
+from .card import ModelCard
+
+POLICIES = ("warn", "error", "allow")
+COSMOLOGY_TOLERANCES = {"omega_m": 0.05, "h": 0.08, "n_s": 0.05}
+"""Largest differences from the training cosmology that pass without a warning."""
+SPACING_TOLERANCE = 0.005
+"""Relative difference of spacings that rounding ``L / spacing`` to whole sites may leave."""
+LARGEST_RESAMPLING = 2.0
+
+
+def check_policy(name: str, policy: str) -> None:
+    """Raise `ModelError` for a policy that is not one of `POLICIES`."""
+    if policy not in POLICIES:
+        raise ModelError(f"{name} {policy!r} is unknown; use one of {', '.join(POLICIES)}")
+
+
+def check_cosmology(card: ModelCard, cosmology: Cosmology, on_range: str = "error") -> None:
+    """Compare the cosmology of a field with the training of a model.
+
+    Parameters
+    ----------
+    card : ModelCard
+    cosmology : Cosmology
+        Of the field; its sigma_8 is the amplitude of delta at z = 0.
+    on_range : {"error", "warn", "allow"}
+        What to do when sigma_8 is outside ``card.amplitude_range``.
+
+    Raises
+    ------
+    OutOfRangeError
+        sigma_8 is outside the range and `on_range` is ``"error"``.
+
+    Warns
+    -----
+    CosmologyWarning
+        sigma_8 is outside and `on_range` is ``"warn"``, or omega_m, h or n_s differs from the training by more than
+        `COSMOLOGY_TOLERANCES`, unless `on_range` is ``"allow"``.
+    """
+    check_policy("on_range", on_range)
+    if on_range == "allow":
+        return
+    low, high = card.amplitude_range
+    if not low <= cosmology.sigma_8 <= high:
+        message = f"sigma_8 = {cosmology.sigma_8:g} is outside {low:g}-{high:g}, where model {card.name!r} was trained"
+        if on_range == "error":
+            raise OutOfRangeError(f"{message}; use another model, or on_range='warn' or 'allow' to extrapolate")
+        warnings.warn(f"{message}; the prediction extrapolates", CosmologyWarning, stacklevel=3)
+    for name, tolerance in COSMOLOGY_TOLERANCES.items():
+        value, trained = getattr(cosmology, name), getattr(card.cosmology, name)
+        if abs(value - trained) > tolerance:
+            warnings.warn(
+                f"{name} = {value:g} is outside {trained - tolerance:g}-{trained + tolerance:g}, around the "
+                f"{trained:g} of model {card.name!r}; the prediction extrapolates",
+                CosmologyWarning,
+                stacklevel=3,
+            )
+
+
+def model_side(card: ModelCard, lattice: Lattice, on_spacing: str = "warn") -> int:
+    """Sites a side of the lattice on which the model must see a box, ``round(L / spacing)``.
+
+    Parameters
+    ----------
+    card : ModelCard
+    lattice : Lattice
+        Of the field.
+    on_spacing : {"warn", "error", "allow"}
+        ``"warn"`` resamples with a warning up to a factor of two, ``"error"`` refuses any resampling, ``"allow"``
+        resamples by any factor in silence.
+
+    Raises
+    ------
+    OutOfRangeError
+        Naming both spacings.
+
+    Warns
+    -----
+    SpacingWarning
+        The field will be resampled, or its spacing differs by more than `SPACING_TOLERANCE`.
+    """
+    check_policy("on_spacing", on_spacing)
+    side = max(1, round(lattice.box_size / card.spacing))
+    ratio = lattice.spacing / card.spacing
+    if on_spacing == "allow" or (side == lattice.n and abs(ratio - 1) <= SPACING_TOLERANCE):
+        return side
+    both = f"lattice spacing {lattice.spacing:.5g} Mpc/h, but model {card.name!r} knows {card.spacing:.5g} Mpc/h"
+    if on_spacing == "error":
+        raise OutOfRangeError(f"{both}; use a model of that spacing, or on_spacing='warn' to resample")
+    if not 1 / LARGEST_RESAMPLING <= ratio <= LARGEST_RESAMPLING:
+        raise OutOfRangeError(
+            f"{both}, more than a factor {LARGEST_RESAMPLING:g}; use a model of that spacing, "
+            "or on_spacing='allow' to resample all the same"
+        )
+    warnings.warn(f"{both}; the field is resampled from {lattice.n} to {side} sites a side", SpacingWarning, 3)
+    return side

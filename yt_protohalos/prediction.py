@@ -1,0 +1,183 @@
+"""What a prediction is: probabilities, labels and masses on the lattice, with their provenance."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .atomic import atomic_path
+from .cosmology import Cosmology
+from .exceptions import ProtohaloError, StoreError
+from .lattice import Lattice
+from .models.card import ModelCard
+
+if TYPE_CHECKING:
+    import h5py
+    import networkx
+
+PREDICTION_FORMAT = 1
+_KIND = "yt_protohalos prediction"
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """Protohaloes of a periodic box.
+
+    Attributes
+    ----------
+    probability : float32, (n, n, n)
+        Calibrated probability that a site ends in a halo.
+    mask : bool, (n, n, n)
+        Where the probability exceeds the semantic threshold.
+    labels : int32, (n, n, n)
+        0 none, 1..K protohaloes by descending size.
+    lattice : Lattice
+    cosmology : Cosmology
+    redshift : float
+        Of the initial conditions.
+    site_offset : float
+        Site i sits at ``(i + site_offset) * spacing``.
+    graph : networkx.Graph
+        Crop labels (nodes; ``size``, ``lattice``, and ``label``, the label above or 0) and their overlaps
+        (edges; ``iou``).
+    settings : dict
+        Everything chosen for this run, JSON values.
+    card : ModelCard
+    """
+
+    probability: NDArray[np.float32]
+    mask: NDArray[np.bool_]
+    labels: NDArray[np.int32]
+    lattice: Lattice
+    cosmology: Cosmology
+    redshift: float
+    site_offset: float
+    graph: networkx.Graph
+    settings: dict[str, Any] = field(repr=False)
+    card: ModelCard = field(repr=False)
+
+    def __post_init__(self) -> None:
+        for name in ("probability", "mask", "labels"):
+            self.lattice.check_cube(getattr(self, name), name)
+
+    @property
+    def n_protohalos(self) -> int:
+        """Number of protohaloes, K."""
+        return len(self.sizes) - 1
+
+    @cached_property
+    def sizes(self) -> NDArray[np.int64]:
+        """Sites of each label, (K + 1,); entry 0 counts the sites outside all protohaloes."""
+        return np.bincount(self.labels.ravel(), minlength=1).astype(np.int64)
+
+    @property
+    def site_mass(self) -> float:
+        """Mass of one lattice site in Msun (not Msun/h)."""
+        return self.cosmology.site_mass(self.lattice.spacing) / self.cosmology.h
+
+    @property
+    def label_mass(self) -> NDArray[np.float64]:
+        """Lagrangian mass of each label in Msun, (K + 1,); entry 0 is 0."""
+        mass = self.sizes * self.site_mass
+        mass[0] = 0.0
+        return mass
+
+    @property
+    def mass(self) -> NDArray[np.float32]:
+        """Lagrangian mass in Msun of the protohalo each site belongs to, (n, n, n); 0 outside."""
+        return self.label_mass.astype(np.float32)[self.labels]
+
+    def save(self, path: str | Path) -> None:
+        """Write an HDF5 file, whole or not at all; an existing file is replaced.
+
+        Raises
+        ------
+        StoreError
+            The file cannot be written.
+        """
+        import h5py
+
+        try:
+            with atomic_path(path) as partial, h5py.File(partial, "w") as file:
+                self._write(file)
+        except OSError as error:
+            raise StoreError(f"prediction {path} cannot be written ({error}); give a path you may write to") from error
+
+    def _write(self, file: h5py.File) -> None:
+        file.attrs["kind"] = _KIND
+        file.attrs["format"] = PREDICTION_FORMAT
+        for name, value in (("n", self.lattice.n), ("box_size", self.lattice.box_size)):
+            file.attrs[name] = value
+        file.attrs["redshift"] = self.redshift
+        file.attrs["site_offset"] = self.site_offset
+        # datasets, because an HDF5 attribute holds at most 64 kB
+        file["cosmology"] = json.dumps(asdict(self.cosmology))
+        file["settings"] = json.dumps(self.settings)
+        file["card"] = self.card.to_json()
+        for name in ("probability", "mask", "labels"):
+            file.create_dataset(name, data=getattr(self, name), compression="lzf", shuffle=True)
+        nodes = list(self.graph.nodes(data=True))
+        edges = list(self.graph.edges(data="iou"))
+        group = file.create_group("graph")
+        group["node"] = np.array([node for node, _ in nodes], dtype=np.int64)
+        group["node_size"] = np.array([data["size"] for _, data in nodes], dtype=np.int64)
+        group["node_lattice"] = np.array([data["lattice"] for _, data in nodes], dtype="S1")
+        group["node_label"] = np.array([data["label"] for _, data in nodes], dtype=np.int64)
+        group["edge"] = np.array([edge[:2] for edge in edges], dtype=np.int64).reshape(-1, 2)
+        group["edge_iou"] = np.array([iou for *_, iou in edges], dtype=np.float64)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Prediction:
+        """Read a prediction that `save` wrote.
+
+        Raises
+        ------
+        StoreError
+            The file is missing, is no prediction, has an unknown format or is damaged.
+        """
+        import h5py
+
+        try:
+            with h5py.File(path, "r") as file:
+                if file.attrs.get("kind") != _KIND:
+                    raise StoreError(f"{path} is not a prediction of yt_protohalos; give a file that save() wrote")
+                if file.attrs["format"] != PREDICTION_FORMAT:
+                    raise StoreError(
+                        f"{path} has format {file.attrs['format']}, this version reads {PREDICTION_FORMAT}; "
+                        "run the prediction again"
+                    )
+                return cls._read(file)
+        except StoreError:
+            raise
+        except (OSError, KeyError, ValueError, TypeError, ProtohaloError) as error:
+            raise StoreError(f"prediction {path} cannot be read ({error}); delete it and predict again") from error
+
+    @classmethod
+    def _read(cls, file: h5py.File) -> Prediction:
+        import networkx
+
+        group = file["graph"]
+        columns = (group[name][()].tolist() for name in ("node", "node_size", "node_lattice", "node_label"))
+        graph = networkx.Graph()
+        for node, size, lattice, label in zip(*columns, strict=True):
+            graph.add_node(node, size=size, lattice=lattice.decode(), label=label)
+        for (a, b), iou in zip(group["edge"][()].tolist(), group["edge_iou"][()].tolist(), strict=True):
+            graph.add_edge(a, b, iou=iou)
+        return cls(
+            probability=file["probability"][()],
+            mask=file["mask"][()],
+            labels=file["labels"][()],
+            lattice=Lattice(int(file.attrs["n"]), float(file.attrs["box_size"])),
+            cosmology=Cosmology(**json.loads(file["cosmology"].asstr()[()])),
+            redshift=float(file.attrs["redshift"]),
+            site_offset=float(file.attrs["site_offset"]),
+            graph=graph,
+            settings=json.loads(file["settings"].asstr()[()]),
+            card=ModelCard.from_json(file["card"].asstr()[()]),
+        )
