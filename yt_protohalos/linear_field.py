@@ -1,0 +1,230 @@
+"""The linear overdensity and potential of a box, and the Fourier operators that connect them.
+
+Conventions: comoving Mpc/h, fields extrapolated to z = 0, laplacian(phi) = delta, psi = -grad(phi),
+x on axis 0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import fft
+
+from .cosmology import Cosmology
+from .exceptions import InitialConditionsError, LatticeError
+from .lattice import Lattice
+
+Cube = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class LinearField:
+    """Linear density and potential on the Lagrangian lattice.
+
+    Attributes
+    ----------
+    delta : float32, (n, n, n)
+        Linear overdensity extrapolated to z = 0, dimensionless.
+    phi : float32, (n, n, n)
+        Potential with laplacian(phi) = delta, in comoving (Mpc/h)^2 at z = 0.
+    lattice : Lattice
+        Sites a side and box size.
+    cosmology : Cosmology
+    redshift : float
+        Redshift of the initial conditions the field was measured from.
+    site_offset : float
+        Site i sits at ``(i + site_offset) * spacing``: 0 for cell corners, 0.5 for cell centres.
+    """
+
+    delta: Cube
+    phi: Cube
+    lattice: Lattice
+    cosmology: Cosmology
+    redshift: float
+    site_offset: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("delta", "phi"):
+            cube = np.ascontiguousarray(getattr(self, name), dtype=np.float32)
+            self.lattice.check_cube(cube, name)
+            bad = int(cube.size - np.count_nonzero(np.isfinite(cube)))
+            if bad:
+                raise InitialConditionsError(
+                    f"{name} has {bad} sites that are NaN or infinite; a linear field is finite everywhere, "
+                    "check the initial conditions"
+                )
+            object.__setattr__(self, name, cube)
+
+    @classmethod
+    def from_density(
+        cls, delta: NDArray, box_size: float, cosmology: Cosmology, redshift: float, site_offset: float = 0.0
+    ) -> LinearField:
+        """Field of a z = 0 linear overdensity (n, n, n); its mean is removed, phi follows from Poisson's equation."""
+        delta = np.asarray(delta)
+        if delta.ndim != 3 or len(set(delta.shape)) != 1:
+            raise LatticeError(f"density of shape {delta.shape} is not a cube; give (n, n, n)")
+        lattice = Lattice(delta.shape[0], box_size)
+        delta = (delta - delta.mean(dtype=np.float64)).astype(np.float32)
+        return cls(delta, potential(delta, lattice), lattice, cosmology, float(redshift), site_offset)
+
+    @property
+    def n(self) -> int:
+        """Sites a side."""
+        return self.lattice.n
+
+    @property
+    def box_size(self) -> float:
+        """Comoving box side in Mpc/h."""
+        return self.lattice.box_size
+
+    @property
+    def spacing(self) -> float:
+        """Comoving site spacing in Mpc/h."""
+        return self.lattice.spacing
+
+    @property
+    def site_mass(self) -> float:
+        """Mass of one site in Msun/h."""
+        return self.cosmology.site_mass(self.spacing)
+
+    def resampled(self, n: int) -> LinearField:
+        """Same field on a lattice of `n` sites a side, by Fourier truncation or padding."""
+        lattice = Lattice(n, self.box_size)
+        # the sites keep their places in the box: a cell-centre lattice stays one
+        shift = (self.site_offset / n - self.site_offset / self.n) * self.box_size
+        delta = fourier_resample(self.delta, self.lattice, n, shift)
+        phi = fourier_resample(self.phi, self.lattice, n, shift)
+        return replace(self, delta=delta, phi=phi, lattice=lattice)
+
+
+def _workers() -> int:
+    return -1
+
+
+def potential(delta: Cube, lattice: Lattice) -> Cube:
+    """Solve laplacian(phi) = delta on the periodic lattice.
+
+    delta : float32, (n, n, n), dimensionless
+    returns : float32, (n, n, n), comoving (Mpc/h)^2, zero mean
+    Source: López-Cano et al. 2024, eq. 8.
+    """
+    lattice.check_cube(delta, "delta")
+    spectrum = fft.rfftn(delta.astype(np.float32, copy=False), workers=_workers())
+    kx, ky, kz = lattice.wavenumbers()
+    k2 = kx**2 + ky**2 + kz**2
+    k2[0, 0, 0] = 1.0
+    spectrum /= -k2
+    spectrum[0, 0, 0] = 0.0
+    return fft.irfftn(spectrum, s=lattice.shape, workers=_workers(), overwrite_x=True)
+
+
+def _derivative_wavenumber(lattice: Lattice, axis: int) -> NDArray[np.float32]:
+    """Wavenumber along `axis`, with the Nyquist plane zeroed: its derivative has no real representation."""
+    k = lattice.wavenumbers()[axis].copy()
+    if lattice.n % 2 == 0:
+        nyquist = np.abs(np.abs(k) - np.pi / lattice.spacing) < 1e-3 * np.pi / lattice.spacing
+        k[nyquist] = 0.0
+    return k
+
+
+def displacement_component(phi: Cube, lattice: Lattice, axis: int) -> Cube:
+    """First-order displacement psi = -d phi / dq along one axis, (n, n, n), Mpc/h at z = 0."""
+    spectrum = fft.rfftn(phi, workers=_workers())
+    spectrum *= -1j * _derivative_wavenumber(lattice, axis)
+    return fft.irfftn(spectrum.astype(np.complex64, copy=False), s=lattice.shape, workers=_workers(), overwrite_x=True)
+
+
+def divergence(vector: NDArray[np.float32], lattice: Lattice) -> Cube:
+    """Divergence of a displacement field.
+
+    vector : float32, (3, n, n, n), Mpc/h
+    returns : float32, (n, n, n), dimensionless
+    """
+    total: NDArray[np.complex64] | None = None
+    for axis in range(3):
+        spectrum = fft.rfftn(vector[axis].astype(np.float32, copy=False), workers=_workers())
+        spectrum *= 1j * _derivative_wavenumber(lattice, axis)
+        total = spectrum if total is None else total + spectrum
+    assert total is not None
+    return fft.irfftn(total.astype(np.complex64, copy=False), s=lattice.shape, workers=_workers(), overwrite_x=True)
+
+
+def second_order_source(phi: Cube, lattice: Lattice) -> Cube:
+    """Source of the second-order potential, sum_{i<j} phi_ii phi_jj - phi_ij^2 (e.g. Bouchet et al. 1995).
+
+    With laplacian(phi2) = source, the second-order displacement is D2 grad(phi2), D2 = -3/7 D^2 (nearly).
+    """
+    spectrum = fft.rfftn(phi, workers=_workers())
+    k = lattice.wavenumbers()
+    odd = [_derivative_wavenumber(lattice, axis) for axis in range(3)]
+
+    def second_derivative(i: int, j: int) -> Cube:
+        factor = -(k[i] * k[i]) if i == j else -(odd[i] * odd[j])
+        return fft.irfftn(spectrum * factor, s=lattice.shape, workers=_workers(), overwrite_x=True)
+
+    source = np.zeros(lattice.shape, dtype=np.float32)
+    diagonal = [second_derivative(i, i) for i in range(3)]
+    for i, j in ((0, 1), (0, 2), (1, 2)):
+        source += diagonal[i] * diagonal[j]
+        source -= second_derivative(i, j) ** 2
+    return source
+
+
+def first_order_displacement(
+    displacement: NDArray, velocity_displacement: NDArray, growth_rate: float, second_growth_rate: float
+) -> NDArray:
+    """Separate the first-order displacement from positions and velocities.
+
+    displacement : (..., 3) or (3, ...), psi = x - q, Mpc/h
+    velocity_displacement : same shape, u = v / (a H), Mpc/h
+    growth_rate, second_growth_rate : f1 and f2 at the redshift of the file
+    returns : psi_1 = (f2 psi - u) / (f2 - f1), same shape, Mpc/h
+    """
+    return (second_growth_rate * displacement - velocity_displacement) / (second_growth_rate - growth_rate)
+
+
+def fourier_resample(cube: Cube, lattice: Lattice, n: int, shift: float = 0.0) -> Cube:
+    """Resample a periodic cube to `n` sites a side by truncating or padding its spectrum.
+
+    cube : float32, (m, m, m)
+    shift : distance in Mpc/h by which the new site 0 lies after the old one, on each axis
+    returns : float32, (n, n, n)
+    """
+    m = lattice.n
+    if n == m and shift == 0.0:
+        return cube
+    spectrum = fft.fftshift(fft.rfftn(cube, workers=_workers()), axes=(0, 1))
+    # modes at and beyond the smaller Nyquist wavenumber are dropped, so that the result stays real
+    half = (min(n, m) - 1) // 2
+    kept = np.arange(-half, half + 1)
+    small = spectrum[np.ix_(kept + m // 2, kept + m // 2, kept[kept >= 0])]
+    if shift:
+        phase = np.exp(2j * np.pi * kept * shift / lattice.box_size).astype(np.complex64)
+        small = small * phase[:, None, None] * phase[None, :, None] * phase[kept >= 0][None, None, :]
+    large = np.zeros((n, n, n // 2 + 1), dtype=np.complex64)
+    large[np.ix_(kept % n, kept % n, kept[kept >= 0])] = small * (n / m) ** 3
+    return fft.irfftn(large, s=(n, n, n), workers=_workers(), overwrite_x=True)
+
+
+def power_spectrum(delta: Cube, lattice: Lattice, n_bins: int = 0) -> tuple[NDArray, NDArray, NDArray]:
+    """Isotropic power spectrum.
+
+    Returns
+    -------
+    wavenumber, power, modes : arrays
+        Mean wavenumber (h/Mpc), power ((Mpc/h)^3) and number of independent modes a bin of width 2 pi / L.
+    """
+    spectrum = fft.rfftn(delta, workers=_workers())
+    kx, ky, kz = lattice.wavenumbers()
+    k = np.sqrt(kx**2 + ky**2 + kz**2)
+    weight = np.where((kz == 0) | (np.abs(kz - np.pi / lattice.spacing) < 1e-3), 1.0, 2.0) * np.ones_like(k)
+    power = np.abs(spectrum) ** 2 * lattice.box_size**3 / lattice.n_sites**2
+    fundamental = 2 * np.pi / lattice.box_size
+    bins = np.rint(k / fundamental).astype(np.int64).ravel()
+    n_bins = n_bins or lattice.n // 2
+    counts = np.bincount(bins, weights=weight.ravel())[1 : n_bins + 1]
+    sums = np.bincount(bins, weights=(weight * power).ravel())[1 : n_bins + 1]
+    ks = np.bincount(bins, weights=(weight * k).ravel())[1 : n_bins + 1]
+    return ks / counts, sums / counts, counts / 2
