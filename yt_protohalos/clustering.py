@@ -138,7 +138,7 @@ def _morton_keys(points: NDArray[np.float64]) -> NDArray[np.int64]:
 
 
 @njit(cache=True)
-def _interleave(cells):
+def _interleave(cells: NDArray) -> NDArray:
     keys = np.zeros(len(cells), dtype=np.int64)
     for i in range(len(cells)):
         for bit in range(_MORTON_BITS):
@@ -188,7 +188,16 @@ def _n_workers() -> int:
 
 
 @njit(cache=True)
-def _order_neighbours(distance, index, members, first, rows, n_dens, radius, neighbours):
+def _order_neighbours(
+    distance: NDArray,
+    index: NDArray,
+    members: NDArray,
+    first: NDArray,
+    rows: NDArray,
+    n_dens: int,
+    radius: NDArray,
+    neighbours: NDArray,
+) -> NDArray:
     """Turn rows of nearest locations into nearest points by (distance, index); says which rows hold every tie.
 
     distance, index : (R, width), as queried for the locations `rows`; `radius` and `neighbours` are filled.
@@ -226,7 +235,9 @@ def _order_neighbours(distance, index, members, first, rows, n_dens, radius, nei
 
 
 @njit(cache=True)
-def _grow_groups(order, density, location, neighbours, persistence):
+def _grow_groups(
+    order: NDArray, density: NDArray, location: NDArray, neighbours: NDArray, persistence: float
+) -> NDArray:
     """Grow, join and merge groups from the densest point down; a lower group number is a denser maximum."""
     n_points = len(order)
     rank = np.empty(n_points, dtype=np.int32)
@@ -264,7 +275,7 @@ def _grow_groups(order, density, location, neighbours, persistence):
 
 
 @njit(cache=True)
-def _two_closest_denser(i, rank, candidates):
+def _two_closest_denser(i: int, rank: NDArray, candidates: NDArray) -> tuple[int, int]:
     near = -1
     for j in candidates:
         if rank[j] < rank[i]:
@@ -275,7 +286,7 @@ def _two_closest_denser(i, rank, candidates):
 
 
 @njit(cache=True)
-def _root(parent, group):
+def _root(parent: NDArray, group: int) -> int:
     while parent[group] != group:
         parent[group] = parent[parent[group]]
         group = parent[group]
@@ -283,7 +294,7 @@ def _root(parent, group):
 
 
 @njit(cache=True)
-def _number_groups(group, parent, n_groups):
+def _number_groups(group: NDArray, parent: NDArray, n_groups: int) -> NDArray:
     number = np.full(n_groups, -1, dtype=np.int32)
     n_roots = 0
     for g in range(n_groups):
