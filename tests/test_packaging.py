@@ -74,6 +74,12 @@ def test_every_file_beside_the_code_is_package_data(setup_cfg):
     assert missed == []
 
 
+def test_every_module_is_in_a_package():
+    """`find:` skips folders without an __init__, and their modules would be missing from the wheel."""
+    folders = {path.parent for path in (ROOT / "yt_protohalos").rglob("*.py")}
+    assert [folder for folder in sorted(folders) if not (folder / "__init__.py").is_file()] == []
+
+
 def test_bundled_initial_conditions_are_the_measured_ones():
     data = (resources.files("yt_protohalos") / "data" / "music64_gadget2.dat").read_bytes()
     assert hashlib.sha256(data).hexdigest() == BUNDLED_ICS_SHA256
