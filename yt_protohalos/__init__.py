@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from .prediction import Prediction as Prediction
     from .predictor import ProtohaloPredictor as ProtohaloPredictor
     from .stitching import stitch_lattices as stitch_lattices
+    from .surface.box import predict as predict
     from .surface.deposit import deposit_to_lattice as deposit_to_lattice
     from .surface.fields import add_protohalo_fields as add_protohalo_fields
-    from .surface.fields import predict as predict
     from .surface.finder import ProtohaloFinder as ProtohaloFinder
     from .surface.finder import find_protohalos as find_protohalos
     from .surface.load import load as load
@@ -35,7 +35,7 @@ _HOME = {
     "load": "surface.load",
     "linear_field": "surface.linear",
     "add_protohalo_fields": "surface.fields",
-    "predict": "surface.fields",
+    "predict": "surface.box",
     "find_protohalos": "surface.finder",
     "ProtohaloFinder": "surface.finder",
     "deposit_to_lattice": "surface.deposit",

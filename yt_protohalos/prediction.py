@@ -84,7 +84,7 @@ class Prediction:
     @property
     def label_mass(self) -> NDArray[np.float64]:
         """Lagrangian mass of each label in Msun, (K + 1,); entry 0 is 0."""
-        mass = self.sizes * self.site_mass
+        mass = self.sizes.astype(np.float64) * self.site_mass
         mass[0] = 0.0
         return mass
 

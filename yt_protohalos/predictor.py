@@ -5,6 +5,7 @@ Nothing here holds more than one crop beside the result cubes.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -177,11 +178,11 @@ class ProtohaloPredictor:
         probability = np.empty(field.lattice.shape, dtype=np.float32)
         for crop in track(plan.crops("a"), "Finding protohalo sites", progress=progress):
             name = f"probability_{crop.key}"
-            block = crops.load(name) if crops else None
+            block = None if crops is None else crops.load(name)
             if block is None:
                 output = evaluate(self.semantic, self.card.semantic, field, crop)[..., 0]
                 block = calibrated(output[crop.output_core], **self.card.calibration)
-                if crops:
+                if crops is not None:
                     crops.save(name, block)
             field.lattice.paste(probability, block, crop.core_start)
         return probability
@@ -196,10 +197,10 @@ class ProtohaloPredictor:
         offset = 0
         for crop in track([*plan.crops("a"), *plan.crops("b")], "Separating protohalos", progress=progress):
             name = f"labels_{crop.key}"
-            block = crops.load(name) if crops else None
+            block = None if crops is None else crops.load(name)
             if block is None:
                 block = self._label_crop(field, mask, crop)
-                if crops:
+                if crops is not None:
                     crops.save(name, block)
             field.lattice.paste(cubes[crop.lattice], np.where(block > 0, block + kind(offset), 0), crop.core_start)
             offset += int(block.max(initial=0))
@@ -208,8 +209,7 @@ class ProtohaloPredictor:
     def _label_crop(self, field: LinearField, mask: NDArray[np.bool_], crop: Crop) -> NDArray[np.int32]:
         """Labels 1..m of one core, 0 none; clustered with all masked sites the network saw, so images stay apart."""
         network = self.card.instance
-        start = tuple(first + network.margin for first in crop.input_start)
-        seen = field.lattice.crop(mask, start, (network.output_side,) * 3)
+        seen = field.lattice.crop(mask, crop.output_start, crop.output_shape)
         if not seen[crop.output_core].any():
             return np.zeros(crop.core_shape, dtype=np.int32)
         embedding = evaluate(self.instance, network, field, crop)
@@ -236,9 +236,8 @@ def evaluate(network: Network, card: NetworkCard, field: LinearField, crop: Crop
     ModelError
         The output has another shape, or values that are not finite.
     """
-    shape = (card.side,) * 3
-    delta = field.lattice.crop(field.delta, crop.input_start, shape)
-    phi = field.lattice.crop(field.phi, crop.input_start, shape)
+    delta = field.lattice.crop(field.delta, crop.input_start, crop.input_shape)
+    phi = field.lattice.crop(field.phi, crop.input_start, crop.input_shape)
     channels = network_input(delta, phi, card.normalisation, card.positions)
     output = np.asarray(network(channels[None]), dtype=np.float32)
     head = card.architecture["head"]
@@ -316,12 +315,22 @@ def _load_network(card: NetworkCard, folder: Path, precision: str) -> Network:
     """Build a network, load its weights (float16 files are cast) and wrap it in numpy."""
     from .networks.vnet import build_vnet
 
-    model = build_vnet(**card.architecture, dtype_policy="mixed_bfloat16" if precision == "bfloat16" else None)
     path = folder / card.weights
     try:
-        model.load_weights(path)
-    except (ValueError, KeyError, OSError) as error:
+        model = build_vnet(**card.architecture, dtype_policy="mixed_bfloat16" if precision == "bfloat16" else None)
+        for weight in model.weights:
+            weight.assign(np.full(weight.shape, np.nan, dtype=np.float32))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            model.load_weights(path)
+    except ModelError:
+        raise
+    except (TypeError, ValueError, KeyError, OSError) as error:
         raise ModelError(f"{path} does not fit the architecture of its card ({error}); restore both") from error
+    # keras only warns when a file of another version lacks a layer, and leaves its weights as they were
+    missing = [weight.path for weight in model.weights if not np.isfinite(np.asarray(weight)).all()]
+    if missing:
+        raise ModelError(f"{path} lacks finite weights of {', '.join(missing)}; restore the file")
 
     def run(batch: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.asarray(model.predict_on_batch(batch), dtype=np.float32)

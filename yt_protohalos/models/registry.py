@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+from ..atomic import atomic_path
 from ..exceptions import ModelError, ModelIntegrityError, UnknownModelError
 from .card import ModelCard
 
@@ -61,9 +62,8 @@ def write_card(card: ModelCard, folder: str | Path) -> Path:
     folder = Path(folder)
     verify(card, folder)
     path = folder / CARD_NAME
-    partial = path.with_suffix(".json.partial")
-    partial.write_text(card.to_json(), encoding="utf-8")
-    partial.replace(path)
+    with atomic_path(path) as partial:
+        partial.write_text(card.to_json(), encoding="utf-8")
     return path
 
 
