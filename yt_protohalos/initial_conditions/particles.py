@@ -235,7 +235,9 @@ def check_finite(name: str, values: NDArray) -> None:
     """Raise `InitialConditionsError` where `values` holds NaN or infinity."""
     bad = int(values.size - np.count_nonzero(np.isfinite(values)))
     if bad:
-        raise InitialConditionsError(f"{name} hold {bad} NaN or infinite values; every value must be finite, remake the file")
+        raise InitialConditionsError(
+            f"{name} hold {bad} NaN or infinite values; every value must be finite, remake the file"
+        )
 
 
 def check_masses(masses: NDArray, lattice: Lattice, cosmology: Cosmology) -> None:
@@ -249,7 +251,9 @@ def check_masses(masses: NDArray, lattice: Lattice, cosmology: Cosmology) -> Non
             f"particle masses run from {low:.4g} to {high:.4g} Msun/h (zoom levels?); one uniform lattice has one mass: "
             "give unigrid initial conditions, or the zoom's coarse run"
         )
-    implied = (lattice.n_sites * float(masses.mean(dtype=np.float64)) / (cosmology.omega_m * CRITICAL_DENSITY)) ** (1 / 3)
+    implied = (lattice.n_sites * float(masses.mean(dtype=np.float64)) / (cosmology.omega_m * CRITICAL_DENSITY)) ** (
+        1 / 3
+    )
     if not 0.98 < implied / lattice.box_size < 1.02:
         raise UnitsError(
             f"the particles' mass fills {implied:.5g} Mpc/h, but the box is {lattice.box_size:.5g} Mpc/h; both must agree "

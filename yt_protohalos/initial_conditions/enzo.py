@@ -1,0 +1,109 @@
+"""Enzo initial conditions as MUSIC writes them: a folder of displacement and velocity grids."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..exceptions import FormatError, InitialConditionsError, LatticeError
+from .music_conf import BoxFacts
+
+VELOCITY_UNIT = 122.5
+"""km/s of Enzo's velocity unit per Mpc/h of box, sqrt(Omega_m) and sqrt(1 + z_initial)."""
+
+
+@dataclass(frozen=True)
+class EnzoGrids:
+    """Displacements and velocities on the lattice of cell centres.
+
+    Attributes
+    ----------
+    displacement : float64, (3, n, n, n)
+        In box sides, x on axis 0.
+    velocity : float64, (3, n, n, n), or None
+        In Enzo's velocity unit.
+    facts : BoxFacts
+        From the files' attributes and the parameter file.
+    """
+
+    displacement: NDArray[np.float64]
+    velocity: NDArray[np.float64] | None
+    facts: BoxFacts
+
+
+def is_enzo(path: Path) -> bool:
+    """Whether the path is a folder that holds (or a file beside) ``ParticleDisplacements_x``."""
+    return (folder_of(path) / "ParticleDisplacements_x").is_file()
+
+
+def folder_of(path: Path) -> Path:
+    """The folder of initial conditions, from itself or any file in it."""
+    return path if path.is_dir() else path.parent
+
+
+def read_enzo(path: Path) -> EnzoGrids:
+    """Read an Enzo initial-conditions folder.
+
+    Raises
+    ------
+    FormatError, LatticeError
+        For missing or misshapen grids.
+    InitialConditionsError
+        For nested grids.
+    """
+    folder = folder_of(path)
+    nested = sorted(file.name for file in folder.glob("ParticleDisplacements_x.*"))
+    if nested:
+        raise InitialConditionsError(
+            f"{folder.name} holds nested grids ({nested[0]}, ...), a zoom; one uniform grid is needed: give unigrid "
+            "initial conditions, or the zoom's coarse run"
+        )
+    displacement = _vector(folder, "ParticleDisplacements")
+    velocity = _vector(folder, "ParticleVelocities") if (folder / "ParticleVelocities_x").is_file() else None
+    return EnzoGrids(displacement, velocity, _facts(folder))
+
+
+def _vector(folder: Path, name: str) -> NDArray[np.float64]:
+    import h5py
+
+    components = []
+    for axis in "xyz":
+        path = folder / f"{name}_{axis}"
+        if not path.is_file():
+            raise FormatError(f"{folder.name} has no {path.name}; all three components are needed")
+        with h5py.File(path, "r") as file:
+            grid = np.squeeze(file[path.name][()])
+        if grid.ndim != 3 or len(set(grid.shape)) != 1:
+            raise LatticeError(f"{path.name} has shape {grid.shape}; a cubic grid is needed")
+        components.append(grid.T)  # Enzo keeps x fastest
+    return np.stack(components)
+
+
+def _facts(folder: Path) -> BoxFacts:
+    from ..cosmology import Cosmology
+
+    parameters = _parameters(folder)
+    names = ("CosmologyHubbleConstantNow", "CosmologyOmegaMatterNow", "CosmologyOmegaLambdaNow")
+    known = [parameters.get(name) for name in names]
+    h, omega_m, omega_lambda = known
+    cosmology = None
+    if h is not None and omega_m is not None and omega_lambda is not None:
+        cosmology = Cosmology(h, omega_m, omega_lambda)
+    return BoxFacts(parameters.get("CosmologyComovingBoxSize"), parameters.get("CosmologyInitialRedshift"), cosmology)
+
+
+def _parameters(folder: Path) -> dict[str, float]:
+    """Cosmology parameters of every text file in the folder that has them."""
+    found: dict[str, float] = {}
+    for path in sorted(folder.glob("*.txt")) + sorted(folder.glob("*.enzo")) + sorted(folder.glob("*.param")):
+        for line in path.read_text(errors="replace").splitlines():
+            name, equals, value = line.partition("=")
+            if equals and name.strip().startswith("Cosmology"):
+                try:
+                    found[name.strip()] = float(value.split("//")[0].split("#")[0])
+                except ValueError:
+                    continue  # not one of the numbers, e.g. a field's name
+    return found

@@ -1,0 +1,1 @@
+"""yt frontends for formats that yt itself cannot open; registered by the ``yt.frontends`` entry points."""

@@ -1,0 +1,251 @@
+"""From a yt dataset of initial conditions to delta and phi, and from its particles to lattice sites."""
+
+from __future__ import annotations
+
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from numpy.typing import NDArray
+from yt.geometry.grid_geometry_handler import GridIndex
+from yt.geometry.particle_geometry_handler import ParticleIndex
+from yt.utilities.logger import ytLogger
+
+from ..cosmology import Cosmology
+from ..exceptions import InitialConditionsError, LatticeError
+from ..initial_conditions.grids import field_from_density
+from ..initial_conditions.music_conf import BoxFacts
+from ..initial_conditions.particles import SiteMap, field_from_displacements, field_from_particles
+from ..lattice import Lattice
+from ..linear_field import LinearField
+
+DENSITY_NAMES = ("delta", "overdensity", "linear_overdensity", "linear_density", "density_contrast")
+"""Field names of an in-memory grid that are read as the linear overdensity at the dataset's redshift."""
+GAS_TYPES = ("Gas", "PartType0")
+
+Field = tuple[str, str]
+
+_facts: WeakKeyDictionary[Any, BoxFacts] = WeakKeyDictionary()
+_fields: WeakKeyDictionary[Any, dict[Any, LinearField]] = WeakKeyDictionary()
+_sites: WeakKeyDictionary[Any, SiteMap] = WeakKeyDictionary()
+
+
+def linear_field(
+    ds: Any,
+    *,
+    ptype: str | None = None,
+    field: Field | None = None,
+    box_size: float | None = None,
+    redshift: float | None = None,
+    cosmology: Cosmology | None = None,
+) -> LinearField:
+    """Linear density and potential of a dataset of initial conditions.
+
+    Parameters
+    ----------
+    ds : yt Dataset
+        Particles (Gadget, SWIFT, TIPSY, ... or `yt.load_particles`) or a uniform grid (MUSIC generic, monofonIC,
+        grafic2, or `yt.load_uniform_grid`). Open files with `yt_protohalos.load`.
+    ptype : str, optional
+        Particle type that samples the lattice; needed only where it is not plain.
+    field : (str, str), optional
+        Cell field with the linear overdensity at the dataset's redshift; found by name where there is one.
+    box_size, redshift, cosmology : float, float, Cosmology, optional
+        What the dataset does not know itself (comoving Mpc/h): `yt.load_uniform_grid` and `yt.load_particles` know
+        none of it. Remembered for later calls on the same dataset.
+
+    Returns
+    -------
+    LinearField
+        delta (n, n, n) float32 at z = 0, phi in (Mpc/h)^2 at z = 0; computed once a dataset.
+
+    Raises
+    ------
+    InitialConditionsError, LatticeError, CosmologyError, UnitsError
+        For anything that is not linear initial conditions on one cubic lattice, naming the remedy.
+    """
+    given = BoxFacts(box_size, redshift, cosmology)
+    if given != BoxFacts():
+        _facts[ds] = given.or_else(_facts.get(ds, BoxFacts()))
+        _fields.pop(ds, None)
+    known = _fields.setdefault(ds, {})
+    key = (ptype, field)
+    if key not in known:
+        known[key] = _read(ds, ptype, field)
+    return known[key]
+
+
+def particle_sites(ds: Any, ptype: str, data: Any) -> NDArray[np.int64]:
+    """Flat row-major site index of each particle of a data object.
+
+    Parameters
+    ----------
+    ds : yt Dataset
+        A particle dataset.
+    ptype : str
+        Particle type to read from `data`; raw type, ``all`` or ``nbody``, as long as it holds the lattice's particles.
+    data : yt data object
+
+    Returns
+    -------
+    int64, (N,)
+        In the order of ``data[ptype, "particle_index"]``.
+    """
+    if ds not in _sites:
+        linear_field(ds)
+    if ds not in _sites:
+        raise LatticeError(f"{ds} has no particles on its lattice; look sites of cells up by their position")
+    sites = _sites[ds]
+    if sites.id_base is not None:
+        return sites.flat_from_ids(_integers(np.asarray(data[ptype, "particle_index"])))
+    return sites.flat_from_positions(_box_positions(ds, ptype, data, sites.lattice.box_size))
+
+
+def dataset_facts(ds: Any) -> BoxFacts:
+    """Box size, redshift and cosmology of a dataset: as given to `linear_field`, else its own."""
+    own = BoxFacts()
+    if ds.cosmological_simulation:
+        own = BoxFacts(float(ds.domain_width[0].to("Mpccm/h")), float(ds.current_redshift), _own_cosmology(ds))
+    return _facts.get(ds, BoxFacts()).or_else(own)
+
+
+def _own_cosmology(ds: Any) -> Cosmology:
+    names = {"omega_b": "OmegaBaryon", "sigma_8": "Sigma8", "n_s": "PrimordialIndex"}
+    rest = {ours: float(ds.parameters[theirs]) for ours, theirs in names.items() if theirs in ds.parameters}
+    return Cosmology(float(ds.hubble_constant), float(ds.omega_matter), float(ds.omega_lambda), **rest)
+
+
+def _read(ds: Any, ptype: str | None, field: Field | None) -> LinearField:
+    _check_cubic(ds)
+    facts = dataset_facts(ds)
+    if isinstance(ds.index, ParticleIndex):
+        return _read_particles(ds, ptype, facts)
+    if isinstance(ds.index, GridIndex):
+        return _read_grid(ds, field, facts)
+    raise InitialConditionsError(
+        f"{type(ds).__name__} is neither a particle nor a uniform grid dataset; give initial conditions of one of them"
+    )
+
+
+def _check_cubic(ds: Any) -> None:
+    width = np.asarray(ds.domain_width.to("code_length"))
+    if np.ptp(width) > 1e-6 * width.max():
+        raise LatticeError(f"the box measures {width.tolist()} in code units; it must be a cube: cut or remake it")
+
+
+def _read_particles(ds: Any, ptype: str | None, facts: BoxFacts) -> LinearField:
+    size, redshift, cosmology = facts.required(str(ds))
+    whole = ds.all_data()
+    used, share = _lattice_type(ds, ptype, whole)
+    available = set(ds.derived_field_list)
+    velocities = ids = masses = None
+    if (used, "particle_velocity_x") in available:
+        velocities = np.asarray(whole[used, "particle_velocity"].to("km/s"), dtype=np.float32)
+    if (used, "particle_index") in available:
+        ids = _integers(np.asarray(whole[used, "particle_index"]))
+    if (used, "particle_mass") in available and ds.cosmological_simulation:
+        masses = np.asarray(whole[used, "particle_mass"].to("Msun")) * cosmology.h / share
+    positions = _box_positions(ds, used, whole, size)
+    field, sites = field_from_particles(positions, velocities, ids, size, cosmology, redshift, masses)
+    _sites[ds] = sites
+    ytLogger.info(
+        "Lattice of %d^3 sites, offset %.3g spacings, found by %s.",
+        sites.lattice.n,
+        sites.site_offset,
+        "position" if sites.id_base is None else f"IDs from {sites.id_base}",
+    )
+    return field
+
+
+def _box_positions(ds: Any, ptype: str, data: Any, box_size: float) -> NDArray[np.float64]:
+    """Positions in comoving Mpc/h from the box's corner; the same bits for the same particle in any data object."""
+    edge = np.asarray(ds.domain_left_edge.to("code_length"))
+    scale = box_size / float(ds.domain_width[0].to("code_length"))
+    return (np.asarray(data[ptype, "particle_position"].to("code_length"), dtype=np.float64) - edge) * scale
+
+
+def _integers(values: NDArray) -> NDArray[np.int64]:
+    """IDs as int64; yt hands them over as float64, exact below 2^53."""
+    if values.dtype.kind == "f":
+        if not np.all(np.isfinite(values)) or np.abs(values).max(initial=0.0) >= 2.0**53:
+            raise InitialConditionsError(
+                "particle IDs reach 2^53 or are not finite, beyond what yt keeps exactly; renumber them from 0 or 1"
+            )
+        if np.any(values != np.rint(values)):
+            raise InitialConditionsError(
+                "particle IDs are not whole numbers; read with the wrong width? use yt_protohalos.load"
+            )
+    return values.astype(np.int64)
+
+
+def _lattice_type(ds: Any, ptype: str | None, whole: Any) -> tuple[str, float]:
+    """The particle type that samples the lattice, and its share of all the mass."""
+    counts = {name: count for name, count in ds.particle_type_counts.items() if count}
+    if not counts:
+        raise InitialConditionsError(f"{ds} holds no particles; give initial conditions with a lattice of them")
+    if ptype is not None and ptype not in counts:
+        raise InitialConditionsError(f"no particles of type {ptype!r} in {ds}; use one of {sorted(counts)}")
+    if len(counts) == 1:
+        return next(iter(counts)), 1.0
+    matter = {name: count for name, count in counts.items() if name not in GAS_TYPES}
+    if ptype is None and len(matter) != 1:
+        raise InitialConditionsError(
+            f"{ds} has particle types {counts} (zoom levels?); one uniform lattice has one type: give unigrid initial "
+            "conditions or the zoom's coarse run, or choose with ptype=..."
+        )
+    used = ptype or next(iter(matter))
+    masses = {name: float(whole[name, "particle_mass"].to("Msun").sum()) for name in counts}
+    ytLogger.info(
+        "Displacements of %s (%.3g of the mass) stand for all matter.", used, masses[used] / sum(masses.values())
+    )
+    return used, masses[used] / sum(masses.values())
+
+
+def _read_grid(ds: Any, field: Field | None, facts: BoxFacts) -> LinearField:
+    shape = tuple(int(side) for side in ds.domain_dimensions)
+    if ds.index.max_level > 0:
+        raise InitialConditionsError(
+            f"{ds} has {ds.index.max_level + 1} refinement levels (a zoom?); one uniform lattice is needed: give unigrid "
+            "initial conditions, or the zoom's coarse run"
+        )
+    if len(set(shape)) != 1:
+        raise LatticeError(f"the grid has {shape} cells; a cubic box needs as many on each axis")
+    size, redshift, cosmology = facts.required(str(ds))
+    cube = ds.covering_grid(0, ds.domain_left_edge, shape)
+    displacements = getattr(ds, "displacement_fields", None)
+    if field is None and displacements:
+        return _from_displacement_fields(ds, cube, displacements, Lattice(shape[0], size), cosmology, redshift)
+    used = field or _density_field(ds)
+    values = np.asarray(cube[used])
+    if cube[used].units.dimensions == ds.unit_registry["g"][1] / ds.unit_registry["cm"][1] ** 3:
+        values = values / values.mean() - 1
+    elif not cube[used].units.is_dimensionless:
+        raise InitialConditionsError(
+            f"field {used} is in {cube[used].units}; an overdensity has no units, a density those of mass per volume: "
+            "name another with field=..."
+        )
+    return field_from_density(values, size, cosmology, redshift)
+
+
+def _density_field(ds: Any) -> Field:
+    own = getattr(ds, "linear_density_field", None)
+    if own is not None:
+        return own
+    found = sorted(name for name in ds.field_list if name[1] in DENSITY_NAMES)
+    if not found:
+        found = [name for name in ds.field_list if name[1] == "density"]
+    if len(found) != 1:
+        raise InitialConditionsError(
+            f"{ds} has {'no field' if not found else 'several fields'} that could be the linear overdensity "
+            f"({found or sorted(ds.field_list)}); name it with field=..., e.g. field=('stream', 'delta')"
+        )
+    return found[0]
+
+
+def _from_displacement_fields(
+    ds: Any, cube: Any, names: tuple[list[Field], list[Field]], lattice: Lattice, cosmology: Cosmology, redshift: float
+) -> LinearField:
+    places, speeds = names
+    displacement = np.stack([np.asarray(cube[name].to("Mpccm/h"), dtype=np.float32) for name in places])
+    velocity = np.stack([np.asarray(cube[name].to("km/s"), dtype=np.float32) for name in speeds]) if speeds else None
+    return field_from_displacements(displacement, velocity, lattice, cosmology, redshift, ds.displacement_offset)

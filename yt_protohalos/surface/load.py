@@ -1,0 +1,288 @@
+"""`load`: yt.load with the pitfalls of initial-conditions formats settled."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import yt
+from yt.utilities.exceptions import YTUnidentifiedDataType
+from yt.utilities.logger import ytLogger
+
+from ..cosmology import CRITICAL_DENSITY, Cosmology
+from ..exceptions import CosmologyError, FormatError, UnitsError
+from ..initial_conditions import enzo, gadget_binary, tipsy
+from ..initial_conditions.music_conf import BoxFacts, find_conf, read_conf
+
+# lengths and masses that writers use together, as (Mpc/h or Mpc per unit, yt name), in the order they are tried
+_UNIT_PAIRS = (
+    ((1.0, "Mpccm/h"), (1e10, "Msun/h")),
+    ((1e-3, "kpccm/h"), (1e10, "Msun/h")),
+    ((1.0, "Mpccm"), (1e10, "Msun")),
+    ((1e-3, "kpccm"), (1e10, "Msun")),
+)
+_LENGTH_TOLERANCE = 0.02
+_MPC_IN_CM = 3.0856775814913673e24
+_MSUN_IN_G = 1.98841586e33
+
+
+def load(
+    path: str | os.PathLike[str],
+    *,
+    box_size: float | None = None,
+    redshift: float | None = None,
+    cosmology: Cosmology | None = None,
+    conf: str | os.PathLike[str] | None = None,
+    **kwargs: Any,
+) -> Any:
+    """Open initial conditions as a yt dataset, in the right units.
+
+    Parameters
+    ----------
+    path : path
+        Gadget-2 binary (formats 1 and 2, any precision, any of several files), Gadget, AREPO, Gadget-4 or SWIFT HDF5,
+        TIPSY, an Enzo or grafic2 folder, MUSIC or monofonIC generic HDF5; anything else goes to `yt.load`.
+    box_size, redshift, cosmology : float, float, Cosmology, optional
+        For formats that do not hold them (box_size in comoving Mpc/h). By default they are read from the file, then
+        from the MUSIC or monofonIC .conf beside it.
+    conf : path, optional
+        That .conf, where its name does not tell.
+    **kwargs
+        Passed to `yt.load`, e.g. ``unit_base``, which then is taken as it stands.
+
+    Returns
+    -------
+    yt Dataset
+        In-memory for TIPSY and Enzo.
+
+    Raises
+    ------
+    FileNotFoundError
+        For a path that does not exist.
+    FormatError, UnitsError, CosmologyError, InitialConditionsError
+        For a file that is empty, truncated, of no known format, or does not say its units.
+    """
+    target = _existing(Path(os.fspath(path)).expanduser())
+    given = BoxFacts(box_size, redshift, cosmology)
+    conf_path = Path(os.fspath(conf)) if conf is not None else find_conf(target)
+    if gadget_binary.is_gadget_binary(target):
+        return _load_gadget_binary(target, kwargs)
+    if target.is_file() and h5py.is_hdf5(target):
+        with h5py.File(target, "r") as file:
+            gadget_like = "Header" in file and "MassTable" in file["Header"].attrs
+        if gadget_like:
+            return _load_gadget_hdf5(target, kwargs)
+    if enzo.is_enzo(target):
+        return _load_enzo(target, _with_conf(given, conf_path))
+    if tipsy.is_tipsy(target):
+        return _load_tipsy(target, _with_conf(given, conf_path))
+    return _load_plain(target, given, conf, kwargs)
+
+
+def _existing(path: Path) -> Path:
+    if not path.exists():
+        first = path.with_name(path.name + ".0")
+        if first.exists():
+            return first
+        raise FileNotFoundError(f"no file or folder {path}; check the path")
+    if path.is_file() and path.stat().st_size == 0:
+        raise FormatError(f"{path.name} is empty (0 bytes); write the initial conditions again")
+    return path
+
+
+def _with_conf(given: BoxFacts, conf: Path | None) -> BoxFacts:
+    if conf is None:
+        return given
+    ytLogger.info("Reading what the file leaves out from %s.", conf.name)
+    return given.or_else(read_conf(conf))
+
+
+def _load_plain(path: Path, given: BoxFacts, conf: str | os.PathLike[str] | None, kwargs: dict[str, Any]) -> Any:
+    from .frontends.grafic import GraficDataset
+    from .frontends.music import MusicDataset
+
+    for ours in (MusicDataset, GraficDataset):
+        if ours._is_valid(str(path)):
+            return ours(str(path), **vars(given), conf=None if conf is None else os.fspath(conf), **kwargs)
+    try:
+        return yt.load(str(path), **kwargs)
+    except YTUnidentifiedDataType as error:
+        raise FormatError(
+            f"{path.name} is of no format that yt or yt_protohalos knows, or truncated; give Gadget, SWIFT, TIPSY, Enzo, "
+            "MUSIC generic or grafic2 initial conditions"
+        ) from error
+
+
+def _load_gadget_binary(path: Path, kwargs: dict[str, Any]) -> Any:
+    from .gadget import GadgetICsDataset
+
+    layout = gadget_binary.read_layout(path)
+    header = layout.header
+    files = gadget_binary.all_files(path, header)
+    layouts = [layout if file == path else gadget_binary.read_layout(file) for file in files]
+    count = sum(sum(each.header.counts) for each in layouts)
+    if count != sum(header.totals):
+        raise FormatError(
+            f"the files hold {count} particles, their header says {sum(header.totals)}; put the whole set there"
+        )
+    mass = sum(float(np.dot(each.header.counts, each.header.masses)) for each in layouts)
+    mass += sum(float(each.read_masses().sum()) for each in layouts if each.variable_mass)
+    if "unit_base" not in kwargs:
+        unit_base = _unit_base(path.name, header.box_size, mass, header.omega_m, header.h)
+        kwargs = {**kwargs, "unit_base": unit_base}
+    return GadgetICsDataset(str(files[0]), **kwargs)
+
+
+def _load_gadget_hdf5(path: Path, kwargs: dict[str, Any]) -> Any:
+    from .gadget import GadgetHDF5ICsDataset
+
+    header, units, mass = _hdf5_facts(path)
+    if int(np.ravel(header.get("NumFilesPerSnapshot", 1))[0]) > 1:
+        mass = 0.0
+        first = _numbered_files(path, int(np.ravel(header["NumFilesPerSnapshot"])[0]))
+        for file in first:
+            mass += _hdf5_facts(file)[2]
+        path = first[0]
+    if "unit_base" not in kwargs:
+        omega_m, h = (_header_number(path, header, name) for name in ("Omega0", "HubbleParam"))
+        box = np.ravel(header["BoxSize"])
+        if np.ptp(box) > 0:
+            from ..exceptions import LatticeError
+
+            raise LatticeError(f"the box of {path.name} measures {box.tolist()}; it must be a cube: cut or remake it")
+        if "Unit length in cgs (U_L)" in units:
+            unit_base = _swift_units(units)
+        else:
+            unit_base = _unit_base(path.name, float(box[0]), mass, omega_m, h)
+        kwargs = {**kwargs, "unit_base": unit_base}
+    return GadgetHDF5ICsDataset(str(path), **kwargs)
+
+
+def _numbered_files(path: Path, files: int) -> list[Path]:
+    match = re.fullmatch(r"(.*?)(\d+)(\.hdf5|\.h5)?", path.name)
+    if match is None:
+        raise FormatError(
+            f"{path.name} is one of {files} files, but its name has no number; name them NAME.0.hdf5, ..."
+        )
+    names = [path.with_name(f"{match[1]}{i}{match[3] or ''}") for i in range(files)]
+    missing = [name.name for name in names if not name.is_file()]
+    if missing:
+        raise FormatError(f"{len(missing)} of {files} files are missing ({missing[0]}, ...); put them in one folder")
+    return names
+
+
+def _hdf5_facts(path: Path) -> tuple[dict[str, Any], dict[str, Any], float]:
+    """Header (and Parameters) attributes, Units attributes, and the file's mass in its own units."""
+    try:
+        with h5py.File(path, "r") as file:
+            header = {**dict(file["Parameters"].attrs if "Parameters" in file else {}), **dict(file["Header"].attrs)}
+            units = dict(file["Units"].attrs) if "Units" in file else {}
+            counts, table = header["NumPart_ThisFile"], header["MassTable"]
+            mass = 0.0
+            for index, (count, each) in enumerate(zip(counts, table, strict=True)):
+                group = f"PartType{index}"
+                if count and group not in file:
+                    raise FormatError(
+                        f"{path.name} counts {count} particles of type {index} but has no {group}; remake it"
+                    )
+                if count and file[group]["Coordinates"].shape != (int(count), 3):
+                    raise FormatError(
+                        f"{path.name} counts {count} particles of type {index} but holds {file[group]['Coordinates'].shape[0]}; "
+                        "both must agree, remake it"
+                    )
+                mass += float(count) * float(each) if each else float(np.sum(file[group]["Masses"])) if count else 0.0
+    except (OSError, KeyError) as error:
+        raise FormatError(
+            f"{path.name} cannot be read as Gadget HDF5 ({error}); it is truncated or incomplete"
+        ) from error
+    if not int(np.sum(counts)):
+        raise FormatError(f"{path.name} holds no particles; give initial conditions with at least one")
+    return header, units, mass
+
+
+def _header_number(path: Path, header: dict[str, Any], name: str) -> float:
+    if name not in header:
+        raise CosmologyError(f"{path.name} has no {name} in its header; it is needed, add it or pass unit_base=...")
+    return float(np.ravel(header[name])[0])
+
+
+def _swift_units(units: dict[str, Any]) -> dict[str, Any]:
+    length, mass, time = (float(np.ravel(units[f"Unit {name} in cgs (U_{letter})"])[0]) for name, letter in (
+        ("length", "L"), ("mass", "M"), ("time", "t")))  # fmt: skip
+    return {
+        "length": (length / _MPC_IN_CM, "Mpccm"),
+        "mass": (mass / _MSUN_IN_G, "Msun"),
+        "velocity": (length / time / 1e5, "km/s"),
+    }
+
+
+def _unit_base(name: str, box: float, mass: float, omega_m: float, h: float) -> dict[str, Any]:
+    """Length and mass units under which the particles' mass fills the box: L = (N m / (Omega_m rho_c))^(1/3).
+
+    box and mass in file units. Raises `UnitsError` where no usual pair of units fits.
+    """
+    if not (box > 0 and omega_m > 0 and h > 0 and mass > 0):
+        raise CosmologyError(
+            f"{name} says box {box:g}, Omega_m {omega_m:g}, h {h:g}, mass {mass:g}; all must be positive to find its units: "
+            "correct the header, or pass unit_base=..."
+        )
+    tried = []
+    for (length, length_name), (mass_unit, mass_name) in _UNIT_PAIRS:
+        bare = not length_name.endswith("/h")
+        in_box = box * length * (h if bare else 1.0)
+        in_mass = mass * mass_unit * (h if bare else 1.0)
+        implied = (in_mass / (omega_m * CRITICAL_DENSITY)) ** (1 / 3)
+        tried.append(f"{length_name}: {in_box:.4g} against {implied:.4g}")
+        if abs(in_box / implied - 1) < _LENGTH_TOLERANCE:
+            unit_base: dict[str, Any] = {"length": (1.0, length_name), "mass": (mass_unit, mass_name)}
+            ytLogger.info("Box of %.5g Mpc/h: lengths are in %s.", in_box, length_name)
+            return unit_base
+    raise UnitsError(
+        f"the mass in {name} does not fill its box in any usual unit (Mpc/h {'; '.join(tried)}); both must agree to "
+        f"{_LENGTH_TOLERANCE:.0%}: pass unit_base=..., e.g. {{'length': (1.0, 'Mpccm/h')}}"
+    )
+
+
+def _load_tipsy(path: Path, facts: BoxFacts) -> Any:
+    from .in_memory import particle_dataset
+
+    particles = tipsy.read_tipsy(path)
+    size, redshift, cosmology = BoxFacts(redshift=particles.redshift).or_else(facts).required(path.name)
+    total = float(particles.masses.sum(dtype=np.float64))
+    if abs(total / cosmology.omega_m - 1) > 0.01:
+        raise CosmologyError(
+            f"the masses of {path.name} add up to Omega_m = {total:.4f}, but the cosmology says {cosmology.omega_m:.4f}; "
+            "both must agree: pass the cosmology of the file"
+        )
+    # one over the box, not the rounded sum, so that the mass fills the box exactly
+    masses = particles.masses * np.float64(CRITICAL_DENSITY * size**3)
+    return particle_dataset(
+        particles.positions * np.float64(size),
+        particles.velocities * np.float64(particles.velocity_to_kms(size)),
+        masses,
+        size,
+        cosmology,
+        redshift,
+        path.stem,
+    )
+
+
+def _load_enzo(path: Path, facts: BoxFacts) -> Any:
+    from .in_memory import particle_dataset
+
+    grids = enzo.read_enzo(path)
+    folder = enzo.folder_of(path)
+    size, redshift, cosmology = facts.or_else(grids.facts).required(folder.name)
+    n = grids.displacement.shape[1]
+    centres = (np.indices((n, n, n)) + 0.5) / n
+    positions = ((centres + grids.displacement) % 1.0).reshape(3, -1).T * size
+    velocities = None
+    if grids.velocity is not None:
+        unit = enzo.VELOCITY_UNIT * size * np.sqrt(cosmology.omega_m * (1 + redshift))
+        velocities = grids.velocity.reshape(3, -1).T * unit
+    masses = np.full(n**3, cosmology.site_mass(size / n))
+    return particle_dataset(positions, velocities, masses, size, cosmology, redshift, folder.name)
