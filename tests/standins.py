@@ -76,7 +76,9 @@ class StandIns:
     def semantic(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """Probability of smoothed delta above `COLLAPSE`."""
         self.calls["semantic"] += 1
-        return (1 / (1 + np.exp(COLLAPSE - smoothed(batch[0, ..., 0]))))[None, self._inner, self._inner, self._inner, None]
+        return (1 / (1 + np.exp(COLLAPSE - smoothed(batch[0, ..., 0]))))[
+            None, self._inner, self._inner, self._inner, None
+        ]
 
     def instance(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """Position of the peak, spread by a hundredth of the separation from it so that no two points coincide."""

@@ -114,7 +114,7 @@ def protohalo_catalog(prediction: Prediction, field: LinearField | None = None) 
     position, velocity, method = center, np.zeros_like(center), LAGRANGIAN
     if field is not None:
         displacement = _mean_displacement(groups, members, field)
-        position = np.mod(center + displacement, lattice.box_size)
+        position = _wrapped(center + displacement, lattice.box_size)
         # v = a H f psi at a = 1, with psi in Mpc/h and H in km/s per Mpc/h
         velocity = displacement * field.cosmology.hubble(0.0) * field.cosmology.growth_rate(0.0)
         method = FIRST_ORDER
@@ -179,8 +179,13 @@ def _shapes(
         for j in range(i + 1):
             inertia[:, i, j] = inertia[:, j, i] = -groups.mean(separation[:, i] * separation[:, j])
     inertia -= np.trace(inertia, axis1=1, axis2=2)[:, None, None] * np.eye(3)
+    return _wrapped(center, lattice.box_size), extent, inertia
+
+
+def _wrapped(position: NDArray[np.float64], box_size: float) -> NDArray[np.float64]:
+    """Positions in [0, box size), any shape."""
     # twice, because the remainder of a tiny negative number rounds up to the box size itself
-    return np.mod(np.mod(center, lattice.box_size), lattice.box_size), extent, inertia
+    return np.mod(np.mod(position, box_size), box_size)
 
 
 def _mean_displacement(groups: _Groups, members: NDArray[np.int64], field: LinearField) -> NDArray[np.float64]:

@@ -1,0 +1,195 @@
+"""The catalogue conserves mass, knows periodic faces, and describes shapes whose answer is known."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import networkx
+import numpy as np
+import pytest
+from standins import SPACING, make_card, make_field, make_predictor
+
+from yt_protohalos.catalog import FIRST_ORDER, LAGRANGIAN, protohalo_catalog
+from yt_protohalos.cosmology import PAPER_COSMOLOGY
+from yt_protohalos.exceptions import CatalogError
+from yt_protohalos.lattice import Lattice
+from yt_protohalos.linear_field import LinearField
+from yt_protohalos.prediction import Prediction
+from yt_protohalos.stitching import relabel_by_size
+
+
+def predicted(labels, spacing=SPACING, site_offset=0.0, probability=None):
+    labels = np.asarray(labels, dtype=np.int32)
+    return Prediction(
+        probability=np.where(labels > 0, 0.8, 0.2).astype(np.float32) if probability is None else probability,
+        mask=labels > 0,
+        labels=labels,
+        lattice=Lattice(len(labels), len(labels) * spacing),
+        cosmology=PAPER_COSMOLOGY,
+        redshift=49.0,
+        site_offset=site_offset,
+        graph=networkx.Graph(),
+        settings={},
+        card=make_card(),
+    )
+
+
+def box_labels(n, shape, start):
+    """One box of label 1, wrapped."""
+    cube = np.zeros((n, n, n), dtype=np.int32)
+    Lattice(n, 1.0).paste(cube, np.ones(shape, dtype=np.int32), start)
+    return cube
+
+
+@pytest.fixture(scope="module")
+def real():
+    field = make_field(24)
+    return field, make_predictor().predict(field, progress=False)
+
+
+def test_masses_add_up_to_the_labelled_sites(real):
+    field, prediction = real
+    catalog = protohalo_catalog(prediction)
+    assert len(catalog) == prediction.n_protohalos > 5
+    labelled = np.count_nonzero(prediction.labels)
+    np.testing.assert_allclose(catalog.mass.sum(), labelled * field.site_mass / field.cosmology.h, rtol=1e-12)
+    assert catalog.n_sites.sum() == labelled == len(catalog.members)
+    assert np.all(np.diff(catalog.mass) <= 0)
+
+
+def test_members_are_the_sites_of_each_label(real):
+    _, prediction = real
+    catalog = protohalo_catalog(prediction)
+    flat = prediction.labels.ravel()
+    for identifier in catalog.identifier:
+        np.testing.assert_array_equal(catalog.members_of(identifier), np.flatnonzero(flat == identifier + 1))
+    with pytest.raises(CatalogError, match=f"run from 0 to {len(catalog) - 1}"):
+        catalog.members_of(len(catalog))
+
+
+def test_confidence_is_the_mean_probability(real):
+    _, prediction = real
+    catalog = protohalo_catalog(prediction)
+    for identifier in catalog.identifier:
+        expected = prediction.probability[prediction.labels == identifier + 1].mean(dtype=np.float64)
+        assert catalog.confidence[identifier] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("start", [(3, 4, 5), (14, 14, 14), (-2, 15, 0)])
+@pytest.mark.parametrize("offset", [0.0, 0.5])
+def test_a_box_has_its_centre_extent_and_inertia_wherever_it_lies(start, offset):
+    n, shape, spacing = 16, (6, 3, 2), 0.5
+    catalog = protohalo_catalog(predicted(box_labels(n, shape, start), spacing, offset))
+    expected = (np.array(start) + (np.array(shape) - 1) / 2 + offset) * spacing
+    np.testing.assert_allclose(catalog.lagrangian_center[0], expected % (n * spacing), atol=1e-12)
+    np.testing.assert_allclose(catalog.extent[0], np.array(shape) * spacing)
+    # variance of m equally spaced sites is (m^2 - 1) / 12
+    variance = (np.array(shape) ** 2 - 1) / 12 * spacing**2
+    np.testing.assert_allclose(catalog.inertia[0], np.diag(variance.sum() - variance), atol=1e-12)
+
+
+def test_shapes_do_not_notice_periodic_faces(real):
+    _, prediction = real
+    whole = protohalo_catalog(prediction)
+    moved = replace(
+        prediction,
+        labels=prediction.lattice.shifted(prediction.labels, (7, -5, 11)),
+        probability=prediction.lattice.shifted(prediction.probability, (7, -5, 11)),
+    )
+    there = protohalo_catalog(moved)
+    apart = prediction.lattice.minimum_image(
+        there.lagrangian_center - whole.lagrangian_center - np.array([7, -5, 11]) * prediction.lattice.spacing
+    )
+    np.testing.assert_allclose(apart, 0, atol=1e-9)
+    np.testing.assert_allclose(there.inertia, whole.inertia, atol=1e-9)
+    np.testing.assert_allclose(there.extent, whole.extent, atol=1e-9)
+    assert np.all((there.lagrangian_center >= 0) & (there.lagrangian_center < prediction.lattice.box_size))
+
+
+def test_radius_holds_the_mass_at_200_times_the_mean_density(real):
+    field, prediction = real
+    catalog = protohalo_catalog(prediction)
+    volume = 4 / 3 * np.pi * catalog.radius_200m**3
+    mass = 200 * field.cosmology.mean_density * volume / field.cosmology.h
+    np.testing.assert_allclose(mass, catalog.mass)
+
+
+def test_an_empty_catalogue_is_an_answer():
+    field = make_field(8)
+    for catalog in (
+        protohalo_catalog(predicted(np.zeros((8, 8, 8)))),
+        protohalo_catalog(predicted(np.zeros((8, 8, 8))), field),
+    ):
+        assert len(catalog) == 0
+        assert catalog.lagrangian_center.shape == catalog.extent.shape == catalog.position.shape == (0, 3)
+        assert catalog.inertia.shape == (0, 3, 3)
+        assert catalog.member_offset.tolist() == [0]
+        assert catalog.mass.dtype == catalog.confidence.dtype == np.float64
+
+
+def test_a_site_alone_is_a_point():
+    catalog = protohalo_catalog(predicted(box_labels(8, (1, 1, 1), (7, 0, 7))))
+    np.testing.assert_allclose(catalog.lagrangian_center[0], np.array([7, 0, 7]) * SPACING, atol=1e-12)
+    np.testing.assert_allclose(catalog.extent[0], SPACING)
+    np.testing.assert_allclose(catalog.inertia[0], 0, atol=1e-12)
+
+
+def test_a_label_that_fills_the_box_has_finite_numbers():
+    catalog = protohalo_catalog(predicted(np.ones((8, 8, 8))))
+    assert catalog.n_sites.tolist() == [512]
+    assert np.all(np.isfinite(catalog.lagrangian_center)) and np.all(np.isfinite(catalog.inertia))
+    np.testing.assert_allclose(catalog.extent[0], 8 * SPACING)
+
+
+def test_positions_follow_a_plane_wave():
+    """delta = -A k cos(k x) displaces by psi = A sin(k x), so members near x move by its mean."""
+    n, spacing, amplitude = 32, 0.5, 0.8
+    lattice = Lattice(n, n * spacing)
+    k = 2 * np.pi / lattice.box_size
+    x = np.arange(n) * spacing
+    wave = np.broadcast_to((-amplitude * k * np.cos(k * x))[:, None, None], lattice.shape)
+    field = LinearField.from_density(wave, lattice.box_size, PAPER_COSMOLOGY, 49.0)
+    labels = box_labels(n, (5, 4, 4), (31, 10, 10))
+    prediction = predicted(labels, spacing)
+    catalog = protohalo_catalog(prediction, field)
+    displacement = amplitude * np.sin(k * x[np.array([31, 0, 1, 2, 3])]).mean()
+    np.testing.assert_allclose(catalog.position[0], catalog.lagrangian_center[0] + [displacement, 0, 0], atol=1e-5)
+    rate = 100 * PAPER_COSMOLOGY.growth_rate(0.0)
+    np.testing.assert_allclose(catalog.velocity[0], [rate * displacement, 0, 0], atol=1e-3)
+    assert catalog.position_method == FIRST_ORDER
+    still = protohalo_catalog(prediction)
+    assert still.position_method == LAGRANGIAN
+    np.testing.assert_array_equal(still.position, still.lagrangian_center)
+    assert not still.velocity.any()
+
+
+def test_a_field_of_another_lattice_is_refused(real):
+    _, prediction = real
+    with pytest.raises(CatalogError, match="give the field it was made from"):
+        protohalo_catalog(prediction, make_field(16))
+
+
+def test_labels_with_gaps_are_refused():
+    labels = box_labels(8, (2, 2, 2), (0, 0, 0)) * 2
+    with pytest.raises(CatalogError, match="label 1 has no sites"):
+        protohalo_catalog(predicted(labels))
+    assert len(protohalo_catalog(predicted(relabel_by_size(labels)))) == 1
+
+
+def test_public_names_are_lazy_and_survive_submodules():
+    code = (
+        "import sys, yt_protohalos as ph; "
+        "assert not {'keras', 'tensorflow', 'yt', 'numba'} & set(sys.modules); "
+        "from yt_protohalos.linear_field import LinearField; "
+        "import yt_protohalos.surface.linear as linear; "
+        "assert ph.linear_field is linear.linear_field and ph.LinearField is LinearField; "
+        "[getattr(ph, name) for name in ph._HOME]; "
+        "import yt.extensions.protohalos as extension; "
+        "assert extension is ph and 'load' in dir(ph); "
+        "assert not {'keras', 'tensorflow'} & set(sys.modules); "
+        "assert not hasattr(ph, 'nonsense')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
