@@ -1,0 +1,205 @@
+"""Pictures of predictions.
+
+Every function returns a matplotlib figure of its own, without pyplot, so that neither a window nor global state is
+involved. Colours are readable with colour-vision deficiencies and in grey.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..exceptions import LatticeError
+from ..linear_field import LinearField
+from ..prediction import Prediction
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+AXES = "xyz"
+MASS_COLOURS = "viridis"
+PROBABILITY_COLOURS = "cividis"
+OVERDENSITY_COLOURS = "RdBu_r"
+OUTSIDE = "0.92"
+
+
+def plot_masses(prediction: Prediction, axis: str = "z", index: int | None = None) -> Figure:
+    """Slice of protohalo masses on a logarithmic colour scale; sites outside are grey.
+
+    Parameters
+    ----------
+    prediction : Prediction
+    axis : {"x", "y", "z"}
+        Normal of the slice.
+    index : int, optional
+        Lattice plane; by default the one with most protohalo sites.
+
+    Raises
+    ------
+    LatticeError
+        The axis or the plane does not exist.
+    """
+    return _single(prediction, axis, index, _draw_masses)
+
+
+def plot_probability(prediction: Prediction, axis: str = "z", index: int | None = None) -> Figure:
+    """Slice of the membership probability with the outlines of the protohalos; arguments as `plot_masses`."""
+    return _single(prediction, axis, index, _draw_probability)
+
+
+def plot_overview(
+    prediction: Prediction, field: LinearField | None = None, axis: str = "z", index: int | None = None
+) -> Figure:
+    """One slice of the linear overdensity (where `field` is given), the probability and the masses, side by side.
+
+    Parameters
+    ----------
+    prediction : Prediction
+    field : LinearField, optional
+        The field the prediction was made from.
+    axis, index
+        As in `plot_masses`.
+    """
+    plane = chosen_plane(prediction, axis, index)
+    panels: list[Any] = [_draw_probability, _draw_masses]
+    figure, axes = _figure(len(panels) + (field is not None))
+    if field is not None:
+        prediction.lattice.check_cube(field.delta, "delta")
+        _draw_overdensity(axes[0], field, prediction, axis, plane)
+    for ax, draw in zip(axes[-len(panels) :], panels, strict=True):
+        draw(ax, prediction, axis, plane)
+    return figure
+
+
+def plot_mass_function(prediction: Prediction, bins_per_decade: int = 5) -> Figure:
+    """Comoving mass function dn / dlog10 M of the protohalos, with Poisson errors; empty bins are left out.
+
+    Masses in Msun, density in (Mpc/h)^-3.
+    """
+    figure, (ax,) = _figure(1, width=5.6)
+    centers, density, error = mass_function(prediction, bins_per_decade)
+    kept = density > 0
+    ax.errorbar(centers[kept], density[kept], error[kept], fmt="o", color="#0072B2", capsize=2, label="predicted")
+    smallest = prediction.card.min_sites * prediction.site_mass
+    ax.axvline(smallest, color="0.5", linestyle="--", label=f"smallest protohalo, {prediction.card.min_sites} sites")
+    ax.set_xscale("log")
+    if kept.any():
+        ax.set_yscale("log")
+    ax.set_xlabel(r"Lagrangian mass $M$ [M$_\odot$]")
+    ax.set_ylabel(r"d$n$ / dlog$_{10}M$ [(Mpc/$h$)$^{-3}$]")
+    ax.legend(frameon=False)
+    return figure
+
+
+def mass_function(
+    prediction: Prediction, bins_per_decade: int = 5
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Comoving number density of protohalos a decade of mass.
+
+    Returns
+    -------
+    mass : float64, (B,)
+        Centres of the logarithmic bins, Msun, from the smallest protohalo the model keeps.
+    density, error : float64, (B,)
+        dn / dlog10 M and its Poisson error, (Mpc/h)^-3.
+    """
+    masses = prediction.label_mass[1:]
+    # lower by half a site, so that a protohalo of just min_sites cannot fall below the first edge by rounding
+    first = np.log10((prediction.card.min_sites - 0.5) * prediction.site_mass)
+    last = np.log10(masses.max()) if len(masses) else first
+    count = max(1, int(np.ceil((last - first) * bins_per_decade + 1e-9)))
+    edges = first + np.arange(count + 1) / bins_per_decade
+    number, _ = np.histogram(np.log10(masses), edges)
+    volume = prediction.lattice.box_size**3 / bins_per_decade
+    return 10 ** (edges[:-1] + 0.5 / bins_per_decade), number / volume, np.sqrt(number) / volume
+
+
+def chosen_plane(prediction: Prediction, axis: str, index: int | None) -> int:
+    """Plane to draw: the one asked for, else the one with most protohalo sites."""
+    if axis not in AXES or len(axis) != 1:
+        raise LatticeError(f"axis {axis!r} is unknown; use x, y or z")
+    number = AXES.index(axis)
+    n = prediction.lattice.n
+    if index is None:
+        others = tuple(i for i in range(3) if i != number)
+        return int(np.argmax(np.count_nonzero(prediction.labels, axis=others)))
+    if not 0 <= index < n:
+        raise LatticeError(f"plane {index} is outside the lattice; use 0 to {n - 1}")
+    return int(index)
+
+
+def _single(prediction: Prediction, axis: str, index: int | None, draw: Any) -> Figure:
+    plane = chosen_plane(prediction, axis, index)
+    figure, (ax,) = _figure(1)
+    draw(ax, prediction, axis, plane)
+    return figure
+
+
+def _figure(panels: int, width: float = 5.2) -> tuple[Figure, NDArray]:
+    from matplotlib.figure import Figure as MatplotlibFigure
+
+    figure = MatplotlibFigure(figsize=(width * panels, 4.4), layout="constrained")
+    return figure, figure.subplots(1, panels, squeeze=False)[0]
+
+
+def _plane(cube: NDArray, axis: str, plane: int) -> NDArray:
+    """Slice with the first remaining axis along x of the picture."""
+    return np.take(cube, plane, axis=AXES.index(axis)).T
+
+
+def _draw(ax: Axes, image: NDArray, prediction: Prediction, axis: str, plane: int, label: str, **style: Any) -> None:
+    """Draw a slice whose pixels are centred on the sites, with a colour bar."""
+    lattice = prediction.lattice
+    start = (prediction.site_offset - 0.5) * lattice.spacing
+    extent = (start, start + lattice.box_size) * 2
+    drawn = ax.imshow(image, origin="lower", extent=extent, interpolation="nearest", **style)
+    ax.figure.colorbar(drawn, ax=ax, label=label, shrink=0.9)
+    first, second = (name for name in AXES if name != axis)
+    ax.set_xlabel(f"{first} [Mpc/h]")
+    ax.set_ylabel(f"{second} [Mpc/h]")
+    ax.set_title(f"{axis} = {(plane + prediction.site_offset) * lattice.spacing:.2f} Mpc/h", fontsize="medium")
+
+
+def _draw_masses(ax: Axes, prediction: Prediction, axis: str, plane: int) -> None:
+    from matplotlib.colors import LogNorm
+
+    image = _plane(prediction.labels, axis, plane)
+    masses = prediction.label_mass
+    smallest = prediction.card.min_sites * prediction.site_mass
+    norm = LogNorm(vmin=smallest, vmax=max(10 * smallest, masses.max()))
+    shown = np.ma.masked_less_equal(masses[image], 0.0)
+    ax.set_facecolor(OUTSIDE)
+    label = r"Protohalo mass [M$_\odot$]"
+    _draw(ax, shown, prediction, axis, plane, label, cmap=MASS_COLOURS, norm=norm)
+    _draw_outlines(ax, image, prediction, "black")
+
+
+def _draw_probability(ax: Axes, prediction: Prediction, axis: str, plane: int) -> None:
+    image = _plane(prediction.probability, axis, plane)
+    label = "Membership probability"
+    _draw(ax, image, prediction, axis, plane, label, cmap=PROBABILITY_COLOURS, vmin=0.0, vmax=1.0)
+    _draw_outlines(ax, _plane(prediction.labels, axis, plane), prediction, "white")
+
+
+def _draw_overdensity(ax: Axes, field: LinearField, prediction: Prediction, axis: str, plane: int) -> None:
+    image = _plane(field.delta, axis, plane)
+    limit = 3 * float(field.delta.std()) or 1.0
+    label = "Linear overdensity (z = 0)"
+    _draw(ax, image, prediction, axis, plane, label, cmap=OVERDENSITY_COLOURS, vmin=-limit, vmax=limit)
+
+
+def _draw_outlines(ax: Axes, labels: NDArray, prediction: Prediction, colour: str) -> None:
+    """Lines between neighbouring sites of different labels."""
+    from matplotlib.collections import LineCollection
+
+    spacing = prediction.lattice.spacing
+    start = (prediction.site_offset - 0.5) * spacing
+    rows, columns = np.nonzero(labels[:, 1:] != labels[:, :-1])
+    vertical = np.stack([np.stack([columns + 1, rows], 1), np.stack([columns + 1, rows + 1], 1)], 1)
+    rows, columns = np.nonzero(labels[1:] != labels[:-1])
+    horizontal = np.stack([np.stack([columns, rows + 1], 1), np.stack([columns + 1, rows + 1], 1)], 1)
+    segments = start + spacing * np.concatenate([vertical, horizontal])
+    ax.add_collection(LineCollection(list(segments), colors=colour, linewidths=0.5))

@@ -1,0 +1,71 @@
+"""The ``protohalos`` command."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from importlib import import_module
+
+from ..exceptions import ProtohaloError
+
+COMMANDS = {
+    "demo": "yt_protohalos.cli.demo",
+    "find": "yt_protohalos.cli.find",
+    "plot": "yt_protohalos.cli.plot",
+    "models": "yt_protohalos.cli.models",
+}
+"""Module of each command. It has ``HELP`` (one line), ``EXAMPLE`` (text), ``add_arguments(parser)`` and
+``run(args) -> int``, and imports nothing heavy before ``run``."""
+
+USER_ERROR = 2
+INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status, 2 for anything the user can mend, with one line that says how."""
+    args = build_parser().parse_args(arguments)
+    # read by tensorflow when it is first imported, which happens inside the commands
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    with warnings.catch_warnings():
+        warnings.showwarning = _show_warning
+        try:
+            return args.run(args)
+        except (ProtohaloError, FileNotFoundError, PermissionError) as error:
+            return _fail(str(error))
+        except KeyboardInterrupt:
+            _fail("interrupted; run the same command again to resume")
+            return INTERRUPTED
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Parser with every command of `COMMANDS`."""
+    parser = argparse.ArgumentParser(
+        prog="protohalos",
+        description="Which part of cosmological initial conditions becomes which dark-matter halo?",
+        epilog="example:\n  protohalos demo\n  protohalos find ics_gadget.dat -o protohalos",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, module_name in COMMANDS.items():
+        module = import_module(module_name)
+        subparser = subparsers.add_parser(
+            name, help=module.HELP, description=module.HELP, epilog=f"example:\n{module.EXAMPLE}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )  # fmt: skip
+        module.add_arguments(subparser)
+        subparser.set_defaults(run=module.run)
+    return parser
+
+
+def _show_warning(
+    message: Warning | str, category: type, filename: str, lineno: int, file: object = None, line: object = None
+) -> None:
+    sys.stderr.write(f"protohalos: warning: {message}\n")
+
+
+def _fail(message: str) -> int:
+    sys.stderr.write(f"protohalos: error: {' '.join(message.split())}\n")
+    return USER_ERROR

@@ -1,0 +1,7 @@
+"""``python -m yt_protohalos.cli``."""
+
+import sys
+
+from . import main
+
+sys.exit(main())

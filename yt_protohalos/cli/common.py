@@ -1,0 +1,123 @@
+"""What several commands share: their options, and what they leave in the output folder."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..models.registry import DEFAULT_MODEL
+
+if TYPE_CHECKING:
+    from ..catalog import Catalog
+    from ..linear_field import LinearField
+    from ..prediction import Prediction
+
+PREDICTION_NAME = "prediction.h5"
+TABLE_ROWS = 10
+
+
+def say(text: str = "") -> None:
+    """Write a line to the terminal."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def add_prediction_options(parser: argparse.ArgumentParser) -> None:
+    """Options of every command that runs the networks."""
+    parser.add_argument("--model", default=DEFAULT_MODEL, help="bundled model or folder of one (default: %(default)s)")
+    parser.add_argument("--threshold", type=float, help="semantic threshold, 0 to 1 (default: the model's)")
+    parser.add_argument("--precision", choices=("auto", "float32", "bfloat16"), default="auto")
+    parser.add_argument(
+        "--on-spacing", choices=("warn", "error", "allow"), default="warn",
+        help="when the lattice spacing is not the model's (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--on-range", choices=("warn", "error", "allow"), default="error",
+        help="when sigma_8 is outside the model's range (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--cache", metavar="DIR", help="folder that keeps predictions (default: ~/.cache/yt_protohalos)"
+    )
+    parser.add_argument("--no-cache", action="store_true", help="neither read nor keep a cached prediction")
+    parser.add_argument("-q", "--quiet", action="store_true", help="no progress bars")
+    parser.add_argument("-v", "--verbose", action="store_true", help="yt's own messages too")
+
+
+def prediction_options(args: argparse.Namespace) -> dict[str, Any]:
+    """Keywords of `predict` from the options of `add_prediction_options`."""
+    return {
+        "model": args.model, "threshold": args.threshold, "precision": args.precision, "on_spacing": args.on_spacing,
+        "on_range": args.on_range, "cache": False if args.no_cache else (args.cache or True),
+    }  # fmt: skip
+
+
+def set_log_level(args: argparse.Namespace) -> None:
+    """Show yt's messages only where asked for."""
+    import yt
+
+    yt.set_log_level("info" if args.verbose else "warning")
+
+
+def write_results(ds: Any, folder: Path, options: dict[str, Any], progress: bool) -> Prediction:
+    """Predict, then write cubes, pictures and catalogue into `folder`.
+
+    Returns
+    -------
+    Prediction
+    """
+    from ..catalog import protohalo_catalog
+    from ..surface.box import predict
+    from ..surface.finder import check_writable, find_protohalos
+    from ..surface.linear import linear_field
+
+    check_writable(folder)
+    prediction = predict(ds, progress=progress, **options)
+    field = linear_field(ds)
+    folder.mkdir(parents=True, exist_ok=True)
+    prediction.save(folder / PREDICTION_NAME)
+    written = [folder / PREDICTION_NAME, *write_pictures(prediction, folder, field)]
+    if prediction.n_protohalos:
+        catalog = find_protohalos(ds, folder, progress=progress, **options)
+        written.append(Path(catalog.filename))
+        say(table(protohalo_catalog(prediction, field)))
+    else:
+        smallest = prediction.card.min_sites * prediction.site_mass
+        say(f"No protohalo of at least {prediction.card.min_sites} sites ({smallest:.3g} Msun): no catalogue written.")
+    for path in written:
+        say(f"wrote {path}")
+    return prediction
+
+
+def write_pictures(
+    prediction: Prediction, folder: Path, field: LinearField | None = None, axis: str = "z", index: int | None = None
+) -> list[Path]:
+    """Draw the standard pictures of a prediction; returns their files."""
+    from ..analysis import plots
+
+    figures = {
+        "protohalos.png": plots.plot_overview(prediction, field, axis, index),
+        "masses.png": plots.plot_masses(prediction, axis, index),
+        "probability.png": plots.plot_probability(prediction, axis, index),
+        "mass_function.png": plots.plot_mass_function(prediction),
+    }
+    for name, figure in figures.items():
+        figure.savefig(folder / name, dpi=150)
+    return [folder / name for name in figures]
+
+
+def table(catalog: Catalog, rows: int = TABLE_ROWS) -> str:
+    """Text table of the largest protohalos."""
+    count = min(rows, len(catalog))
+    lines = [
+        f"{len(catalog)} protohalos, the {count} largest:",
+        "  id   mass [Msun]   sites   R200m [Mpc/h]   Lagrangian centre [Mpc/h]   confidence",
+    ]
+    for i in range(count):
+        x, y, z = catalog.lagrangian_center[i]
+        lines.append(
+            f"{catalog.identifier[i]:4d}   {catalog.mass[i]:11.3e}  {catalog.n_sites[i]:6d}   "
+            f"{catalog.radius_200m[i]:13.3f}    {x:7.2f} {y:7.2f} {z:7.2f}    {catalog.confidence[i]:10.2f}"
+        )
+    return "\n".join(lines)

@@ -1,0 +1,300 @@
+"""The one whole-box prediction of a dataset: when it runs, and where its result is kept."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from dataclasses import field as dataclass_field
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any, Protocol
+
+from yt.data_objects.static_output import Dataset
+from yt.funcs import get_pbar
+from yt.utilities.logger import ytLogger
+from yt.utilities.parallel_tools.parallel_analysis_interface import communication_system
+
+from ..exceptions import MissingPredictionError, ModelError, StoreError
+from ..linear_field import LinearField
+from ..models.card import ModelCard
+from ..models.limits import check_cosmology, model_side
+from ..models.registry import DEFAULT_MODEL, load_card, verify
+from ..prediction import Prediction
+from ..predictor import PRECISIONS, ProtohaloPredictor
+from ..progress import Progress, set_bar
+from ..store import PredictionCache, cache_key, field_identity
+from .linear import linear_field
+
+_MEMO = "_protohalo_memo"
+
+
+class Predictor(Protocol):
+    """What the surface needs of a predictor: its card, its precision and `predict`."""
+
+    card: ModelCard
+    precision: str
+
+    def predict(self, field: LinearField, **settings: Any) -> Prediction:
+        """Whole-box prediction of a field."""
+
+
+class _Bar:
+    """yt's progress bar, which counts in totals, behind the steps of `progress.track`."""
+
+    def __init__(self, title: str, total: int) -> None:
+        self._bar = get_pbar(title, total)
+        self._done = 0
+
+    def update(self, step: int) -> None:
+        self._done += step
+        self._bar.update(self._done)
+
+    def close(self) -> None:
+        self._bar.finish()
+
+
+class BoxPrediction:
+    """The whole-box prediction of one linear field for one model and settings, computed at most once.
+
+    It knows the field but not the dataset, so that field functions may hold it without keeping the dataset alive.
+
+    Parameters
+    ----------
+    field : LinearField
+    card : ModelCard
+    settings : dict
+        ``threshold`` (float or None) and ``precision`` (str).
+    make_predictor : callable
+        Returns the predictor; called only if the networks must run.
+    cache : PredictionCache, optional
+        Where other processes find the result.
+    """
+
+    def __init__(
+        self,
+        field: LinearField,
+        card: ModelCard,
+        settings: dict[str, Any],
+        make_predictor: Callable[[], Predictor],
+        cache: PredictionCache | None = None,
+    ) -> None:
+        self.field = field
+        self.card = card
+        self.settings = settings
+        self._make_predictor = make_predictor
+        self._cache = cache
+        self._prediction: Prediction | None = None
+
+    @cached_property
+    def key(self) -> str:
+        """Key of the prediction in the cache: the field's bytes, the weights and the settings."""
+        identity = {
+            **field_identity(self.field),
+            "redshift": self.field.redshift,
+            "site_offset": self.field.site_offset,
+            "cosmology": asdict(self.field.cosmology),
+        }
+        return cache_key(identity, self.card.sha256, self.settings)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the prediction is in memory."""
+        return self._prediction is not None
+
+    def get(self, progress: Progress = True) -> Prediction:
+        """The prediction: from memory, else from disk, else from the networks."""
+        if self._prediction is None:
+            self._prediction = self._read() or self._run(progress)
+        return self._prediction
+
+    def get_lazily(self) -> Prediction:
+        """The prediction for a field function, which must not start collective work on one rank alone."""
+        if not self.is_ready and communication_system.communicators[-1].size > 1:
+            raise MissingPredictionError(
+                "no prediction exists, and a field must not start one in a run of several ranks; "
+                "call yt_protohalos.predict(ds) on every rank first"
+            )
+        return self.get()
+
+    def _read(self) -> Prediction | None:
+        if self._cache is None:
+            return None
+        try:
+            prediction = self._cache.get(self.key)
+        except StoreError as error:
+            ytLogger.warning("Predicting again, because the cached prediction is unusable: %s", error)
+            return None
+        if prediction is not None:
+            ytLogger.info("Read the protohalo prediction from %s", self._cache.path(self.key))
+        return prediction
+
+    def _run(self, progress: Progress) -> Prediction:
+        set_bar(_Bar)
+        ytLogger.info("Predicting protohaloes on %d^3 sites with model %s", self.field.n, self.card.name)
+        predictor = self._make_predictor()
+        # the ranges were checked when this object was made; a field must not fail on them later
+        options = {"threshold": self.settings["threshold"], "on_spacing": "allow", "on_range": "allow"}
+        if self._cache is None:
+            return predictor.predict(self.field, progress=progress, **options)
+        with _crop_folder(self._cache, self.key) as crops:
+            prediction = predictor.predict(self.field, progress=progress, store=crops, **options)
+            try:
+                ytLogger.info("Kept the protohalo prediction in %s", self._cache.put(self.key, prediction))
+            except StoreError as error:
+                ytLogger.warning("The prediction is not kept on disk: %s", error)
+        return prediction
+
+
+def box_prediction(
+    ds: Dataset,
+    model: str | Path | None = None,
+    *,
+    predictor: Predictor | None = None,
+    threshold: float | None = None,
+    precision: str = "auto",
+    on_spacing: str = "warn",
+    on_range: str = "error",
+    cache: bool | str | os.PathLike[str] = True,
+) -> BoxPrediction:
+    """The dataset's prediction object for a model and settings; the same one for the same arguments.
+
+    Reads and checks the initial conditions on first use. With neither `model` nor `predictor`, the prediction chosen
+    last for this dataset if there is one, else the default model's.
+
+    Raises
+    ------
+    ModelError, InitialConditionsError, CosmologyError, LatticeError
+        Before any network runs.
+    """
+    memo = _memo(ds)
+    if memo.current is not None and (model, predictor, threshold, precision, cache) == (None, None, None, "auto", True):
+        return memo.current
+    _check_settings(threshold, precision)
+    if predictor is None:
+        name = DEFAULT_MODEL if model is None else model
+        card, folder = load_card(name)
+        verify(card, folder)
+        make_predictor: Callable[[], Predictor] = partial(ProtohaloPredictor.from_pretrained, name, precision=precision)
+    elif model is not None:
+        raise ModelError(f"model {str(model)!r} and a predictor were both given; pass one of them")
+    else:
+        card, precision = predictor.card, predictor.precision
+        make_predictor = partial(_itself, predictor)
+    disk = _cache(cache)
+    field = linear_field(ds)
+    # both objects live as long as the entry does, so that their ids are theirs alone
+    key = (id(field), id(predictor), card.sha256, threshold, precision, disk and disk.folder)
+    if key not in memo.boxes:
+        model_side(card, field.lattice, on_spacing)
+        check_cosmology(card, field.cosmology, on_range)
+        settings = {"threshold": threshold, "precision": precision}
+        memo.boxes[key] = BoxPrediction(field, card, settings, make_predictor, disk)
+    memo.current = memo.boxes[key]
+    return memo.current
+
+
+def predict(
+    ds: Dataset,
+    model: str | Path | None = None,
+    *,
+    predictor: Predictor | None = None,
+    threshold: float | None = None,
+    precision: str = "auto",
+    on_spacing: str = "warn",
+    on_range: str = "error",
+    cache: bool | str | os.PathLike[str] = True,
+    progress: Progress = True,
+) -> Prediction:
+    """Run the whole-box prediction of a dataset now, with a progress bar.
+
+    Parameters
+    ----------
+    ds : yt Dataset
+        Initial conditions, as `yt_protohalos.load` or `yt.load` returns them.
+    model : str or path, optional
+        Name of a bundled model or folder of one; by default the model of `add_protohalo_fields`, else the bundled one.
+    predictor : ProtohaloPredictor, optional
+        A predictor in hand, instead of `model`.
+    threshold : float, optional
+        Semantic threshold on the calibrated probability; the model's own by default.
+    precision : {"auto", "float32", "bfloat16"}
+    on_spacing, on_range : {"warn", "error", "allow"}
+        What to do when the lattice spacing is not the model's, and when sigma_8 is outside the model's range.
+    cache : bool or path
+        Keep the result on disk, where later processes find it: True for the user's cache folder, a path for another.
+    progress : bool or callable
+        True for yt's progress bar, False for none, or a callable as `progress.track` takes.
+
+    Returns
+    -------
+    Prediction
+        The same object for every later call with the same settings.
+
+    Raises
+    ------
+    ModelError, InitialConditionsError, CosmologyError, LatticeError, OutOfRangeError
+    """
+    box = box_prediction(
+        ds, model, predictor=predictor, threshold=threshold, precision=precision, on_spacing=on_spacing,
+        on_range=on_range, cache=cache,
+    )  # fmt: skip
+    return box.get(progress)
+
+
+@dataclass
+class _Memo:
+    """What this package remembers of a dataset, kept on it so that both are freed together."""
+
+    boxes: dict[Any, BoxPrediction] = dataclass_field(default_factory=dict)
+    current: BoxPrediction | None = None
+
+
+def _memo(ds: Dataset) -> _Memo:
+    memo = getattr(ds, _MEMO, None)
+    if memo is None:
+        memo = _Memo()
+        setattr(ds, _MEMO, memo)
+    return memo
+
+
+@contextmanager
+def _crop_folder(cache: PredictionCache, key: str) -> Iterator[Path | None]:
+    """Folder for finished crops, from which an interrupted run resumes; removed when all went well.
+
+    None if another process is at work there, or if the disk cannot be written.
+    """
+    folder = cache.path(key).with_suffix(".crops")
+    lock = folder.with_suffix(".lock")
+    with ExitStack() as stack:
+        try:
+            cache.folder.mkdir(parents=True, exist_ok=True)
+            fcntl.flock(stack.enter_context(open(lock, "w")), fcntl.LOCK_EX | fcntl.LOCK_NB)
+            folder.mkdir(exist_ok=True)
+        except OSError as error:
+            ytLogger.warning("Finished crops are not kept, so an interrupted run cannot resume: %s", error)
+            yield None
+            return
+        yield folder
+        shutil.rmtree(folder, ignore_errors=True)
+        lock.unlink(missing_ok=True)
+
+
+def _check_settings(threshold: float | None, precision: str) -> None:
+    if threshold is not None and not 0 < threshold < 1:
+        raise ModelError(f"threshold {threshold!r} is not between 0 and 1; it is a probability, e.g. 0.5")
+    if precision not in PRECISIONS:
+        raise ModelError(f"precision {precision!r} is unknown; use one of {', '.join(PRECISIONS)}")
+
+
+def _itself(predictor: Predictor) -> Predictor:
+    return predictor
+
+
+def _cache(cache: bool | str | os.PathLike[str]) -> PredictionCache | None:
+    if cache is False:
+        return None
+    return PredictionCache(None if cache is True else Path(cache).expanduser())

@@ -1,0 +1,74 @@
+"""A grid dataset of the fields on the Lagrangian lattice, for data that yt cannot slice."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import yt
+from yt.data_objects.static_output import Dataset
+
+from ..linear_field import LinearField
+from ..progress import Progress
+from .box import Predictor, box_prediction
+from .fields import site_arrays
+from .in_memory import with_cosmology
+
+
+def deposit_to_lattice(
+    ds: Dataset,
+    model: str | Path | None = None,
+    *,
+    predictor: Predictor | None = None,
+    threshold: float | None = None,
+    precision: str = "auto",
+    on_spacing: str = "warn",
+    on_range: str = "error",
+    cache: bool | str | os.PathLike[str] = True,
+    progress: Progress = True,
+) -> Dataset:
+    """The cell fields of a dataset on its Lagrangian lattice, as a uniform grid that yt slices and projects.
+
+    Parameters
+    ----------
+    ds, model, predictor, threshold, precision, on_spacing, on_range, cache, progress
+        As in `predict`.
+
+    Returns
+    -------
+    yt Dataset
+        In memory, with ``("gas", "protohalo_probability")``, ``_id``, ``_mass``, ``("gas", "linear_overdensity")`` and
+        ``("gas", "linear_potential")``. Periodic, with the redshift and cosmology of `ds`. Each cell is centred on its
+        site, so the box of a lattice at cell corners begins half a spacing below zero.
+
+    Raises
+    ------
+    ModelError, InitialConditionsError, CosmologyError, LatticeError, OutOfRangeError
+        Before any network runs.
+
+    Examples
+    --------
+    >>> grid = deposit_to_lattice(ds)
+    >>> yt.SlicePlot(grid, "z", ("gas", "protohalo_mass")).save()
+    """
+    box = box_prediction(
+        ds, model, predictor=predictor, threshold=threshold, precision=precision, on_spacing=on_spacing,
+        on_range=on_range, cache=cache,
+    )  # fmt: skip
+    box.get(progress)
+    data = {("gas", name): (values, field.units) for name, field, values in site_arrays(box)}
+    return _lattice_dataset(data, box.field, f"{ds.basename}_lattice")
+
+
+def _lattice_dataset(data: dict, field: LinearField, name: str) -> Dataset:
+    """A cosmological uniform-grid dataset, in code lengths of 1 comoving Mpc/h."""
+    start = (field.site_offset - 0.5) * field.spacing
+    grid = yt.load_uniform_grid(
+        data,
+        field.lattice.shape,
+        bbox=np.full((3, 2), [start, start + field.box_size]),
+        periodicity=(True, True, True),
+        dataset_name=name,
+    )
+    return with_cosmology(grid, field.cosmology, field.redshift)

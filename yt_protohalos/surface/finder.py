@@ -1,0 +1,282 @@
+"""Protohalo catalogues in yt's halo-catalogue format."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yt
+from numpy.typing import NDArray
+from yt.data_objects.static_output import Dataset, _cached_datasets
+from yt.frontends.halo_catalog.data_structures import YTHaloCatalogDataset
+from yt.frontends.ytdata.utilities import save_as_dataset
+from yt.utilities.cosmology import Cosmology as YTCosmology
+from yt.utilities.logger import ytLogger
+
+from ..atomic import atomic_path
+from ..catalog import FIRST_ORDER, Catalog, protohalo_catalog
+from ..exceptions import CatalogError
+from ..linear_field import LinearField
+from ..prediction import Prediction
+from ..progress import Progress
+from .box import Predictor, box_prediction
+from .fields import lattice_particle_types
+from .linear import particle_sites
+
+CATALOG_NAME = "protohalos"
+_AXES = "xyz"
+
+
+class ProtohaloFinder:
+    """Halo finder whose haloes are those the initial conditions will form.
+
+    Parameters
+    ----------
+    ds : yt Dataset
+        Initial conditions.
+    output_dir : path
+        Folder of the catalogue, ``<output_dir>/<name>.0.h5``; made if it does not exist.
+    name : str
+        First part of the file name. yt takes every ``<name>*.h5`` in the folder for a part of the catalogue.
+    progress : bool or callable
+    model, predictor, threshold, precision, on_spacing, on_range, cache
+        As in `predict`; without any of them, the prediction that `add_protohalo_fields` chose, if it was called.
+
+    Raises
+    ------
+    ModelError, InitialConditionsError, CosmologyError, LatticeError, OutOfRangeError, CatalogError
+        Before any network runs.
+
+    Examples
+    --------
+    >>> catalog = ProtohaloFinder(ds, output_dir="protohalos").run()
+    >>> catalog.all_data()["halos", "particle_mass"].to("Msun")
+    """
+
+    def __init__(
+        self,
+        ds: Dataset,
+        output_dir: str | os.PathLike[str] = CATALOG_NAME,
+        *,
+        name: str = CATALOG_NAME,
+        model: str | Path | None = None,
+        predictor: Predictor | None = None,
+        threshold: float | None = None,
+        precision: str = "auto",
+        on_spacing: str = "warn",
+        on_range: str = "error",
+        cache: bool | str | os.PathLike[str] = True,
+        progress: Progress = True,
+    ) -> None:
+        if not name or Path(name).name != name:
+            raise CatalogError(f"catalogue name {name!r} is not a plain file name; give one without folders")
+        self.ds = ds
+        self.path = Path(output_dir).expanduser() / f"{name}.0.h5"
+        check_writable(self.path.parent)
+        self.progress = progress
+        self.box = box_prediction(
+            ds, model, predictor=predictor, threshold=threshold, precision=precision, on_spacing=on_spacing,
+            on_range=on_range, cache=cache,
+        )  # fmt: skip
+
+    def run(self) -> YTHaloCatalogDataset:
+        """Predict if needed, write the catalogue and load it.
+
+        Raises
+        ------
+        CatalogError
+            No protohalo was found: yt cannot read a catalogue without haloes, so none is written.
+        """
+        prediction = self.box.get(self.progress)
+        catalog = protohalo_catalog(prediction, self.box.field)
+        if not len(catalog):
+            raise CatalogError(
+                f"no protohalo of at least {prediction.card.min_sites} sites "
+                f"({prediction.card.min_sites * prediction.site_mass:.3g} Msun) was found in {self.ds}; "
+                "use a larger box, a lower threshold, or predict(ds) for the probabilities"
+            )
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        ids, source = member_ids(self.ds, self.box.field, catalog.members)
+        write_catalog(
+            self.path, catalog, prediction, self.box.field, ids, {"member_ids": source, "source": str(self.ds)}
+        )
+        ytLogger.info("Wrote %d protohaloes to %s", len(catalog), self.path)
+        return load_catalog(self.path)
+
+
+def find_protohalos(
+    ds: Dataset,
+    output_dir: str | os.PathLike[str] = CATALOG_NAME,
+    *,
+    name: str = CATALOG_NAME,
+    model: str | Path | None = None,
+    predictor: Predictor | None = None,
+    threshold: float | None = None,
+    precision: str = "auto",
+    on_spacing: str = "warn",
+    on_range: str = "error",
+    cache: bool | str | os.PathLike[str] = True,
+    progress: Progress = True,
+) -> YTHaloCatalogDataset:
+    """Find the protohaloes of initial conditions and write them as a halo catalogue.
+
+    Parameters
+    ----------
+    ds, output_dir, name, model, predictor, threshold, precision, on_spacing, on_range, cache, progress
+        As in `ProtohaloFinder`.
+
+    Returns
+    -------
+    YTHaloCatalogDataset
+        The catalogue, as ``yt.load`` reads it back. Redshift 0; fields in `write_catalog`.
+
+    Raises
+    ------
+    ModelError, InitialConditionsError, CosmologyError, LatticeError, OutOfRangeError
+        Before any network runs.
+    CatalogError
+        There are no protohaloes, or the folder cannot be written.
+
+    Examples
+    --------
+    >>> catalog = find_protohalos(ds, output_dir="protohalos")
+    >>> catalog.halo("halos", 0)["member_ids"]
+    """
+    return ProtohaloFinder(
+        ds, output_dir, name=name, model=model, predictor=predictor, threshold=threshold, precision=precision,
+        on_spacing=on_spacing, on_range=on_range, cache=cache, progress=progress,
+    ).run()  # fmt: skip
+
+
+def write_catalog(
+    path: str | os.PathLike[str],
+    catalog: Catalog,
+    prediction: Prediction,
+    field: LinearField,
+    ids: NDArray[np.int64],
+    provenance: dict[str, str],
+) -> None:
+    """Write a catalogue as yt's ``halo_catalog`` HDF5 file, whole or not at all.
+
+    Fields of ``halos``: ``particle_identifier`` (0..K-1 by descending mass), ``particle_mass`` (Msun),
+    ``virial_radius`` (radius of 200 times the mean matter density, Mpc), ``particle_position_{xyz}`` (Mpc) and
+    ``particle_velocity_{xyz}`` (km/s) at z = 0, ``lagrangian_center_{xyz}`` (Mpc), ``extent_{xyz}`` (Mpc),
+    ``inertia_{xx,yy,zz,xy,xz,yz}`` (Mpc^2), ``confidence``, ``n_sites``, and the members' IDs.
+
+    Parameters
+    ----------
+    path : path
+        Ends in ``.0.h5``, or yt does not find its parts.
+    catalog : Catalog
+        With at least one protohalo.
+    prediction : Prediction
+    field : LinearField
+        The field of the prediction.
+    ids : int64, (M,)
+        Particle IDs of ``catalog.members``.
+    provenance : dict of str
+        More attributes of the file.
+    """
+    data = _columns(catalog, field.cosmology.h)
+    data["ids"] = np.asarray(ids, dtype=np.int64)
+    groups = dict.fromkeys(data, ".") | {"ids": "particles"}
+    attributes = _attributes(catalog, prediction, field) | provenance
+    with atomic_path(path) as partial:
+        save_as_dataset({}, str(partial), data, field_types=groups, extra_attrs=attributes)
+
+
+def load_catalog(path: str | os.PathLike[str]) -> YTHaloCatalogDataset:
+    """``yt.load`` of a catalogue that may have replaced one that yt still remembers."""
+    absolute = os.path.abspath(path)
+    for key in [key for key in _cached_datasets if isinstance(key, tuple) and key[0] == absolute]:
+        del _cached_datasets[key]
+    return yt.load(absolute)
+
+
+def member_ids(ds: Dataset, field: LinearField, members: NDArray[np.int64]) -> tuple[NDArray[np.int64], str]:
+    """Particle IDs of lattice sites.
+
+    Returns
+    -------
+    int64, same shape as `members`, and what they are: particle IDs, or row-major site indices where the dataset has
+    no particles with IDs.
+
+    Raises
+    ------
+    CatalogError
+        The particles do not occupy each site once.
+    """
+    types = [ptype for ptype in lattice_particle_types(ds) if (ptype, "particle_index") in ds.field_info]
+    if not types:
+        return members, "row-major site indices"
+    ptype, data = types[0], ds.all_data()
+    sites = particle_sites(ds, ptype, data)
+    found = np.bincount(sites, minlength=field.lattice.n_sites)
+    if found.max() != 1 or found.min() != 1:
+        raise CatalogError(
+            f"{np.count_nonzero(found != 1)} of {field.lattice.n_sites} sites are held by no or several {ptype} "
+            "particles; members need one particle a site"
+        )
+    of_site = np.empty(field.lattice.n_sites, dtype=np.int64)
+    of_site[sites] = data[ptype, "particle_index"].to_value("").astype(np.int64)
+    return of_site[members], f"{ptype} particle IDs"
+
+
+def check_writable(folder: Path) -> None:
+    """Raise `CatalogError` unless files can be written in a folder that may not exist yet."""
+    existing = folder.absolute()
+    while not existing.exists() and existing != existing.parent:
+        existing = existing.parent
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        raise CatalogError(f"cannot write in {folder}: {existing} is not a folder you may write to; give another")
+
+
+def _columns(catalog: Catalog, h: float) -> dict[str, Any]:
+    columns: dict[str, Any] = {
+        "particle_identifier": catalog.identifier,
+        "particle_mass": yt.YTArray(catalog.mass, "Msun"),
+        "virial_radius": yt.YTArray(catalog.radius_200m / h, "Mpc"),
+        "confidence": catalog.confidence,
+        "n_sites": catalog.n_sites,
+        "particle_number": catalog.n_sites,
+        "particle_index_start": catalog.member_offset[:-1],
+    }
+    for i, axis in enumerate(_AXES):
+        columns[f"particle_position_{axis}"] = yt.YTArray(catalog.position[:, i] / h, "Mpc")
+        columns[f"particle_velocity_{axis}"] = yt.YTArray(catalog.velocity[:, i], "km/s")
+        columns[f"lagrangian_center_{axis}"] = yt.YTArray(catalog.lagrangian_center[:, i] / h, "Mpc")
+        columns[f"extent_{axis}"] = yt.YTArray(catalog.extent[:, i] / h, "Mpc")
+        for j in range(i, 3):
+            columns[f"inertia_{axis}{_AXES[j]}"] = yt.YTArray(catalog.inertia[:, i, j] / h**2, "Mpc**2")
+    return columns
+
+
+def _attributes(catalog: Catalog, prediction: Prediction, field: LinearField) -> dict[str, Any]:
+    cosmology = field.cosmology
+    side = field.box_size / cosmology.h
+    background = YTCosmology(
+        hubble_constant=cosmology.h, omega_matter=cosmology.omega_m, omega_lambda=cosmology.omega_lambda,
+        omega_curvature=1 - cosmology.omega_m - cosmology.omega_lambda,
+    )  # fmt: skip
+    velocity = "mean first-order LPT velocity" if catalog.position_method == FIRST_ORDER else "zero: not computed"
+    # one code length is 1 Mpc, for yt wraps positions in the file's numbers as if they were code lengths
+    return {
+        "data_type": "halo_catalog", "num_halos": len(catalog), "dimensionality": 3,
+        "current_redshift": 0.0, "scale_factor": 1.0, "current_time": background.t_from_z(0.0).to("Gyr"),
+        "cosmological_simulation": 1, "hubble_constant": cosmology.h,
+        "omega_matter": cosmology.omega_m, "omega_lambda": cosmology.omega_lambda,
+        "domain_left_edge": yt.YTArray(np.zeros(3), "Mpc"), "domain_right_edge": yt.YTArray(np.full(3, side), "Mpc"),
+        "length_unit": yt.YTQuantity(1, "Mpc"), "mass_unit": yt.YTQuantity(1, "Msun"),
+        "time_unit": yt.YTQuantity(1, "Gyr"), "velocity_unit": yt.YTQuantity(1, "km/s"),
+        "magnetic_unit": yt.YTQuantity(1, "gauss"),
+        "position_definition": f"z = 0 position, {catalog.position_method}",
+        "velocity_definition": f"z = 0 peculiar velocity, {velocity}",
+        "virial_radius_definition": "R_200m: sphere of 200 times the mean matter density with the halo's mass",
+        "initial_redshift": prediction.redshift, "sites_per_side": field.n, "site_offset": field.site_offset,
+        "model": prediction.card.name, "model_version": prediction.card.version,
+        "model_sha256": prediction.card.sha256, "min_sites": prediction.card.min_sites,
+        "settings": json.dumps(prediction.settings),
+    }  # fmt: skip
