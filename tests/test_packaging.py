@@ -96,8 +96,17 @@ def test_extras_named_in_the_readme_exist(setup_cfg):
     assert named and named <= extras
 
 
+PUBLIC_NAMES = (
+    "load", "linear_field", "add_protohalo_fields", "predict", "find_protohalos", "ProtohaloFinder",
+    "ProtohaloPredictor", "Prediction", "deposit_to_lattice", "generate_initial_conditions", "LinearField", "Lattice",
+    "Cosmology", "PAPER_COSMOLOGY", "cluster_embedding", "stitch_lattices",
+)  # fmt: skip
+
+
 def test_public_names_are_there():
     package = importlib.import_module("yt_protohalos")
-    missing = [name for name in package.__all__ if not hasattr(package, name)]
+    assert set(PUBLIC_NAMES) <= set(dir(package))
+    missing = [name for name in PUBLIC_NAMES if getattr(package, name, None) is None]
     assert missing == []
-    assert set(package.__all__) <= set(dir(package))
+    with pytest.raises(AttributeError, match="no attribute 'no_such_name'"):
+        package.no_such_name  # noqa: B018
