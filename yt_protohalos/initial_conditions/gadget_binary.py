@@ -107,21 +107,22 @@ def read_layout(path: Path) -> GadgetLayout:
     return _assemble(path, file_format, endian, header, blocks)
 
 
-def all_files(path: Path, header: GadgetHeader) -> list[Path]:
-    """Every file of a multi-file set, in order, from any one of them."""
-    if header.files <= 1:
+def numbered_files(path: Path, count: int) -> list[Path]:
+    """Every file of a set of `count`, in order, from any one of them: NAME.0, NAME.1.hdf5, ...
+
+    Raises `FormatError` for a name without a number and for missing files.
+    """
+    if count <= 1:
         return [path]
     match = re.fullmatch(r"(.*?)(\d+)(\.hdf5|\.h5)?", path.name)
     if match is None:
         raise FormatError(
-            f"{path.name} is one of {header.files} files, but its name has no file number; name them NAME.0, NAME.1, ..."
+            f"{path.name} is one of {count} files, but its name has no number; name them NAME.0, NAME.1, ..."
         )
-    names = [path.with_name(f"{match[1]}{i}{match[3] or ''}") for i in range(header.files)]
+    names = [path.with_name(f"{match[1]}{i}{match[3] or ''}") for i in range(count)]
     missing = [name.name for name in names if not name.is_file()]
     if missing:
-        raise FormatError(
-            f"{len(missing)} of {header.files} files are missing ({missing[0]}, ...); put them in one folder"
-        )
+        raise FormatError(f"{len(missing)} of {count} files are missing ({missing[0]}, ...); put them in one folder")
     return names
 
 
@@ -166,7 +167,8 @@ def _walk(file: object, start: int, size: int, endian: str, file_format: int, pa
         (closing,) = struct.unpack(f"{endian}I", file.read(4))  # type: ignore[attr-defined]
         if closing != length:
             raise FormatError(
-                f"block {len(blocks)} of {path.name} opens with {length} bytes and closes with {closing}; both must agree: "
+                f"block {len(blocks)} of {path.name} opens with {length} bytes and closes with {closing}; both must "
+                "agree: "
                 "the file is corrupted or holds blocks over 4 GiB, split it over several files"
             )
         position = data + length + 4
@@ -197,7 +199,8 @@ def _assemble(
         count = sum(header.counts[i] for i in layout.variable_mass)
         if "Mass" not in found or found["Mass"][1] != count * float_size:
             raise FormatError(
-                f"{path.name} has no mass table entry for particle types {list(layout.variable_mass)} and no mass block of "
+                f"{path.name} has no mass table entry for particle types {list(layout.variable_mass)} and no mass "
+                "block of "
                 f"{count * float_size} bytes; one of them is needed, write the file again"
             )
     return layout

@@ -1,16 +1,16 @@
-"""Writing initial conditions as a Gadget HDF5 snapshot."""
+"""Gadget HDF5 files: writing initial conditions, and what the header of any says."""
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..atomic import atomic_path
 from ..cosmology import Cosmology
-from ..exceptions import InitialConditionsError
+from ..exceptions import FormatError, InitialConditionsError
 from ..lattice import Lattice
 
 
@@ -54,22 +54,52 @@ def write_gadget_hdf5(
             )
     scale = 1 / (1 + redshift)
     target = Path(filename)
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    os.close(handle)
-    try:
-        with h5py.File(temporary, "w") as file:
-            file.create_group("Header").attrs.update(_header(lattice, cosmology, redshift, positions.dtype))
-            group = file.create_group("PartType1")
-            group["Coordinates"] = positions
-            group["Velocities"] = velocities / np.sqrt(scale, dtype=velocities.dtype)
-            wide = lattice.n_sites >= 2**32
-            group["ParticleIDs"] = np.arange(1, lattice.n_sites + 1, dtype=np.uint64 if wide else np.uint32)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, target)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    with atomic_path(target) as partial, h5py.File(partial, "w") as file:
+        file.create_group("Header").attrs.update(_header(lattice, cosmology, redshift, positions.dtype))
+        group = file.create_group("PartType1")
+        group["Coordinates"] = positions
+        group["Velocities"] = velocities / np.sqrt(scale, dtype=velocities.dtype)
+        wide = lattice.n_sites >= 2**32
+        group["ParticleIDs"] = np.arange(1, lattice.n_sites + 1, dtype=np.uint64 if wide else np.uint32)
     return target
+
+
+def read_header(path: Path) -> tuple[dict[str, Any], dict[str, Any], float]:
+    """Header (and Parameters) attributes, Units attributes, and the file's mass in its own units.
+
+    Raises
+    ------
+    FormatError
+        For a file that is truncated, empty, or whose counts do not fit its arrays.
+    """
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            header = {**dict(file["Parameters"].attrs if "Parameters" in file else {}), **dict(file["Header"].attrs)}
+            units = dict(file["Units"].attrs) if "Units" in file else {}
+            counts, table = header["NumPart_ThisFile"], header["MassTable"]
+            mass = 0.0
+            for index, (count, each) in enumerate(zip(counts, table, strict=True)):
+                group = f"PartType{index}"
+                if count and group not in file:
+                    raise FormatError(
+                        f"{path.name} counts {count} particles of type {index} but has no {group}; remake it"
+                    )
+                if count and file[group]["Coordinates"].shape != (int(count), 3):
+                    raise FormatError(
+                        f"{path.name} counts {count} particles of type {index} but holds "
+                        f"{file[group]['Coordinates'].shape[0]}; "
+                        "both must agree, remake it"
+                    )
+                mass += float(count) * float(each) if each else float(np.sum(file[group]["Masses"])) if count else 0.0
+    except (OSError, KeyError) as error:
+        raise FormatError(
+            f"{path.name} cannot be read as Gadget HDF5 ({error}); it is truncated or incomplete"
+        ) from error
+    if not int(np.sum(counts)):
+        raise FormatError(f"{path.name} holds no particles; give initial conditions with at least one")
+    return header, units, mass
 
 
 def _header(lattice: Lattice, cosmology: Cosmology, redshift: float, dtype: np.dtype) -> dict[str, object]:

@@ -49,7 +49,8 @@ def field_from_density(
     # a linear field with this rms has cells below -1, which no evolved density has
     if rms > 1.0 and float(delta.min()) >= -1.0:
         raise InitialConditionsError(
-            f"the overdensity has an rms of {rms:.3g} and never falls below -1 at z = {redshift:g}: an evolved density; "
+            f"the overdensity has an rms of {rms:.3g} and never falls below -1 at z = {redshift:g}: an evolved "
+            "density; "
             "give the linear one of the initial conditions"
         )
     growth = float(cosmology.growth_factor(redshift))

@@ -40,7 +40,8 @@ class BoxFacts:
         if missing:
             raise CosmologyError(
                 f"{what} does not say its {', '.join(missing)}; each is needed: pass "
-                f"{', '.join(f'{name}=...' for name in missing)} (box_size in comoving Mpc/h), or put the .conf file it was "
+                f"{', '.join(f'{name}=...' for name in missing)} (box_size in comoving Mpc/h), or put the .conf file "
+                "it was "
                 "made with beside it under the same name"
             )
         assert self.box_size is not None and self.redshift is not None and self.cosmology is not None

@@ -14,7 +14,13 @@ from ..exceptions import FormatError, InitialConditionsError
 HEADER = "d5i"
 VELOCITY_UNIT = np.sqrt(8 * np.pi / 3)
 """Hubble constant in TIPSY units (critical density 1, box 1, G = 1)."""
-DARK = np.dtype([("mass", "f4"), ("position", "f4", 3), ("velocity", "f4", 3), ("softening", "f4"), ("phi", "f4")])
+DARK_FIELDS = (
+    ("mass", "f4", 1),
+    ("position", "f4", 3),
+    ("velocity", "f4", 3),
+    ("softening", "f4", 1),
+    ("phi", "f4", 1),
+)
 
 
 @dataclass(frozen=True)
@@ -68,15 +74,19 @@ def read_tipsy(path: Path) -> TipsyParticles:
         file.seek(32)
         if gas or stars:
             raise InitialConditionsError(
-                f"{path.name} holds {gas} gas and {stars} star particles; dark matter alone is read, write it without baryons"
+                f"{path.name} holds {gas} gas and {stars} star particles; dark matter alone is read, write it without "
+                "baryons"
             )
-        data = np.fromfile(file, dtype=DARK.newbyteorder(endian), count=dark)
+        record = np.dtype([(name, endian + kind, width) for name, kind, width in DARK_FIELDS])
+        data = np.fromfile(file, dtype=record, count=dark)
     if not 0 < time <= 1:
         raise FormatError(
             f"the TIPSY time {time} of {path.name} is no scale factor in (0, 1]; write a cosmological file"
         )
     positions = (data["position"].astype(np.float32) + np.float32(0.5)) % np.float32(1.0)
-    return TipsyParticles(positions, data["velocity"].astype(np.float32), data["mass"].astype(np.float32), 1 / time - 1)
+    return TipsyParticles(
+        positions, data["velocity"].astype(np.float32), data["mass"].astype(np.float32).reshape(-1), 1 / time - 1
+    )
 
 
 def _endian(path: Path) -> str | None:

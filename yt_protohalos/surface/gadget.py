@@ -78,7 +78,7 @@ class GadgetICsFile(GadgetBinaryFile):
             for index, ptype in enumerate(types):
                 if field == "Mass" and index not in layout.variable_mass:
                     continue
-                self.field_offsets[ptype, field] = start + self.start * width
+                self.field_offsets[ptype, field] = start + (self.start or 0) * width
                 start += layout.header.counts[index] * width
 
 
@@ -105,7 +105,7 @@ class IOHandlerGadgetICs(IOHandlerGadgetBinary):
 
     def _yield_coordinates(self, data_file: GadgetICsFile, needed_ptype: str | None = None) -> Any:
         with open(data_file.filename, "rb") as file:
-            for ptype, count in data_file.total_particles.items():
+            for ptype, count in (data_file.total_particles or {}).items():
                 if count == 0 or (needed_ptype is not None and ptype != needed_ptype):
                     continue
                 file.seek(self._coordinates_offset(data_file, ptype))
@@ -113,7 +113,7 @@ class IOHandlerGadgetICs(IOHandlerGadgetBinary):
 
     def _coordinates_offset(self, data_file: GadgetICsFile, ptype: str) -> int:
         layout, index = data_file.layout, self._ptypes.index(ptype)
-        before = sum(layout.header.counts[:index]) + data_file.start
+        before = sum(layout.header.counts[:index]) + (data_file.start or 0)
         return layout.offsets["Coordinates"] + 3 * before * layout.float_size
 
 

@@ -37,7 +37,7 @@ def particle_dataset(
     name : str
         Shown in file names of plots.
     """
-    data: dict[str, Any] = {"particle_index": np.arange(len(positions), dtype=np.int64)}
+    data: dict[Any, Any] = {"particle_index": np.arange(len(positions), dtype=np.int64)}
     for axis, letter in enumerate("xyz"):
         data[f"particle_position_{letter}"] = (positions[:, axis], "code_length")
         if velocities is not None:

@@ -205,7 +205,8 @@ def _read_grid(ds: Any, field: Field | None, facts: BoxFacts) -> LinearField:
     shape = tuple(int(side) for side in ds.domain_dimensions)
     if ds.index.max_level > 0:
         raise InitialConditionsError(
-            f"{ds} has {ds.index.max_level + 1} refinement levels (a zoom?); one uniform lattice is needed: give unigrid "
+            f"{ds} has {ds.index.max_level + 1} refinement levels (a zoom?); one uniform lattice is needed: give "
+            "unigrid "
             "initial conditions, or the zoom's coarse run"
         )
     if len(set(shape)) != 1:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,9 @@ from yt.utilities.exceptions import YTUnidentifiedDataType
 from yt.utilities.logger import ytLogger
 
 from ..cosmology import CRITICAL_DENSITY, Cosmology
-from ..exceptions import CosmologyError, FormatError, UnitsError
+from ..exceptions import CosmologyError, FormatError, LatticeError, UnitsError
 from ..initial_conditions import enzo, gadget_binary, tipsy
+from ..initial_conditions.gadget_hdf5 import read_header
 from ..initial_conditions.music_conf import BoxFacts, find_conf, read_conf
 
 # lengths and masses that writers use together, as (Mpc/h or Mpc per unit, yt name), in the order they are tried
@@ -70,15 +70,19 @@ def load(
     given = BoxFacts(box_size, redshift, cosmology)
     conf_path = Path(os.fspath(conf)) if conf is not None else find_conf(target)
     if gadget_binary.is_gadget_binary(target):
+        _refuse_facts(target, given)
         return _load_gadget_binary(target, kwargs)
     if target.is_file() and h5py.is_hdf5(target):
         with h5py.File(target, "r") as file:
             gadget_like = "Header" in file and "MassTable" in file["Header"].attrs
         if gadget_like:
+            _refuse_facts(target, given)
             return _load_gadget_hdf5(target, kwargs)
     if enzo.is_enzo(target):
+        _refuse_keywords(target, kwargs)
         return _load_enzo(target, _with_conf(given, conf_path))
     if tipsy.is_tipsy(target):
+        _refuse_keywords(target, kwargs)
         return _load_tipsy(target, _with_conf(given, conf_path))
     return _load_plain(target, given, conf, kwargs)
 
@@ -92,6 +96,17 @@ def _existing(path: Path) -> Path:
     if path.is_file() and path.stat().st_size == 0:
         raise FormatError(f"{path.name} is empty (0 bytes); write the initial conditions again")
     return path
+
+
+def _refuse_facts(path: Path, given: BoxFacts) -> None:
+    named = [name for name, value in vars(given).items() if value is not None]
+    if named:
+        raise CosmologyError(f"{path.name} says its own {', '.join(named)} in its header; leave {named[0]}=... out")
+
+
+def _refuse_keywords(path: Path, kwargs: dict[str, Any]) -> None:
+    if kwargs:
+        raise TypeError(f"{path.name} becomes an in-memory dataset, which takes no {', '.join(kwargs)}; leave them out")
 
 
 def _with_conf(given: BoxFacts, conf: Path | None) -> BoxFacts:
@@ -112,7 +127,8 @@ def _load_plain(path: Path, given: BoxFacts, conf: str | os.PathLike[str] | None
         return yt.load(str(path), **kwargs)
     except YTUnidentifiedDataType as error:
         raise FormatError(
-            f"{path.name} is of no format that yt or yt_protohalos knows, or truncated; give Gadget, SWIFT, TIPSY, Enzo, "
+            f"{path.name} is of no format that yt or yt_protohalos knows, or truncated; give Gadget, SWIFT, TIPSY, "
+            "Enzo, "
             "MUSIC generic or grafic2 initial conditions"
         ) from error
 
@@ -122,7 +138,7 @@ def _load_gadget_binary(path: Path, kwargs: dict[str, Any]) -> Any:
 
     layout = gadget_binary.read_layout(path)
     header = layout.header
-    files = gadget_binary.all_files(path, header)
+    files = gadget_binary.numbered_files(path, header.files)
     layouts = [layout if file == path else gadget_binary.read_layout(file) for file in files]
     count = sum(sum(each.header.counts) for each in layouts)
     if count != sum(header.totals):
@@ -140,19 +156,17 @@ def _load_gadget_binary(path: Path, kwargs: dict[str, Any]) -> Any:
 def _load_gadget_hdf5(path: Path, kwargs: dict[str, Any]) -> Any:
     from .gadget import GadgetHDF5ICsDataset
 
-    header, units, mass = _hdf5_facts(path)
+    header, units, mass = read_header(path)
     if int(np.ravel(header.get("NumFilesPerSnapshot", 1))[0]) > 1:
         mass = 0.0
-        first = _numbered_files(path, int(np.ravel(header["NumFilesPerSnapshot"])[0]))
+        first = gadget_binary.numbered_files(path, int(np.ravel(header["NumFilesPerSnapshot"])[0]))
         for file in first:
-            mass += _hdf5_facts(file)[2]
+            mass += read_header(file)[2]
         path = first[0]
     if "unit_base" not in kwargs:
         omega_m, h = (_header_number(path, header, name) for name in ("Omega0", "HubbleParam"))
         box = np.ravel(header["BoxSize"])
         if np.ptp(box) > 0:
-            from ..exceptions import LatticeError
-
             raise LatticeError(f"the box of {path.name} measures {box.tolist()}; it must be a cube: cut or remake it")
         if "Unit length in cgs (U_L)" in units:
             unit_base = _swift_units(units)
@@ -160,48 +174,6 @@ def _load_gadget_hdf5(path: Path, kwargs: dict[str, Any]) -> Any:
             unit_base = _unit_base(path.name, float(box[0]), mass, omega_m, h)
         kwargs = {**kwargs, "unit_base": unit_base}
     return GadgetHDF5ICsDataset(str(path), **kwargs)
-
-
-def _numbered_files(path: Path, files: int) -> list[Path]:
-    match = re.fullmatch(r"(.*?)(\d+)(\.hdf5|\.h5)?", path.name)
-    if match is None:
-        raise FormatError(
-            f"{path.name} is one of {files} files, but its name has no number; name them NAME.0.hdf5, ..."
-        )
-    names = [path.with_name(f"{match[1]}{i}{match[3] or ''}") for i in range(files)]
-    missing = [name.name for name in names if not name.is_file()]
-    if missing:
-        raise FormatError(f"{len(missing)} of {files} files are missing ({missing[0]}, ...); put them in one folder")
-    return names
-
-
-def _hdf5_facts(path: Path) -> tuple[dict[str, Any], dict[str, Any], float]:
-    """Header (and Parameters) attributes, Units attributes, and the file's mass in its own units."""
-    try:
-        with h5py.File(path, "r") as file:
-            header = {**dict(file["Parameters"].attrs if "Parameters" in file else {}), **dict(file["Header"].attrs)}
-            units = dict(file["Units"].attrs) if "Units" in file else {}
-            counts, table = header["NumPart_ThisFile"], header["MassTable"]
-            mass = 0.0
-            for index, (count, each) in enumerate(zip(counts, table, strict=True)):
-                group = f"PartType{index}"
-                if count and group not in file:
-                    raise FormatError(
-                        f"{path.name} counts {count} particles of type {index} but has no {group}; remake it"
-                    )
-                if count and file[group]["Coordinates"].shape != (int(count), 3):
-                    raise FormatError(
-                        f"{path.name} counts {count} particles of type {index} but holds {file[group]['Coordinates'].shape[0]}; "
-                        "both must agree, remake it"
-                    )
-                mass += float(count) * float(each) if each else float(np.sum(file[group]["Masses"])) if count else 0.0
-    except (OSError, KeyError) as error:
-        raise FormatError(
-            f"{path.name} cannot be read as Gadget HDF5 ({error}); it is truncated or incomplete"
-        ) from error
-    if not int(np.sum(counts)):
-        raise FormatError(f"{path.name} holds no particles; give initial conditions with at least one")
-    return header, units, mass
 
 
 def _header_number(path: Path, header: dict[str, Any], name: str) -> float:
@@ -227,7 +199,8 @@ def _unit_base(name: str, box: float, mass: float, omega_m: float, h: float) -> 
     """
     if not (box > 0 and omega_m > 0 and h > 0 and mass > 0):
         raise CosmologyError(
-            f"{name} says box {box:g}, Omega_m {omega_m:g}, h {h:g}, mass {mass:g}; all must be positive to find its units: "
+            f"{name} says box {box:g}, Omega_m {omega_m:g}, h {h:g}, mass {mass:g}; all must be positive to find its "
+            "units: "
             "correct the header, or pass unit_base=..."
         )
     tried = []
@@ -255,7 +228,8 @@ def _load_tipsy(path: Path, facts: BoxFacts) -> Any:
     total = float(particles.masses.sum(dtype=np.float64))
     if abs(total / cosmology.omega_m - 1) > 0.01:
         raise CosmologyError(
-            f"the masses of {path.name} add up to Omega_m = {total:.4f}, but the cosmology says {cosmology.omega_m:.4f}; "
+            f"the masses of {path.name} add up to Omega_m = {total:.4f}, but the cosmology says "
+            f"{cosmology.omega_m:.4f}; "
             "both must agree: pass the cosmology of the file"
         )
     # one over the box, not the rounded sum, so that the mass fills the box exactly
