@@ -5,15 +5,18 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
+import h5py
 import networkx
 import numpy as np
 import pytest
 from standins import SPACING, make_card, make_field, make_predictor
 
-from yt_protohalos.catalog import FIRST_ORDER, LAGRANGIAN, protohalo_catalog
+from yt_protohalos.catalog import FIRST_ORDER, LAGRANGIAN, SECOND_ORDER, protohalo_catalog
 from yt_protohalos.cosmology import PAPER_COSMOLOGY
 from yt_protohalos.exceptions import CatalogError
+from yt_protohalos.initial_conditions.generate import lagrangian_particles
 from yt_protohalos.lattice import Lattice
 from yt_protohalos.linear_field import LinearField
 from yt_protohalos.prediction import Prediction
@@ -165,10 +168,47 @@ def test_positions_follow_a_plane_wave():
     assert not still.velocity.any()
 
 
+@pytest.mark.parametrize("order", [1, 2])
+def test_motion_is_the_mean_of_the_particles_that_lpt_makes(real, order):
+    strong, prediction = real
+    # weak, so that no particle moves further than half of this small box
+    field = replace(strong, delta=strong.delta / 10, phi=strong.phi / 10)
+    catalog = protohalo_catalog(prediction, field, lpt_order=order)
+    assert catalog.position_method == (FIRST_ORDER, SECOND_ORDER)[order - 1]
+    positions, velocities = lagrangian_particles(field, 0.0, order)
+    for identifier in catalog.identifier:
+        members = catalog.members_of(identifier)
+        moved = field.lattice.minimum_image(positions[members] - field.lattice.sites(members) * field.spacing)
+        expected = catalog.position[identifier] - catalog.lagrangian_center[identifier]
+        np.testing.assert_allclose(moved.mean(axis=0), field.lattice.minimum_image(expected), atol=1e-5)
+        np.testing.assert_allclose(velocities[members].mean(axis=0), catalog.velocity[identifier], atol=0.01)
+
+
+def test_second_order_positions_are_nearer_to_those_of_an_n_body_run():
+    path = Path(__file__).parents[2] / "shared" / "reference" / "treepm96.h5"
+    if not path.is_file():
+        pytest.skip("the TreePM reference run is not beside the repository")
+    with h5py.File(path) as file:
+        labels = relabel_by_size(file["halo_id"][()].astype(np.int32) + 1)
+        final = file["position_z0"][()].reshape(-1, 3)
+        field = LinearField.from_density(file["delta_z0"][()], 18.75, PAPER_COSMOLOGY, 49.0)
+    error = {}
+    for order in (0, 1, 2):
+        catalog = protohalo_catalog(predicted(labels), field if order else None, max(order, 1))
+        large = catalog.identifier[catalog.n_sites > 500]
+        apart = [
+            field.lattice.minimum_image(final[catalog.members_of(i)] - catalog.position[i]).mean(axis=0) for i in large
+        ]
+        error[order] = np.sqrt(np.mean(np.sum(np.square(apart), axis=1)))
+    assert error[2] < 0.35 < error[1] < 0.7 < error[0]
+
+
 def test_a_field_of_another_lattice_is_refused(real):
     _, prediction = real
     with pytest.raises(CatalogError, match="give the field it was made from"):
         protohalo_catalog(prediction, make_field(16))
+    with pytest.raises(CatalogError, match="lpt_order 3"):
+        protohalo_catalog(prediction, lpt_order=3)
 
 
 def test_labels_with_gaps_are_refused():

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from small_model import write_small_model
 from standins import (
     COLLAPSE,
     SPACING,
@@ -287,3 +288,16 @@ def test_save_and_load_keep_everything(prediction, tmp_path):
         frozenset(edge[:2]): edge[2] for edge in prediction.graph.edges(data="iou")
     }
     assert [entry.name for entry in tmp_path.iterdir()] == ["prediction.h5"]
+
+
+def test_a_pretrained_model_predicts_the_same_twice_and_nearly_so_in_bfloat16(tmp_path):
+    field = make_field(32)
+    folder = write_small_model(tmp_path / "model")
+    first, second = (
+        ProtohaloPredictor.from_pretrained(folder, precision="float32").predict(field, progress=False) for _ in range(2)
+    )
+    np.testing.assert_array_equal(first.labels, second.labels)
+    assert first.mask.any() and not first.mask.all()
+    low = ProtohaloPredictor.from_pretrained(folder, precision="bfloat16").predict(field, progress=False)
+    assert low.settings["precision"] == "bfloat16"
+    assert np.abs(low.probability - first.probability).max() < 0.05

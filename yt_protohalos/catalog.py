@@ -8,13 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .exceptions import CatalogError
-from .linear_field import LinearField, displacement_component
+from .linear_field import LinearField, displacement_component, potential, second_order_source
 from .prediction import Prediction
 
 OVERDENSITY = 200.0
 """Mean density of the sphere that `Catalog.radius_200m` describes, over the mean matter density."""
 LAGRANGIAN = "Lagrangian centre"
 FIRST_ORDER = "first-order LPT"
+SECOND_ORDER = "second-order LPT"
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +48,7 @@ class Catalog:
     members : int64, (sum of n_sites,)
         Row-major indices of the member sites, ascending within an entry.
     position_method : str
-        ``"first-order LPT"`` or ``"Lagrangian centre"``.
+        ``"second-order LPT"``, ``"first-order LPT"`` or ``"Lagrangian centre"``.
     """
 
     identifier: NDArray[np.int64]
@@ -80,15 +81,17 @@ class Catalog:
         return self.members[self.member_offset[identifier] : self.member_offset[identifier + 1]]
 
 
-def protohalo_catalog(prediction: Prediction, field: LinearField | None = None) -> Catalog:
+def protohalo_catalog(prediction: Prediction, field: LinearField | None = None, lpt_order: int = 1) -> Catalog:
     """Describe every protohalo of a prediction.
 
     Parameters
     ----------
     prediction : Prediction
     field : LinearField, optional
-        The field the prediction was made from: positions and velocities at z = 0 then follow from first-order
-        Lagrangian perturbation theory, averaged over the members; without it they are the Lagrangian centre and 0.
+        The field the prediction was made from: positions and velocities at z = 0 then follow from Lagrangian
+        perturbation theory, averaged over the members; without it they are the Lagrangian centre and 0.
+    lpt_order : {1, 2}
+        1 for Zel'dovich, 2 for 2LPT (seven more Fourier transforms; nearer to the final positions).
 
     Returns
     -------
@@ -98,9 +101,11 @@ def protohalo_catalog(prediction: Prediction, field: LinearField | None = None) 
     Raises
     ------
     CatalogError
-        The field is on another lattice than the prediction.
+        The field is on another lattice than the prediction, or the order is neither 1 nor 2.
     """
     lattice = prediction.lattice
+    if lpt_order not in (1, 2):
+        raise CatalogError(f"lpt_order {lpt_order!r} is neither 1 nor 2; use 1 (Zel'dovich) or 2 (2LPT)")
     if field is not None and field.lattice != lattice:
         raise CatalogError(f"field is on {field.lattice}, prediction on {lattice}; give the field it was made from")
     labels = prediction.labels.ravel()
@@ -113,11 +118,9 @@ def protohalo_catalog(prediction: Prediction, field: LinearField | None = None) 
     center, extent, inertia = _shapes(groups, members, prediction)
     position, velocity, method = center, np.zeros_like(center), LAGRANGIAN
     if field is not None:
-        displacement = _mean_displacement(groups, members, field)
+        displacement, velocity = _mean_motion(groups, members, field, lpt_order)
         position = _wrapped(center + displacement, lattice.box_size)
-        # v = a H f psi at a = 1, with psi in Mpc/h and H in km/s per Mpc/h
-        velocity = displacement * field.cosmology.hubble(0.0) * field.cosmology.growth_rate(0.0)
-        method = FIRST_ORDER
+        method = FIRST_ORDER if lpt_order == 1 else SECOND_ORDER
     volume = n_sites * lattice.spacing**3
     return Catalog(
         identifier=np.arange(len(n_sites), dtype=np.int64),
@@ -188,7 +191,27 @@ def _wrapped(position: NDArray[np.float64], box_size: float) -> NDArray[np.float
     return np.mod(np.mod(position, box_size), box_size)
 
 
-def _mean_displacement(groups: _Groups, members: NDArray[np.int64], field: LinearField) -> NDArray[np.float64]:
-    """Mean first-order displacement of the members at z = 0, (K, 3), Mpc/h."""
-    means = [groups.mean(displacement_component(field.phi, field.lattice, axis).ravel()[members]) for axis in range(3)]
+def _mean_motion(
+    groups: _Groups, members: NDArray[np.int64], field: LinearField, order: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean displacement (Mpc/h) and peculiar velocity (km/s) of the members at z = 0, (K, 3) each, by LPT."""
+    cosmology = field.cosmology
+    displacement = _mean_gradient(groups, members, field.phi, field)
+    # v = a H f psi at a = 1, with psi in Mpc/h and H in km/s per Mpc/h
+    velocity = cosmology.hubble(0.0) * cosmology.growth_rate(0.0) * displacement
+    if order == 2:
+        phi2 = potential(second_order_source(field.phi, field.lattice), field.lattice)
+        # psi2 = D2 grad(phi2), D2 = -3/7 D^2 Omega_m^(-1/143) (Bouchet et al. 1995)
+        growth = 3 / 7 * cosmology.matter_fraction(0.0) ** (-1 / 143)
+        second = growth * _mean_gradient(groups, members, phi2, field)
+        displacement = displacement + second
+        velocity = velocity + cosmology.hubble(0.0) * cosmology.second_growth_rate(0.0) * second
+    return displacement, velocity
+
+
+def _mean_gradient(
+    groups: _Groups, members: NDArray[np.int64], phi: NDArray[np.float32], field: LinearField
+) -> NDArray[np.float64]:
+    """Mean of -grad(phi) over the members, (K, 3)."""
+    means = [groups.mean(displacement_component(phi, field.lattice, axis).ravel()[members]) for axis in range(3)]
     return np.stack(means, axis=-1)

@@ -83,9 +83,12 @@ class CropStore:
             raise StoreError(f"{path} cannot be read ({error}); delete it and run again") from error
 
     def save(self, name: str, array: NDArray) -> None:
-        """Write a finished crop."""
-        with atomic_path(self._path(name)) as partial, open(partial, "wb") as stream:
-            np.save(stream, array, allow_pickle=False)
+        """Write a finished crop; `StoreError` if the disk refuses it."""
+        try:
+            with atomic_path(self._path(name)) as partial, open(partial, "wb") as stream:
+                np.save(stream, array, allow_pickle=False)
+        except OSError as error:
+            raise StoreError(f"crop {self._path(name)} cannot be written ({error}); make room there") from error
 
     def __contains__(self, name: str) -> bool:
         return self._path(name).is_file()
