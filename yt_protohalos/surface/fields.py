@@ -194,31 +194,31 @@ def with_units(ds: Dataset, values: NDArray[np.float64], field: SiteField, h: fl
     return ds.arr(values if units == field.units else values / h**2, units)
 
 
-def _particle_function(ds: Dataset, box: BoxPrediction, ptype: str, field: SiteField) -> Callable:
+# yt insists on the argument names `field` and `data` of field functions
+def _particle_function(ds: Dataset, box: BoxPrediction, ptype: str, quantity: SiteField) -> Callable:
     # data.ds is a proxy, and a proxy finds nothing that is remembered by dataset
     dataset = weakref.ref(ds)
 
-    def particle_field(field_info: Any, data: Any) -> Any:
+    def particle_field(field: Any, data: Any) -> Any:
         # yt learns what must be read from what is touched here
         template = data[ptype, "particle_ones"]
         if (ptype, "particle_index") in data.ds.field_info:
             data[ptype, "particle_index"]
         if isinstance(data, FieldDetector):
-            return data.ds.arr(np.zeros(template.shape), field.units)
+            return data.ds.arr(np.zeros(template.shape), quantity.units)
         sites = particle_sites(dataset(), ptype, data)
-        return data.ds.arr(field.values(box, sites).reshape(template.shape), field.units)
+        return data.ds.arr(quantity.values(box, sites).reshape(template.shape), quantity.units)
 
     return particle_field
 
 
-def _cell_function(box: BoxPrediction, field: SiteField) -> Callable:
-    def cell_field(field_info: Any, data: Any) -> Any:
-        x = data["index", "x"]
-        axes = [x, data["index", "y"], data["index", "z"]]
+def _cell_function(box: BoxPrediction, quantity: SiteField) -> Callable:
+    def cell_field(field: Any, data: Any) -> Any:
+        axes = [data["index", axis] for axis in "xyz"]
         if isinstance(data, FieldDetector):
-            return data.ds.arr(np.zeros(x.shape), _units(data.ds, field.units))
-        values = field.values(box, cell_sites(data.ds, box.field.n, axes))
-        return with_units(data.ds, values, field, box.field.cosmology.h)
+            return data.ds.arr(np.zeros(axes[0].shape), _units(data.ds, quantity.units))
+        values = quantity.values(box, cell_sites(data.ds, box.field.n, axes))
+        return with_units(data.ds, values, quantity, box.field.cosmology.h)
 
     return cell_field
 
