@@ -42,7 +42,7 @@ def cluster_embedding(
     Parameters
     ----------
     points : array_like of real, shape (N, 3)
-        Embedding coordinates, dimensionless, |x| <= 1e50. float32 and float64 are used as they are.
+        Embedding coordinates, dimensionless, ``|x| <= 1e50``. float32 and float64 are used as they are.
     n_dens : int, at least 2
         k of the density estimate. With fewer points than k, k is the number of points.
     n_ngb : int, at least 2
