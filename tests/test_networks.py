@@ -1,0 +1,167 @@
+"""Laws of the V-Net, its channels and its losses."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from yt_protohalos.exceptions import ModelError
+from yt_protohalos.networks.channels import network_input, remove_gauge
+from yt_protohalos.networks.losses import balanced_cross_entropy, weinberger
+from yt_protohalos.networks.vnet import build_vnet
+
+
+def numpy_weinberger(labels: np.ndarray, points: np.ndarray, pull=0.5, push=1.5, weights=(1.0, 1.0, 0.001)) -> float:
+    """Equations 4-7 written as loops, with the hinge of De Brabandere et al. (2017)."""
+    names = [name for name in np.unique(labels) if name > 0]
+    if not names:
+        return 0.0
+    centres = {name: points[labels == name].mean(axis=0) for name in names}
+    l_pull = 0.0
+    for name in names:
+        distances = np.linalg.norm(points[labels == name] - centres[name], axis=1)
+        l_pull += np.mean(np.maximum(distances - pull, 0) ** 2)
+    l_push = 0.0
+    for a in names:
+        for b in names:
+            if a != b:
+                l_push += max(2 * push - np.linalg.norm(centres[a] - centres[b]), 0) ** 2
+    count = len(names)
+    l_reg = np.mean([np.linalg.norm(centres[name]) for name in names])
+    return weights[0] * l_pull / count + weights[1] * l_push / max(count * (count - 1), 1) + weights[2] * l_reg
+
+
+def gradient(loss, target: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+    """Gradient of a keras loss with respect to the prediction, on the tensorflow backend."""
+    tensorflow = pytest.importorskip("tensorflow")
+    variable = tensorflow.Variable(prediction)
+    with tensorflow.GradientTape() as tape:
+        value = loss(tensorflow.constant(target), variable)
+    return tape.gradient(value, variable).numpy()
+
+
+def numeric_gradient(function, x: np.ndarray, entries: list[tuple], step: float = 1e-4) -> list[float]:
+    """Central differences of a float64 function at some entries of x."""
+    slopes = []
+    for entry in entries:
+        up, down = x.copy(), x.copy()
+        up[entry] += step
+        down[entry] -= step
+        slopes.append((function(up) - function(down)) / (2 * step))
+    return slopes
+
+
+@pytest.mark.parametrize("n_labels", [0, 1, 2, 7])
+def test_weinberger_equals_the_plain_equations(n_labels: int) -> None:
+    rng = np.random.default_rng(n_labels)
+    labels = rng.integers(0, n_labels + 1, size=(2, 4, 4, 4, 1)).astype(np.int32)
+    points = rng.normal(scale=1.3, size=(2, 4, 4, 4, 3)).astype(np.float32)
+    value = float(np.asarray(weinberger(max_instances=9)(labels, points)))
+
+    def plain(x: np.ndarray) -> float:
+        return float(np.mean([numpy_weinberger(labels[b].ravel(), x[b].reshape(-1, 3)) for b in range(2)]))
+
+    assert value == pytest.approx(plain(points.astype(float)), rel=1e-5, abs=1e-6)
+    entries = [tuple(int(rng.integers(s)) for s in points.shape) for _ in range(20)]
+    analytic = gradient(weinberger(max_instances=9), labels, points)
+    expected = numeric_gradient(plain, points.astype(float), entries)
+    assert [analytic[e] for e in entries] == pytest.approx(expected, rel=2e-3, abs=1e-6)
+    assert np.all(analytic[labels[..., 0] == 0] == 0), "the background must not feel the loss"
+
+
+def test_weinberger_ignores_the_numbering_of_instances() -> None:
+    rng = np.random.default_rng(3)
+    labels = rng.integers(0, 6, size=(1, 5, 5, 5, 1)).astype(np.int32)
+    points = rng.normal(size=(1, 5, 5, 5, 3)).astype(np.float32)
+    renumber = np.array([0, 4, 9, 2, 7, 1], dtype=np.int32)
+    loss = weinberger(max_instances=10)
+    assert float(np.asarray(loss(renumber[labels], points))) == pytest.approx(
+        float(np.asarray(loss(labels, points))), rel=1e-5
+    )
+
+
+def test_balanced_cross_entropy_equals_equation_3_and_its_gradient() -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 2, size=(2, 3, 3, 3, 1)).astype(np.int32)
+    probability = rng.uniform(0.02, 0.98, size=truth.shape).astype(np.float32)
+    beta = 0.5815
+
+    def plain(p: np.ndarray) -> float:
+        return float(np.mean(-beta * truth * np.log(p) - (1 - beta) * (1 - truth) * np.log(1 - p)))
+
+    loss = balanced_cross_entropy(beta)
+    assert float(np.asarray(loss(truth, probability))) == pytest.approx(plain(probability.astype(float)), rel=1e-5)
+    entries = [tuple(int(rng.integers(s)) for s in truth.shape) for _ in range(10)]
+    analytic = gradient(loss, truth, probability)
+    expected = numeric_gradient(plain, probability.astype(float), entries)
+    assert [analytic[e] for e in entries] == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.parametrize("beta", [0.0, 1.0, -0.2, float("nan")])
+def test_beta_must_be_a_share(beta: float) -> None:
+    with pytest.raises(ModelError, match="beta"):
+        balanced_cross_entropy(beta)
+
+
+def test_the_paper_network_has_the_paper_shape() -> None:
+    network = build_vnet(144, 2, "semantic")
+    assert network.output_shape == (None, 128, 128, 128, 1)
+    sides = {layer.output.shape[1] for layer in network.layers if layer.name.startswith("down")}
+    assert sides == {144, 72, 36, 18, 9}
+    assert network.get_layer("down3_3").output.shape[1:] == (9, 9, 9, 128)
+    assert network.count_params() > 3e6
+
+
+@pytest.mark.parametrize(("head", "last"), [("semantic", 1), ("instance", 3)])
+def test_heads(head: str, last: int) -> None:
+    network = build_vnet(16, 5, head, margin=4, filters=(2, 3, 4), input_skip=head == "instance")
+    out = np.asarray(network(np.random.default_rng(1).normal(size=(1, 16, 16, 16, 5)).astype(np.float32)))
+    assert out.shape == (1, 8, 8, 8, last)
+    assert out.dtype == np.float32
+    if head == "semantic":
+        assert out.min() >= 0 and out.max() <= 1
+
+
+def test_mixed_precision_stays_close_to_float32() -> None:
+    x = np.random.default_rng(1).normal(size=(1, 16, 16, 16, 2)).astype(np.float32)
+    full = build_vnet(16, 2, "semantic", margin=0, filters=(4, 8))
+    mixed = build_vnet(16, 2, "semantic", margin=0, filters=(4, 8), dtype_policy="mixed_bfloat16")
+    mixed.set_weights(full.get_weights())
+    assert np.abs(np.asarray(full(x)) - np.asarray(mixed(x))).max() < 0.05
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"side": 150}, "150 is not a multiple of 16.*144 or 160"),
+        ({"head": "panoptic"}, "panoptic"),
+        ({"margin": 72}, "margin 72"),
+        ({"filters": (16,)}, "filters"),
+        ({"in_channels": 0}, "in_channels"),
+    ],
+)
+def test_impossible_architectures_are_refused(arguments: dict, message: str) -> None:
+    with pytest.raises(ModelError, match=message):
+        build_vnet(**arguments)
+
+
+def test_a_constant_and_a_gradient_of_phi_change_no_channel() -> None:
+    rng = np.random.default_rng(5)
+    delta, phi = rng.normal(size=(2, 12, 12, 12)).astype(np.float32)
+    q = np.indices((12, 12, 12)).astype(np.float32)
+    moved = phi + 3.0 + 0.2 * q[0] - 0.4 * q[1] + 0.1 * q[2]
+    scales = {"delta": 5.0, "phi": 2.0}
+    first = network_input(delta, phi, scales, positions=True)
+    second = network_input(delta, moved, scales, positions=True)
+    assert np.allclose(first, second, atol=1e-5)
+    assert abs(remove_gauge(phi).mean()) < 1e-6
+    assert np.array_equal(first[..., 0], delta / np.float32(5.0))
+    assert np.allclose(first[..., 2:].mean(axis=(0, 1, 2)), 0, atol=1e-6)
+
+
+def test_normalisation_must_be_complete_and_positive() -> None:
+    cube = np.zeros((4, 4, 4), dtype=np.float32)
+    with pytest.raises(ModelError, match="phi"):
+        network_input(cube, cube, {"delta": 5.0}, positions=False)
+    with pytest.raises(ModelError, match="delta"):
+        network_input(cube, cube, {"delta": 0.0, "phi": 1.0}, positions=False)

@@ -1,0 +1,163 @@
+"""Training: samples, symmetries, periodic images, exact resume, halo labels."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from yt_protohalos.exceptions import InitialConditionsError, ModelError
+from yt_protohalos.initial_conditions.generate import generate_initial_conditions
+from yt_protohalos.lattice import Lattice
+from yt_protohalos.training.augment import Symmetry, label_centres, split_images
+from yt_protohalos.training.dataset import LabelledField, Sampler, make_sample, measure_beta
+from yt_protohalos.training.labels import rank_by_size
+from yt_protohalos.training.simulate import SimulationSettings, halo_means
+from yt_protohalos.training.train import Trainer, TrainingSettings
+
+
+@pytest.fixture(scope="module")
+def labelled() -> LabelledField:
+    """A small field whose "haloes" are octants of high density."""
+    field = generate_initial_conditions(24, 24 * 50 / 256, seed=7)
+    octant = (np.indices(field.lattice.shape) // 12 * np.array([4, 2, 1])[:, None, None, None]).sum(axis=0) + 1
+    return LabelledField.from_labels(field, np.where(field.delta > 0.5, octant, 0).astype(np.int32))
+
+
+def settings(**changes) -> TrainingSettings:
+    values = {
+        "head": "semantic", "stages": ((16, 12),), "margin": 2, "filters": (2, 4), "warmup": 2,
+        "dtype_policy": "float32", "validate_every": 5, "average_decay": 0.9,
+    }  # fmt: skip
+    return TrainingSettings(**(values | changes))
+
+
+def test_symmetries_keep_values_and_form_the_cube_group() -> None:
+    rng = np.random.default_rng(0)
+    cube = np.arange(27).reshape(3, 3, 3)
+    images = {Symmetry.random(rng).apply(cube).tobytes() for _ in range(2000)}
+    assert len(images) == 48
+    assert all(np.array_equal(np.sort(np.frombuffer(i, dtype=cube.dtype)), np.arange(27)) for i in images)
+
+
+def test_target_and_channels_are_cut_from_the_same_place(labelled: LabelledField) -> None:
+    symmetry = Symmetry((2, 0, 1), (True, False, True))
+    scales = {"delta": 1.0, "phi": 1.0}
+    channels, target = make_sample(labelled, (20, -3, 5), 16, 2, "semantic", scales, symmetry)
+    centre = channels[2:-2, 2:-2, 2:-2, 0]
+    assert np.array_equal(target[..., 0], (centre > 0.5).astype(np.int32))
+
+
+def test_each_periodic_image_is_an_instance_of_its_own() -> None:
+    lattice = Lattice(16, 16.0)
+    labels = np.zeros(lattice.shape, dtype=np.int32)
+    labels[14:, 4:8, 4:8] = 1  # a halo across the seam
+    labels[:2, 4:8, 4:8] = 1
+    labels[7:9, 7:9, 7:9] = 2
+    centres = label_centres(labels, lattice)
+    whole = split_images(labels, (0, 0, 0), centres, lattice)
+    assert whole.max() == 3, "the two faces of the box show two images of halo 1"
+    assert whole[0, 5, 5] != whole[15, 5, 5]
+    block = lattice.crop(labels, (-10, 0, 0), (32, 16, 16))
+    twice = split_images(block, (-10, 0, 0), centres, lattice)
+    assert twice.max() == 4, "a crop of two periods shows two images of each halo"
+    assert np.array_equal(twice > 0, block > 0)
+    sizes = np.bincount(twice.ravel())[1:]
+    assert sorted(sizes) == [8, 8, 64, 64]
+
+
+def test_small_instances_are_left_out() -> None:
+    lattice = Lattice(8, 8.0)
+    labels = np.zeros(lattice.shape, dtype=np.int32)
+    labels[0, 0, :2] = 1
+    labels[4:6, 4:6, 4:6] = 2
+    kept = split_images(labels, (0, 0, 0), label_centres(labels, lattice), lattice, min_sites=3)
+    assert kept[0, 0, 0] == 0
+    assert kept.max() == 1 and np.count_nonzero(kept) == 8
+
+
+def test_batches_depend_on_seed_and_step_alone(labelled: LabelledField) -> None:
+    sampler = Sampler([labelled], "instance", 2, {"delta": 5.0, "phi": 1.0}, seed=3)
+    first, again, other = sampler.batch(4, 16), sampler.batch(4, 16), sampler.batch(5, 16)
+    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+    assert not np.array_equal(first[0], other[0])
+    assert first[0].shape == (1, 16, 16, 16, 5) and first[1].shape == (1, 12, 12, 12, 1)
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one(labelled: LabelledField, tmp_path: Path) -> None:
+    whole = Trainer(settings(), [labelled], [labelled], tmp_path / "whole", n_held_out_crops=1)
+    whole.run(progress=False)
+    first = Trainer(settings(), [labelled], [labelled], tmp_path / "parts", n_held_out_crops=1)
+    first.run(progress=False, seconds=0.0)  # stops after one step and leaves a checkpoint
+    assert 0 < first.step < settings().total_steps
+    second = Trainer(settings(), [labelled], [labelled], tmp_path / "parts", n_held_out_crops=1)
+    second.run(progress=False)
+    assert second.step == whole.step == 12
+    assert all(np.array_equal(a, b) for a, b in zip(whole.model.get_weights(), second.model.get_weights(), strict=True))
+    logs = [list(csv.reader((tmp_path / name / "log.csv").read_text().splitlines())) for name in ("whole", "parts")]
+    assert [(r[0], r[4], r[5]) for r in logs[0]] == [(r[0], r[4], r[5]) for r in logs[1]]
+
+
+def test_training_lowers_the_loss_and_exports_the_averaged_weights(labelled: LabelledField, tmp_path: Path) -> None:
+    trainer = Trainer(
+        settings(stages=((8, 40), (16, 40)), learning_rate=1e-2), [labelled], [labelled], tmp_path, n_held_out_crops=2
+    )
+    trainer._build(16)
+    untrained = trainer.held_out_loss()
+    trainer.model = None
+    trainer.run(progress=False)
+    assert trainer.held_out_loss() < 0.92 * untrained
+    from yt_protohalos.networks.vnet import build_vnet
+
+    architecture = trainer.export(tmp_path / "network.weights.h5")
+    loaded = build_vnet(**architecture)
+    loaded.load_weights(tmp_path / "network.weights.h5")
+    assert trainer.average is not None
+    assert all(np.array_equal(a, b) for a, b in zip(loaded.get_weights(), trainer.average, strict=True))
+
+
+def test_a_folder_keeps_to_its_settings(labelled: LabelledField, tmp_path: Path) -> None:
+    Trainer(settings(), [labelled], [], tmp_path)
+    with pytest.raises(ModelError, match="learning_rate"):
+        Trainer(settings(learning_rate=5e-4), [labelled], [], tmp_path)
+
+
+def test_beta_is_the_measured_share(labelled: LabelledField) -> None:
+    assert measure_beta([labelled]) == pytest.approx(np.mean(labelled.labels == 0))
+
+
+def test_groups_are_ranked_by_size_and_small_ones_dropped() -> None:
+    groups = np.array([5, 5, 2, -1, 2, 9, 7, 7, 7])
+    assert rank_by_size(groups, 2).tolist() == [2, 2, 3, 0, 3, 0, 1, 1, 1]
+
+
+def test_halo_means_are_periodic() -> None:
+    lattice = Lattice(2, 10.0)
+    labels = np.array([1, 1, 0, 0, 0, 0, 0, 2], dtype=np.int32).reshape(2, 2, 2)
+    positions = np.zeros((8, 3))
+    positions[0], positions[1], positions[7] = 9.9, 0.1, 5.0
+    centres = halo_means(labels, positions, lattice)
+    assert np.abs(lattice.minimum_image(centres - [[0.0] * 3, [5.0] * 3])).max() < 1e-9
+
+
+def test_the_force_mesh_must_be_a_power_of_two() -> None:
+    with pytest.raises(InitialConditionsError, match="300"):
+        SimulationSettings(mesh=300)
+
+
+def test_a_small_run_collapses_into_haloes(tmp_path: Path) -> None:
+    pytest.importorskip("pysco")
+    pytest.importorskip("yt_astro_analysis")
+    from yt_protohalos.training.simulate import read_run, simulate
+
+    small = SimulationSettings(n=32, box_size=6.25, mesh=64)
+    path = simulate(3, small, tmp_path / "run.h5")
+    field, labels, attributes = read_run(path)
+    assert field.n == 32 and attributes["seed"] == 3
+    sizes = np.bincount(labels.ravel())[1:]
+    assert len(sizes) >= 1 and sizes.min() >= 155 and np.all(np.diff(sizes) <= 0)
+    inside = labels > 0
+    assert field.delta[inside].mean() > field.delta[~inside].mean() + 1.0
+    assert simulate(3, small, path) == path, "a finished run is left alone"

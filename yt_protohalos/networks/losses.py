@@ -1,0 +1,120 @@
+"""Losses of López-Cano et al. 2024: balanced cross-entropy (eq. 3) and the Weinberger loss (eqs. 4-7)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ..exceptions import ModelError
+
+PULL_MARGIN, PUSH_MARGIN = 0.5, 1.5
+PULL_WEIGHT, PUSH_WEIGHT, REGULARISATION_WEIGHT = 1.0, 1.0, 0.001
+
+
+def balanced_cross_entropy(beta: float) -> Callable[[Any, Any], Any]:
+    """Balanced cross-entropy, eq. 3.
+
+    Parameters
+    ----------
+    beta : float
+        Share of sites outside haloes in the training set, in (0, 1).
+
+    Returns
+    -------
+    callable
+        ``loss(y_true, y_pred)``: y_true 0 or 1 and y_pred in [0, 1], same shape -> scalar mean.
+    """
+    if not 0 < beta < 1:
+        raise ModelError(f"beta {beta} is not between 0 and 1; measure the share of sites outside haloes")
+
+    def loss(y_true: Any, y_pred: Any) -> Any:
+        from keras import ops
+
+        y_true = ops.cast(y_true, "float32")
+        y_pred = ops.clip(ops.cast(y_pred, "float32"), 1e-7, 1 - 1e-7)
+        inside = beta * y_true * ops.log(y_pred)
+        outside = (1 - beta) * (1 - y_true) * ops.log(1 - y_pred)
+        return -ops.mean(inside + outside)
+
+    return loss
+
+
+def weinberger(
+    max_instances: int = 1024,
+    pull_margin: float = PULL_MARGIN,
+    push_margin: float = PUSH_MARGIN,
+    weights: tuple[float, float, float] = (PULL_WEIGHT, PUSH_WEIGHT, REGULARISATION_WEIGHT),
+) -> Callable[[Any, Any], Any]:
+    """Weinberger loss, eqs. 4-7, with the hinge of De Brabandere et al. (2017), max(x - d, 0)^2.
+
+    Parameters
+    ----------
+    max_instances : int
+        Largest label a crop may hold; labels are 1..K, 0 (background) is left out.
+    pull_margin, push_margin : float
+        delta_Pull and delta_Push.
+    weights : tuple of float
+        c_Pull, c_Push, c_Reg.
+
+    Returns
+    -------
+    callable
+        ``loss(y_true, y_pred)``: integer labels (batch, n, n, n, 1) and embedding (batch, n, n, n, d) -> scalar, the
+        mean over the batch. Crops without instances add nothing.
+    """
+    if max_instances < 1:
+        raise ModelError(f"max_instances {max_instances} is not positive; use the largest number of haloes in a crop")
+
+    def loss(y_true: Any, y_pred: Any) -> Any:
+        from keras import ops
+
+        batch = y_pred.shape[0] if y_pred.shape[0] is not None else ops.shape(y_pred)[0]
+        dimensions = y_pred.shape[-1]
+        points = ops.cast(ops.reshape(y_pred, (batch, -1, dimensions)), "float32")
+        labels = ops.cast(ops.reshape(y_true, (batch, -1)), "int32")
+        per_crop = [
+            _crop_loss(points[b], labels[b], max_instances, pull_margin, push_margin, weights) for b in range(batch)
+        ]
+        return ops.mean(ops.stack(per_crop))
+
+    return loss
+
+
+def _crop_loss(
+    points: Any,
+    labels: Any,
+    max_instances: int,
+    pull_margin: float,
+    push_margin: float,
+    weights: tuple[float, float, float],
+) -> Any:
+    from keras import ops
+
+    slots = max_instances + 1  # slot 0 collects the background and is masked out
+    counts = ops.segment_sum(ops.ones_like(points[:, 0]), labels, num_segments=slots)
+    exists = ops.cast(counts > 0, "float32") * ops.cast(ops.arange(slots) > 0, "float32")
+    n_instances = ops.maximum(ops.sum(exists), 1.0)
+    safe_counts = ops.maximum(counts, 1.0)
+    centres = ops.segment_sum(points, labels, num_segments=slots) / safe_counts[:, None]
+
+    # eq. 4: sites inside the margin no longer attract; each instance weighs the same
+    excess = ops.maximum(_norm(points - ops.take(centres, labels, axis=0)) - pull_margin, 0.0) ** 2
+    per_instance = ops.segment_sum(excess, labels, num_segments=slots) / safe_counts
+    pull = ops.sum(exists * per_instance) / n_instances
+
+    # eq. 5: centres closer than twice the margin repel, ordered pairs A != B
+    separation = _norm(centres[:, None, :] - centres[None, :, :])
+    pairs = exists[:, None] * exists[None, :] * (1.0 - ops.eye(slots))
+    overlap = ops.maximum(2 * push_margin - separation, 0.0) ** 2
+    push = ops.sum(pairs * overlap) / ops.maximum(n_instances * (n_instances - 1.0), 1.0)
+
+    # eq. 6
+    regularisation = ops.sum(exists * _norm(centres)) / n_instances
+    return weights[0] * pull + weights[1] * push + weights[2] * regularisation
+
+
+def _norm(vector: Any) -> Any:
+    """Euclidean norm over the last axis; the tiny constant keeps the gradient finite at zero."""
+    from keras import ops
+
+    return ops.sqrt(ops.sum(vector * vector, axis=-1) + 1e-12)

@@ -1,0 +1,119 @@
+"""The V-Net of López-Cano et al. 2024 (section 2.6, figure 4), written with the Keras 3 API alone.
+
+Five levels (144-72-36-18-9 sites a side for the paper's crop), blocks of three convolutions with leaky ReLU, the last
+of a block strided (down) or transposed (up), skip connections between equal levels, and an output cropped to the centre.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..exceptions import ModelError
+
+PAPER_FILTERS = (16, 32, 64, 128, 128)
+LEAKY_SLOPE = 0.1
+HEADS = ("semantic", "instance")
+
+
+def build_vnet(
+    side: int = 144,
+    in_channels: int = 2,
+    head: str = "semantic",
+    margin: int = 8,
+    filters: Sequence[int] = PAPER_FILTERS,
+    embedding: int = 3,
+    input_skip: bool = False,
+    dtype_policy: str | None = None,
+) -> Any:
+    """Build an untrained V-Net.
+
+    Parameters
+    ----------
+    side : int
+        Sites a side of the input crop; a multiple of the network's stride, 2^(levels - 1).
+    in_channels : int
+        2 for delta and phi, 5 with the three Lagrangian positions.
+    head : {"semantic", "instance"}
+        Membership probability (sigmoid) or embedding in pseudo-space (linear).
+    margin : int
+        Sites dropped on each face of the output.
+    filters : sequence of int
+        Filters at each level, the deepest last.
+    embedding : int
+        Dimensions of the pseudo-space, for the instance head.
+    input_skip : bool
+        Hand the input channels to the output convolution too, so that the embedding need not carry the Lagrangian
+        positions through every level.
+    dtype_policy : str, optional
+        Keras dtype policy of the inner layers, e.g. ``"mixed_bfloat16"``; float32 by default. The output is float32.
+
+    Returns
+    -------
+    keras.Model
+        float32 (batch, side, side, side, in_channels) -> float32 (batch, side - 2 margin, ..., 1 or `embedding`).
+
+    Raises
+    ------
+    ModelError
+        For a side, margin, head or filters that cannot be built.
+    """
+    _check_architecture(side, in_channels, head, margin, filters, embedding)
+    import keras
+    from keras import layers
+
+    policy = dtype_policy or "float32"
+
+    def convolve(x: Any, n_filters: int, name: str, stride: int = 1) -> Any:
+        x = layers.Conv3D(
+            n_filters, 3, strides=stride, padding="same", kernel_initializer="he_normal", dtype=policy, name=name
+        )(x)
+        return layers.LeakyReLU(negative_slope=LEAKY_SLOPE, dtype=policy, name=f"{name}_relu")(x)
+
+    inputs = keras.Input((side, side, side, in_channels), dtype="float32", name="channels")
+    x, skips = inputs, []
+    for level, n_filters in enumerate(filters[:-1]):
+        x = convolve(x, n_filters, f"down{level}_1")
+        x = convolve(x, n_filters, f"down{level}_2")
+        skips.append(x)
+        x = convolve(x, filters[level + 1], f"down{level}_3", stride=2)
+    for level in range(len(filters) - 1, 0, -1):
+        x = convolve(x, filters[level], f"up{level}_1")
+        x = convolve(x, filters[level], f"up{level}_2")
+        x = layers.Conv3DTranspose(
+            filters[level - 1], 3, strides=2, padding="same", kernel_initializer="he_normal", dtype=policy,
+            name=f"up{level}_3",
+        )(x)  # fmt: skip
+        x = layers.LeakyReLU(negative_slope=LEAKY_SLOPE, dtype=policy, name=f"up{level}_3_relu")(x)
+        x = layers.Concatenate(dtype=policy, name=f"skip{level - 1}")([skips[level - 1], x])
+    x = convolve(x, filters[0], "up0_1")
+    x = convolve(x, filters[0], "up0_2")
+    if input_skip:
+        x = layers.Concatenate(dtype="float32", name="input_skip")([x, inputs])
+    if margin:
+        x = layers.Cropping3D(margin, dtype=policy if not input_skip else "float32", name="centre")(x)
+    outputs = 1 if head == "semantic" else embedding
+    # the last layer is float32: probabilities near 0 and 1, and distances in pseudo-space, need its precision
+    x = layers.Conv3D(
+        outputs, 1, activation="sigmoid" if head == "semantic" else None, dtype="float32", name=head
+    )(x)  # fmt: skip
+    return keras.Model(inputs, x, name=f"vnet_{head}")
+
+
+def _check_architecture(
+    side: int, in_channels: int, head: str, margin: int, filters: Sequence[int], embedding: int
+) -> None:
+    if head not in HEADS:
+        raise ModelError(f"head {head!r} is unknown; use one of {', '.join(HEADS)}")
+    if len(filters) < 2 or any(int(f) != f or f < 1 for f in filters):
+        raise ModelError(f"filters {tuple(filters)} are not at least two positive integers; the paper's: {PAPER_FILTERS}")
+    stride = 2 ** (len(filters) - 1)
+    if side < stride or side % stride:
+        below = max(side - side % stride, stride)
+        raise ModelError(
+            f"crop side {side} is not a multiple of {stride}, the network stride; use {below} or {below + stride}"
+        )
+    if margin < 0 or 2 * margin >= side:
+        raise ModelError(f"margin {margin} leaves nothing of a crop of {side} sites; use 0 to {(side - 1) // 2}")
+    if in_channels < 1 or embedding < 1:
+        raise ModelError(f"in_channels {in_channels} and embedding {embedding} must be at least 1")

@@ -1,0 +1,133 @@
+"""Training samples from finished runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..exceptions import InitialConditionsError, LatticeError
+from ..lattice import Triple
+from ..linear_field import LinearField
+from ..networks.channels import network_input, remove_gauge
+from .augment import Symmetry, label_centres, split_images
+from .simulate import read_run
+
+MIN_INSTANCE_SITES = 20
+"""Instances with fewer sites in a crop are left out of the instance loss: they are cut off by its edge."""
+
+
+@dataclass(frozen=True)
+class LabelledField:
+    """A linear field with the labels of its haloes.
+
+    Attributes
+    ----------
+    field : LinearField
+    labels : int32, (n, n, n)
+        0 outside, 1..K.
+    centres : float, (K + 1, 3)
+        Periodic mean site of each label.
+    """
+
+    field: LinearField
+    labels: NDArray[np.int32]
+    centres: NDArray[np.float64]
+
+    @classmethod
+    def from_labels(cls, field: LinearField, labels: NDArray[np.int32]) -> LabelledField:
+        """Check that labels and field share a lattice."""
+        field.lattice.check_cube(labels, "labels")
+        return cls(field, np.ascontiguousarray(labels, dtype=np.int32), label_centres(labels, field.lattice))
+
+    @classmethod
+    def from_run(cls, filename: str | Path) -> LabelledField:
+        """Read a run made by `training.simulate`."""
+        field, labels, _ = read_run(filename)
+        return cls.from_labels(field, labels)
+
+    @property
+    def outside_fraction(self) -> float:
+        """Share of sites outside haloes, beta of eq. 3."""
+        return float(np.mean(self.labels == 0))
+
+
+def measure_beta(runs: Sequence[LabelledField]) -> float:
+    """Mean share of sites outside haloes over the training runs."""
+    return float(np.mean([run.outside_fraction for run in runs]))
+
+
+def measure_normalisation(runs: Sequence[LabelledField], side: int, n_crops: int = 16) -> dict[str, float]:
+    """Rms of delta, and of phi without its gauge in crops of `side` sites, over the training runs."""
+    rng = np.random.default_rng(0)
+    delta, phi = [], []
+    for _ in range(n_crops):
+        run = runs[int(rng.integers(len(runs)))]
+        x, y, z = (int(s) for s in rng.integers(0, run.field.n, size=3))
+        lattice = run.field.lattice
+        delta.append(float(np.mean(lattice.crop(run.field.delta, (x, y, z), (side,) * 3) ** 2)))
+        phi.append(float(np.mean(remove_gauge(lattice.crop(run.field.phi, (x, y, z), (side,) * 3)) ** 2)))
+    return {"delta": round(float(np.sqrt(np.mean(delta))), 4), "phi": round(float(np.sqrt(np.mean(phi))), 4)}
+
+
+def make_sample(
+    run: LabelledField,
+    start: Triple,
+    side: int,
+    margin: int,
+    head: str,
+    normalisation: Mapping[str, float],
+    symmetry: Symmetry | None = None,
+) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+    """Channels and target of one crop.
+
+    Returns
+    -------
+    channels : float32, (side, side, side, 2 or 5)
+    target : int32, (side - 2 margin, ..., 1)
+        1 inside haloes and 0 outside (semantic), or instance labels 1..K with periodic images apart (instance).
+    """
+    lattice = run.field.lattice
+    inner = side - 2 * margin
+    if inner < 1:
+        raise LatticeError(f"margin {margin} leaves nothing of a crop of {side} sites; use less")
+    centre = (start[0] + margin, start[1] + margin, start[2] + margin)
+    delta = lattice.crop(run.field.delta, start, (side,) * 3)
+    phi = lattice.crop(run.field.phi, start, (side,) * 3)
+    target = lattice.crop(run.labels, centre, (inner,) * 3)
+    if head == "semantic":
+        target = (target > 0).astype(np.int32)
+    else:
+        target = split_images(target, centre, run.centres, lattice, MIN_INSTANCE_SITES)
+    if symmetry is not None:
+        delta, phi, target = (symmetry.apply(cube) for cube in (delta, phi, target))
+    return network_input(delta, phi, normalisation, positions=head == "instance"), target[..., None]
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """Random training batches; batch `step` depends on the seed and the step alone, so that a run resumes exactly."""
+
+    runs: Sequence[LabelledField]
+    head: str
+    margin: int
+    normalisation: Mapping[str, float]
+    seed: int
+
+    def __post_init__(self) -> None:
+        if not self.runs:
+            raise InitialConditionsError("no training runs were given; name at least one run file")
+
+    def batch(self, step: int, side: int, size: int = 1) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+        """Channels (size, side, ...) and targets of one training step."""
+        rng = np.random.default_rng([self.seed, step])
+        samples = []
+        for _ in range(size):
+            run = self.runs[int(rng.integers(len(self.runs)))]
+            x, y, z = (int(s) for s in rng.integers(0, run.field.n, size=3))
+            symmetry = Symmetry.random(rng)
+            samples.append(make_sample(run, (x, y, z), side, self.margin, self.head, self.normalisation, symmetry))
+        return np.stack([s[0] for s in samples]), np.stack([s[1] for s in samples])
