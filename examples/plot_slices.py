@@ -26,12 +26,11 @@ ph.predict(ds, model=args.model)
 grid = ph.deposit_to_lattice(ds, model=args.model)
 args.output_dir.mkdir(parents=True, exist_ok=True)
 
-for name, colours, log in (
-    ("linear_overdensity", "RdBu_r", False),
-    ("protohalo_probability", "viridis", False),
-    ("protohalo_mass", "magma", True),
+for name, colours in (
+    ("linear_overdensity", "RdBu_r"),
+    ("protohalo_probability", "viridis"),
+    ("protohalo_mass", "magma"),
 ):
     plot = yt.SlicePlot(grid, "z", ("gas", name))
-    plot.set_log(("gas", name), log)
     plot.set_cmap(("gas", name), colours)
     plot.save(str(args.output_dir / f"{name}.png"))
