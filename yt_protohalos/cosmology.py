@@ -118,7 +118,7 @@ class Cosmology:
 def _checked_redshift(redshift: ArrayLike) -> NDArray[np.float64]:
     z = np.asarray(redshift, dtype=float)
     if not np.all(np.isfinite(z)) or np.any(z < 0):
-        raise CosmologyError(f"redshift {redshift} is negative or not finite; give z >= 0")
+        raise CosmologyError(f"redshift {redshift!r} is negative or not finite; give z >= 0")
     return z
 
 

@@ -219,7 +219,12 @@ def power_spectrum(delta: Cube, lattice: Lattice, n_bins: int = 0) -> tuple[NDAr
     spectrum = fft.rfftn(delta, workers=_workers())
     kx, ky, kz = lattice.wavenumbers()
     k = np.sqrt(kx**2 + ky**2 + kz**2)
-    weight = np.where((kz == 0) | (np.abs(kz - np.pi / lattice.spacing) < 1e-3), 1.0, 2.0) * np.ones_like(k)
+    # the half spectrum holds each mode once, and its conjugate too where kz is 0 or the Nyquist wavenumber
+    pairs = np.full(kz.shape, 2.0)
+    pairs[..., 0] = 1.0
+    if lattice.n % 2 == 0:
+        pairs[..., -1] = 1.0
+    weight = pairs * np.ones_like(k)
     power = np.abs(spectrum) ** 2 * lattice.box_size**3 / lattice.n_sites**2
     fundamental = 2 * np.pi / lattice.box_size
     bins = np.rint(k / fundamental).astype(np.int64).ravel()

@@ -65,7 +65,7 @@ def generate_initial_conditions(
 
 
 def colour_noise(noise: NDArray[np.float32], lattice: Lattice, cosmology: Cosmology, wiggles: bool = True) -> NDArray:
-    """Give unit white noise (n, n, n) the linear power spectrum; returns delta at z = 0, float32."""
+    """Give unit white noise (n, n, n) the linear power spectrum, Nyquist planes empty; delta at z = 0, float32."""
     spectrum = fft.rfftn(noise, workers=-1)
     kx, ky, kz = lattice.wavenumbers()
     k = np.sqrt(kx**2 + ky**2 + kz**2)
@@ -75,6 +75,10 @@ def colour_noise(noise: NDArray[np.float32], lattice: Lattice, cosmology: Cosmol
     k[0, 0, 0] = table[0]
     amplitude = np.exp(0.5 * np.interp(np.log(k), np.log(table), log_power)) / lattice.spacing**1.5
     amplitude[0, 0, 0] = 0.0
+    if lattice.n % 2 == 0:
+        # a displacement cannot hold these modes, so that particles would lose them
+        nyquist = lattice.n // 2
+        amplitude[nyquist] = amplitude[:, nyquist] = amplitude[..., nyquist] = 0.0
     spectrum *= amplitude
     return fft.irfftn(spectrum.astype(np.complex64, copy=False), s=lattice.shape, workers=-1, overwrite_x=True)
 

@@ -16,19 +16,19 @@ from ....initial_conditions.music_generic import is_generic, read_generic_layout
 from ..unigrid import UnigridDataset, UnigridFieldInfo
 
 
+def _species_fields(species: str) -> list[tuple[str, tuple[str, list[str], str]]]:
+    return [
+        (f"{species}_rho", ("", [], f"{species} linear overdensity")),
+        (f"{species}_delta", ("", [], f"{species} overdensity")),
+        *((f"{species}_d{axis}", ("code_length", [], f"{species} displacement {axis}")) for axis in "xyz"),
+        *((f"{species}_v{axis}", ("code_velocity", [], f"{species} velocity {axis}")) for axis in "xyz"),
+    ]
+
+
 class MusicFieldInfo(UnigridFieldInfo):
     """Linear overdensity, displacement and peculiar velocity at the starting redshift."""
 
-    known_other_fields = tuple(
-        entry
-        for species in ("DM", "BA")
-        for entry in (  # type: ignore[var-annotated]
-            (f"{species}_rho", ("", [], f"{species} linear overdensity")),
-            (f"{species}_delta", ("", [], f"{species} overdensity")),
-            *((f"{species}_d{axis}", ("code_length", [], f"{species} displacement {axis}")) for axis in "xyz"),
-            *((f"{species}_v{axis}", ("code_velocity", [], f"{species} velocity {axis}")) for axis in "xyz"),
-        )
-    )
+    known_other_fields = tuple(_species_fields("DM") + _species_fields("BA"))
 
 
 class MusicDataset(UnigridDataset):
