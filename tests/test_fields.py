@@ -14,10 +14,12 @@ from surface_fakes import BOX, REDSHIFT, FakePredictor, N, grid_dataset, write_f
 
 import yt_protohalos as ph
 from yt_protohalos.exceptions import (
+    CosmologyError,
     InitialConditionsError,
     MissingPredictionError,
     ModelError,
     OutOfRangeError,
+    ProtohaloError,
     SpacingWarning,
     UnknownModelError,
 )
@@ -120,10 +122,15 @@ def test_grid_inference_runs_once_for_every_kind_of_data_object(grid):
     center, side = ds.domain_center, ds.domain_width[0]
     whole = ds.all_data()
     objects = [
-        whole, ds.sphere(center, 0.3 * side), ds.slice("z", center[2]), ds.proj(name, "x"), ds.ray(center, center * 1.7),
-        ds.cut_region(whole, ['obj["gas", "protohalo_mass"] > 0']), ds.r[::8j, ::8j, ::8j],
+        whole,
+        ds.sphere(center, 0.3 * side),
+        ds.slice("z", center[2]),
+        ds.proj(name, "x"),
+        ds.ray(center, center * 1.7),
+        ds.cut_region(whole, ['obj["gas", "protohalo_mass"] > 0']),
+        ds.r[::8j, ::8j, ::8j],
         ds.covering_grid(0, ds.domain_left_edge, ds.domain_dimensions),
-    ]  # fmt: skip
+    ]
     assert all(data[name].size > 0 for data in objects)
     assert sum(chunk[name].size for chunk in whole.chunks([], "io")) == N**3
     yt.create_profile(whole, ("gas", "linear_overdensity"), name, weight_field=("index", "ones"), n_bins=8)
@@ -280,23 +287,25 @@ def test_bad_input_is_refused_at_registration(ics, tmp_path):
         ph.add_protohalo_fields(ds, predictor=FakePredictor(spacing=0.25))
 
 
-def test_initial_conditions_that_are_no_lattice_are_refused_at_registration(ics):
-    field, _ = ics
+def test_initial_conditions_that_are_no_lattice_are_refused_at_registration():
     rng = np.random.default_rng(1)
     data = {f"particle_position_{axis}": rng.random(N**3) * BOX for axis in "xyz"}
     data["particle_mass"] = np.ones(N**3)
     ds = yt.load_particles(data, bbox=np.array([[0.0, BOX]] * 3))
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(CosmologyError, match="redshift"):
+        ph.add_protohalo_fields(ds, predictor=FakePredictor())
+    with pytest.raises(ProtohaloError):
+        ph.linear_field(ds, box_size=BOX, redshift=REDSHIFT, cosmology=ph.PAPER_COSMOLOGY)
+    with pytest.raises(ProtohaloError):
         ph.add_protohalo_fields(ds, predictor=FakePredictor())
     assert not any("protohalo" in name for _, name in ds.derived_field_list)
 
 
 def test_fields_on_disk_are_not_overridden(ics):
-    field, _ = ics
-    grid = ph.deposit_to_lattice(grid_dataset(field), predictor=FakePredictor(), progress=False)
-    if ("gas", "protohalo_id") in grid.field_list:
-        with pytest.raises(InitialConditionsError, match="already"):
-            ph.add_protohalo_fields(grid, predictor=FakePredictor())
+    grid = ph.deposit_to_lattice(grid_dataset(ics[0]), predictor=FakePredictor(), progress=False)
+    with pytest.raises(InitialConditionsError):
+        ph.add_protohalo_fields(grid, predictor=FakePredictor())
+    assert ("gas", "protohalo_id") in grid.field_list
 
 
 def test_several_ranks_refuse_a_lazy_prediction(ics, monkeypatch):

@@ -57,8 +57,16 @@ def deposit_to_lattice(
         on_range=on_range, cache=cache,
     )  # fmt: skip
     box.get(progress)
-    data = {("gas", name): (values, field.units) for name, field, values in site_arrays(box)}
-    return _lattice_dataset(data, box.field, f"{ds.basename}_lattice")
+    data, described = {}, {}
+    for name, field, values in site_arrays(box):
+        data["gas", name] = (values, field.units)
+        described["gas", name] = field
+    grid = _lattice_dataset(data, box.field, f"{ds.basename}_lattice")
+    grid.index  # noqa: B018  yt knows no fields before its index exists
+    for key, field in described.items():
+        grid.field_info[key].take_log = field.take_log
+        grid.field_info[key].display_name = field.display
+    return grid
 
 
 def _lattice_dataset(data: dict, field: LinearField, name: str) -> Dataset:
@@ -71,4 +79,6 @@ def _lattice_dataset(data: dict, field: LinearField, name: str) -> Dataset:
         periodicity=(True, True, True),
         dataset_name=name,
     )
-    return with_cosmology(grid, field.cosmology, field.redshift)
+    grid = with_cosmology(grid, field.cosmology, field.redshift)
+    grid.current_time = grid.cosmology.t_from_z(field.redshift)
+    return grid

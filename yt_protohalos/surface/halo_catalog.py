@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +9,11 @@ METHOD_NAME = "protohalos"
 
 
 def register_finding_method() -> bool:
-    """Add this finder to yt_astro_analysis's finding methods; returns whether that package is installed."""
-    if find_spec("yt_astro_analysis") is None:
+    """Add this finder to yt_astro_analysis's finding methods; returns whether that package can be imported."""
+    try:
+        from yt_astro_analysis.halo_analysis.halo_catalog.halo_finding_methods import add_finding_method
+    except ImportError:
         return False
-    from yt_astro_analysis.halo_analysis.halo_catalog.halo_finding_methods import add_finding_method
 
     add_finding_method(METHOD_NAME, find_for_halo_catalog)
     return True
