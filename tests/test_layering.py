@@ -82,10 +82,10 @@ def allowed(importer: str, imported: str) -> bool:
     """Whether the head of one module's name may import another's, both relative to the package."""
     if importer == "cli":
         return True
-    if importer == "training":
-        return imported == importer or LAYERS.get(imported, 99) <= 6
-    if importer == "analysis":
+    if importer == "training":  # a finished model is scored, so training stands above analysis, never below
         return imported in BESIDE or LAYERS.get(imported, 99) <= 6
+    if importer == "analysis":
+        return imported == importer or LAYERS.get(imported, 99) <= 6
     return imported in LAYERS and LAYERS[imported] <= LAYERS[importer]
 
 

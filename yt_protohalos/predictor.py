@@ -155,6 +155,10 @@ class ProtohaloPredictor:
             card=self.card,
         )
 
+    def probability(self, field: LinearField, progress: Progress = True) -> NDArray[np.float32]:
+        """Calibrated probability of every site, float32 (n, n, n), for a field of the model's spacing."""
+        return self._probability(field, self._plan(self.card.semantic, field.n), None, progress)
+
     def settings(self, threshold: float | None = None) -> dict[str, Any]:
         """What a prediction depends on beside field and card, JSON values: part of every store and cache key.
 

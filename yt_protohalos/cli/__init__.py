@@ -16,6 +16,10 @@ COMMANDS = {
     "find": "yt_protohalos.cli.find",
     "plot": "yt_protohalos.cli.plot",
     "models": "yt_protohalos.cli.models",
+    "simulate": "yt_protohalos.cli.simulate",
+    "train": "yt_protohalos.cli.train",
+    "bundle": "yt_protohalos.cli.bundle",
+    "validate": "yt_protohalos.cli.validate",
 }
 """Module of each command. It has ``HELP`` (one line), ``EXAMPLE`` (text), ``add_arguments(parser)`` and
 ``run(args) -> int``, and imports nothing heavy before ``run``."""

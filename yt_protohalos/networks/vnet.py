@@ -1,7 +1,8 @@
 """The V-Net of López-Cano et al. 2024 (section 2.6, figure 4), written with the Keras 3 API alone.
 
-Five levels (144-72-36-18-9 sites a side for the paper's crop), blocks of three convolutions with leaky ReLU, the last
-of a block strided (down) or transposed (up), skip connections between equal levels, and an output cropped to the centre.
+Five levels (144-72-36-18-9 sites a side for the paper's crop), blocks of three convolutions with leaky ReLU, the
+last of a block strided (down) or transposed (up), skip connections between equal levels, and
+an output cropped to the centre.
 """
 
 from __future__ import annotations
@@ -106,7 +107,9 @@ def _check_architecture(
     if head not in HEADS:
         raise ModelError(f"head {head!r} is unknown; use one of {', '.join(HEADS)}")
     if len(filters) < 2 or any(int(f) != f or f < 1 for f in filters):
-        raise ModelError(f"filters {tuple(filters)} are not at least two positive integers; the paper's: {PAPER_FILTERS}")
+        raise ModelError(
+            f"filters {tuple(filters)} are not at least two positive integers; the paper's: {PAPER_FILTERS}"
+        )
     stride = 2 ** (len(filters) - 1)
     if side < stride or side % stride:
         below = max(side - side % stride, stride)

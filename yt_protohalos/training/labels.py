@@ -13,7 +13,10 @@ MIN_SITES = 155
 
 
 def friends_of_friends(
-    positions: NDArray[np.floating], lattice: Lattice, linking_length: float = LINKING_LENGTH, min_sites: int = MIN_SITES
+    positions: NDArray[np.floating],
+    lattice: Lattice,
+    linking_length: float = LINKING_LENGTH,
+    min_sites: int = MIN_SITES,
 ) -> NDArray[np.int32]:
     """Friends-of-friends groups of final positions, labelled on the initial lattice.
 

@@ -137,9 +137,7 @@ def evolve(
             position = np.ascontiguousarray(positions / np.float32(lattice.box_size), dtype=np.float32)
             velocity = np.ascontiguousarray(velocities * np.float32(param["unit_t"] / param["unit_l"]))
         pysco["utils"].periodic_wrap(position)
-        position, velocity = _steps(
-            pysco, position, velocity, tables, param, checkpoint, report, checkpoint_seconds
-        )
+        position, velocity = _steps(pysco, position, velocity, tables, param, checkpoint, report, checkpoint_seconds)
         velocity = velocity * np.float32(param["unit_l"] / param["unit_t"])
         return position * np.float32(lattice.box_size), velocity, int(param["nsteps"])
 
@@ -175,8 +173,8 @@ def _import_pysco() -> dict[str, Any]:
 
     names = ("cosmotable", "fourier", "integration", "solver", "utils")
     modules = {name: importlib.import_module(name) for name in names}
-    modules["fourier"].fft_3D_real = _planned_forward
-    modules["fourier"].ifft_3D_real = _planned_inverse
+    setattr(modules["fourier"], "fft_3D_real", _planned_forward)  # noqa: B010
+    setattr(modules["fourier"], "ifft_3D_real", _planned_inverse)  # noqa: B010
     return modules
 
 
@@ -221,7 +219,8 @@ def _parameters(settings: SimulationSettings, lattice: Lattice, scratch: str) ->
         {
             "theory": "newton", "H0": 100 * cosmology.h, "Om_m": cosmology.omega_m, "T_cmb": 0.0, "N_eff": 0.0,
             "w0": -1.0, "wa": 0.0, "base": scratch, "extra": "run", "boxlen": lattice.box_size,
-            "npart": lattice.n_sites, "ncoarse": int(settings.mesh).bit_length() - 1, "nthreads": numba.get_num_threads(),
+            "npart": lattice.n_sites, "ncoarse": int(settings.mesh).bit_length() - 1,
+            "nthreads": numba.get_num_threads(),
             "mass_scheme": "TSC", "gradient_stencil_order": 5, "max_aexp_stepping": settings.max_expansion,
             "linear_newton_solver": "fft", "epsrel": 1e-2, "Courant_factor": settings.courant_factor,
             "save_power_spectrum": "no", "integrator": "leapfrog", "write_snapshot": False,

@@ -114,7 +114,7 @@ class Trainer:
         self.model: Any = None
 
     def _constants(self, runs: Sequence[LabelledField]) -> dict[str, Any]:
-        """beta and normalisation, measured once and kept with the run so that a resume uses the same."""
+        """Share outside haloes and normalisation, measured once and kept, so that a resume uses the same."""
         path = self.folder / "settings.json"
         wanted = json.loads(json.dumps(asdict(self.settings)))
         if path.exists():
@@ -122,7 +122,7 @@ class Trainer:
             changed = [key for key in wanted if stored["settings"].get(key) != wanted[key]]
             if changed:
                 raise ModelError(
-                    f"{self.folder} holds a run whose {', '.join(changed)} differ; give the same settings or a new folder"
+                    f"{self.folder} holds a run with other {', '.join(changed)}; give the same settings or a new folder"
                 )
             return stored["constants"]
         side = self.settings.stages[-1][0]

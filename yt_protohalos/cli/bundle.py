@@ -1,0 +1,82 @@
+"""``protohalos bundle``."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+from ..exceptions import ModelError
+from .common import say
+
+HELP = "make a model of two trained networks: calibrate, choose the threshold, score, write the card"
+EXAMPLE = """  protohalos bundle my-model --semantic training/semantic --instance training/instance \\
+      --runs runs/run_010*.h5 --validation runs/run_0900.h5 -o models/my-model"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the command."""
+    parser.add_argument("name", help="name of the model")
+    parser.add_argument("--semantic", type=Path, required=True, metavar="DIR", help="training folder")
+    parser.add_argument("--instance", type=Path, required=True, metavar="DIR", help="training folder")
+    parser.add_argument("--runs", nargs="+", type=Path, required=True, metavar="RUN", help="the runs trained on")
+    parser.add_argument("--validation", nargs="+", type=Path, required=True, metavar="RUN", help="runs not trained on")
+    parser.add_argument("-o", "--output-dir", type=Path, required=True, metavar="DIR", help="folder of the model")
+    parser.add_argument("--side", type=int, default=144, help="crop side, sites (default: %(default)s)")
+    parser.add_argument("--core", type=int, default=64, help="kept part of a crop, sites (default: %(default)s)")
+    parser.add_argument("--description", default="V-Nets trained with yt_protohalos", help="one line for the card")
+    parser.add_argument("-q", "--quiet", action="store_true", help="no progress bars")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command."""
+    from ..training.bundle import bundle, export_network
+    from ..training.dataset import LabelledField, measure_beta
+    from ..training.simulate import read_run
+
+    args.output_dir.mkdir(parents=True, exist_ok=True)
+    semantic, instance = (
+        export_network(folder, args.output_dir / f"{head}.weights.h5", args.side)
+        for head, folder in (("semantic", args.semantic), ("instance", args.instance))
+    )
+    runs = [LabelledField.from_run(path) for path in args.runs]
+    field = runs[0].field
+    training = {
+        "runs": [describe_run(read_run(path)[2]) for path in args.runs],
+        "validation": [describe_run(read_run(path)[2]) for path in args.validation],
+        "semantic": describe_training(args.semantic), "instance": describe_training(args.instance),
+    }  # fmt: skip
+    beta, spacing, cosmology = measure_beta(runs), field.spacing, field.cosmology
+    del runs, field
+    card = bundle(
+        args.name, args.output_dir, semantic, instance, [LabelledField.from_run(path) for path in args.validation],
+        beta, spacing, cosmology, args.description, training, core=args.core, progress=not args.quiet,
+    )  # fmt: skip
+    say(json.dumps(card.scores, indent=1))
+    return 0
+
+
+def describe_run(attributes: dict[str, Any]) -> dict[str, Any]:
+    """What a card says of a run."""
+    settings = json.loads(str(attributes["settings"]))
+    settings.pop("cosmology")
+    return {
+        "seed": int(attributes["seed"]), "code": str(attributes["code"]), "steps": int(attributes["steps"]),
+        "halo_finder": str(attributes["halo_finder"]), **settings,
+    }  # fmt: skip
+
+
+def describe_training(folder: Path) -> dict[str, Any]:
+    """What a card says of the training in a folder: settings, last step, wall time, last held-out loss."""
+    log, stored = folder / "log.csv", folder / "settings.json"
+    if not log.is_file() or not stored.is_file():
+        raise ModelError(f"{folder} holds no log.csv and settings.json; give the folder of a training run")
+    with log.open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    watched = [float(row["held_out_loss"]) for row in rows if row["held_out_loss"]]
+    return {
+        "settings": json.loads(stored.read_text(encoding="utf-8"))["settings"], "steps": int(rows[-1]["step"]),
+        "wall_seconds": float(rows[-1]["seconds"]), "held_out_loss": watched[-1] if watched else None,
+    }  # fmt: skip

@@ -1,0 +1,55 @@
+"""``protohalos simulate``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ..exceptions import InitialConditionsError
+from .common import say
+
+HELP = "make training runs: initial conditions by seed, N-body to z = 0, FoF labels on the initial lattice"
+EXAMPLE = "  protohalos simulate --seeds 101-104 900 -o runs --n 192 --box-size 37.5 --mesh 512"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the command."""
+    parser.add_argument("--seeds", nargs="+", required=True, metavar="SEED", help="seeds, or ranges such as 101-104")
+    parser.add_argument("-o", "--output-dir", type=Path, required=True, metavar="DIR", help="where run files go")
+    parser.add_argument("--n", type=int, default=192, help="particles a side (default: %(default)s)")
+    parser.add_argument("--box-size", type=float, default=37.5, help="comoving Mpc/h (default: %(default)s)")
+    parser.add_argument("--mesh", type=int, default=512, help="force mesh cells a side (default: %(default)s)")
+    parser.add_argument("--courant-factor", type=float, default=2.0, help="cells a step (default: %(default)s)")
+    parser.add_argument("-q", "--quiet", action="store_true", help="no lines of progress")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command."""
+    from ..training.simulate import SimulationSettings, simulate
+
+    settings = SimulationSettings(args.n, args.box_size, args.mesh, courant_factor=args.courant_factor)
+    for seed in parse_seeds(args.seeds):
+
+        def report(step: int, scale_factor: float, seed: int = seed) -> None:
+            if not args.quiet and step % 10 == 0:
+                say(f"seed {seed}: step {step}, scale factor {scale_factor:.3f}")
+
+        say(f"wrote {simulate(seed, settings, args.output_dir / f'run_{seed:04d}.h5', report)}")
+    return 0
+
+
+def parse_seeds(words: list[str]) -> list[int]:
+    """Seeds of words such as ``7`` and ``101-104``.
+
+    Raises
+    ------
+    InitialConditionsError
+        For anything else.
+    """
+    seeds: list[int] = []
+    for word in words:
+        first, _, last = word.partition("-")
+        if not first.isdigit() or (last and not last.isdigit()) or int(last or first) < int(first):
+            raise InitialConditionsError(f"seed {word!r} is neither a number nor a rising range; use e.g. 7 or 101-104")
+        seeds.extend(range(int(first), int(last or first) + 1))
+    return seeds

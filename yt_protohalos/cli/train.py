@@ -1,0 +1,60 @@
+"""``protohalos train``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ..exceptions import ModelError
+from .common import say
+
+HELP = "train a network on finished runs; run it again to resume"
+EXAMPLE = """  protohalos train semantic --runs runs/run_010*.h5 --held-out runs/run_0900.h5 -o training/semantic
+  protohalos train instance --runs runs/run_010*.h5 --held-out runs/run_0900.h5 -o training/instance \\
+      --stages 96:4000 144:400"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the command."""
+    parser.add_argument("head", choices=("semantic", "instance"), help="which network")
+    parser.add_argument("--runs", nargs="+", type=Path, required=True, metavar="RUN", help="run files to train on")
+    parser.add_argument(
+        "--held-out", nargs="+", type=Path, default=[], metavar="RUN", help="run files to watch the loss on"
+    )
+    parser.add_argument("-o", "--output-dir", type=Path, required=True, metavar="DIR", help="checkpoint, log, settings")
+    parser.add_argument("--stages", nargs="+", default=["144:8000"], metavar="SIDE:STEPS", help="default: 144:8000")
+    parser.add_argument("--batch", type=int, default=1, help="crops a step (default: %(default)s)")
+    parser.add_argument("--learning-rate", type=float, default=1e-3, help="highest rate (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="seed of crops and first weights (default: %(default)s)")
+    parser.add_argument("--float32", action="store_true", help="train in float32 instead of mixed bfloat16")
+    parser.add_argument("--hours", type=float, default=float("inf"), help="stop after this wall time, resumable")
+    parser.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command."""
+    missing = [str(path) for path in [*args.runs, *args.held_out] if not path.is_file()]
+    if missing:
+        raise FileNotFoundError(f"no run file {', '.join(missing)}; make runs with: protohalos simulate")
+    from ..training.dataset import LabelledField
+    from ..training.train import Trainer, TrainingSettings
+
+    settings = TrainingSettings(
+        head=args.head, stages=tuple(parse_stage(word) for word in args.stages), batch=args.batch,
+        learning_rate=args.learning_rate, seed=args.seed, input_skip=args.head == "instance",
+        dtype_policy="float32" if args.float32 else "mixed_bfloat16",
+    )  # fmt: skip
+    runs = [LabelledField.from_run(path) for path in args.runs]
+    held_out = [LabelledField.from_run(path) for path in args.held_out]
+    trainer = Trainer(settings, runs, held_out, args.output_dir)
+    trainer.run(progress=not args.quiet, seconds=3600 * args.hours)
+    say(f"{trainer.step} of {settings.total_steps} steps; held-out loss {trainer.held_out_loss():.4f}")
+    return 0
+
+
+def parse_stage(word: str) -> tuple[int, int]:
+    """Crop side and steps of a word such as ``144:8000``."""
+    side, _, steps = word.partition(":")
+    if not side.isdigit() or not steps.isdigit():
+        raise ModelError(f"stage {word!r} is not SIDE:STEPS; use e.g. 144:8000")
+    return int(side), int(steps)

@@ -1,0 +1,161 @@
+"""Make a shippable model of two trained networks: weights, calibration, threshold, scores, card."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from ..analysis.scores import score_table
+from ..cosmology import Cosmology
+from ..exceptions import ModelError
+from ..models.card import FIELD_CHANNELS, POSITION_CHANNELS, ModelCard, NetworkCard
+from ..models.registry import file_sha256, write_card
+from ..networks.vnet import build_vnet
+from ..predictor import ProtohaloPredictor
+from ..progress import Progress
+from .calibrate import choose_threshold, fit_calibration
+from .dataset import LabelledField
+from .labels import LINKING_LENGTH, MIN_SITES
+
+PAPER_CLUSTERING = {"n_dens": 20, "n_ngb": 15, "persistence": 4.2}
+
+
+def export_network(training_folder: str | Path, filename: str | Path, side: int, half: bool = True) -> NetworkCard:
+    """Write the averaged weights of a training folder's checkpoint and describe them.
+
+    Parameters
+    ----------
+    training_folder : path
+        Folder of a `Trainer`.
+    filename : path
+        ``NAME.weights.h5``.
+    side : int
+        Crop side the network will be used with.
+    half : bool
+        Store the weights in half precision.
+
+    Raises
+    ------
+    ModelError
+        The folder has no checkpoint.
+    """
+    training_folder, filename = Path(training_folder), Path(filename)
+    if not (training_folder / "checkpoint.npz").exists():
+        raise ModelError(f"{training_folder} holds no checkpoint.npz; train first")
+    stored = json.loads((training_folder / "settings.json").read_text(encoding="utf-8"))
+    settings, constants = stored["settings"], stored["constants"]
+    positions = settings["head"] == "instance"
+    channels = POSITION_CHANNELS if positions else FIELD_CHANNELS
+    architecture = {
+        "side": side, "in_channels": len(channels), "head": settings["head"], "margin": settings["margin"],
+        "filters": settings["filters"], "input_skip": settings["input_skip"],
+    }  # fmt: skip
+    model = build_vnet(**architecture)
+    with np.load(training_folder / "checkpoint.npz") as saved:
+        kind = "average_" if any(name.startswith("average_") for name in saved.files) else "weight_"
+        model.set_weights([saved[name] for name in sorted(saved.files) if name.startswith(kind)])
+    partial = filename.with_name("partial.weights.h5")
+    model.save_weights(partial)
+    if half:
+        _halve(partial)
+    os.replace(partial, filename)
+    return NetworkCard(
+        architecture=architecture, weights=filename.name, sha256=file_sha256(filename), channels=channels,
+        normalisation=constants["normalisation"],
+    )  # fmt: skip
+
+
+def _halve(path: Path) -> None:
+    """Rewrite the float32 datasets of a weight file as float16, compressed."""
+    whole = path.with_name("whole.weights.h5")
+    os.replace(path, whole)
+
+    with h5py.File(whole, "r") as source, h5py.File(path, "w") as target:
+        target.attrs.update(source.attrs)
+
+        def copy(name: str, item: h5py.Group | h5py.Dataset) -> None:
+            if isinstance(item, h5py.Dataset):
+                data = item[()]
+                small = data.astype(np.float16) if data.dtype == np.float32 else data
+                created = target.create_dataset(name, data=small)
+            else:
+                created = target.require_group(name)
+            created.attrs.update(item.attrs)
+
+        source.visititems(copy)
+    whole.unlink()
+
+
+def bundle(
+    name: str,
+    folder: str | Path,
+    semantic: NetworkCard,
+    instance: NetworkCard,
+    validation: Sequence[LabelledField],
+    beta: float,
+    spacing: float,
+    cosmology: Cosmology,
+    description: str,
+    training: Mapping[str, Any],
+    core: int = 64,
+    version: int = 1,
+    progress: Progress = True,
+) -> ModelCard:
+    """Calibrate, choose the threshold, score and write the card beside the weights in `folder`.
+
+    Parameters
+    ----------
+    validation : sequence of LabelledField
+        Runs that training did not see: calibration and threshold are chosen, and scores measured, on them.
+    training : mapping
+        Runs, seeds, steps and settings, JSON values, kept in the card.
+
+    Returns
+    -------
+    ModelCard
+        With the scores of each validation run.
+    """
+    if not validation:
+        raise ModelError("no validation runs were given; calibration needs at least one run that training did not see")
+    folder = Path(folder)
+    card = ModelCard(
+        name=name, version=version, description=description, spacing=spacing, cosmology=cosmology,
+        halo_definition={"finder": "FoF", "linking_length": LINKING_LENGTH, "min_sites": MIN_SITES},
+        min_sites=MIN_SITES, semantic=semantic, instance=instance, beta=beta, threshold=0.5,
+        calibration={"slope": 1.0, "intercept": 0.0}, clustering=PAPER_CLUSTERING, core=core,
+        amplitude_range=(0.9 * cosmology.sigma_8, 1.1 * cosmology.sigma_8), training=dict(training),
+    )  # fmt: skip
+    write_card(card, folder)
+    raw_predictor = ProtohaloPredictor.from_pretrained(folder)
+    raw = [raw_predictor.probability(run.field, progress) for run in validation]
+    truth = np.stack([run.labels > 0 for run in validation])
+    card = replace(card, calibration=fit_calibration(np.stack(raw), truth))
+    write_card(card, folder)
+    predictor = ProtohaloPredictor.from_pretrained(folder)
+    calibrated = np.stack([predictor.probability(run.field, progress) for run in validation])
+    card = replace(card, threshold=choose_threshold(calibrated, truth))
+    write_card(card, folder)
+    scores = score_model(ProtohaloPredictor.from_pretrained(folder), validation, progress)
+    card = replace(card, scores={"validation": scores})
+    write_card(card, folder)
+    return card
+
+
+def score_model(
+    predictor: ProtohaloPredictor, runs: Sequence[LabelledField], progress: Progress = True
+) -> list[dict[str, Any]]:
+    """`score_table` of a model on each run."""
+    tables = []
+    for run in runs:
+        prediction = predictor.predict(run.field, progress=progress)
+        tables.append(
+            score_table(prediction.probability, prediction.mask, prediction.labels, run.labels, run.field.site_mass)
+        )
+    return tables
