@@ -65,7 +65,7 @@ def write_gadget2(
     cosmology: Cosmology | None = None,
     positions: np.ndarray | None = None,
 ) -> Path:
-    """Gadget-2 binary; `per_mpc` is file units a Mpc/h, `order` the order of storage, `ids` a particle of row-major order."""
+    """Gadget-2 binary; `per_mpc` is file units a Mpc/h, `order` that of storage, `ids` those of row-major particles."""
     cosmology = cosmology or particles.field.cosmology
     places = particles.positions if positions is None else positions
     count = len(places)

@@ -96,7 +96,8 @@ def read_grafic_layout(path: Path) -> GraficLayout:
     folder = grafic_folder(path)
     if folder is None:
         raise FormatError(f"{path.name} has no ic_deltab; give a grafic2 folder with the density")
-    raw = (folder / "ic_deltab").open("rb").read(HEADER_BYTES + 8)
+    with (folder / "ic_deltab").open("rb") as file:
+        raw = file.read(HEADER_BYTES + 8)
     if len(raw) < HEADER_BYTES + 8:
         raise FormatError(
             f"ic_deltab of {folder.name} has {len(raw)} bytes, its header needs {HEADER_BYTES + 8}; copy it again"

@@ -207,9 +207,8 @@ def _sites_from_positions(
         if abs(phase) < _LEAST_COHERENCE:
             raise InitialConditionsError(
                 f"the particles' Lagrangian positions keep a phase coherence of {abs(phase):.2f} with a {lattice.n}^3 "
-                f"lattice; a lattice has 1, a glass 0, and above {_LEAST_COHERENCE} is needed: give lattice (not "
-                "glass) "
-                "initial conditions" + ("" if velocities is not None else ", with velocities or IDs in lattice order")
+                f"lattice; above {_LEAST_COHERENCE} is needed, and a glass or an evolved snapshot has 0: give initial "
+                "conditions on a lattice" + ("" if velocities is not None else ", with velocities or row-major IDs")
             )
         offsets[axis] = np.angle(phase) / (2 * np.pi)
     _, offset = _split_offset(offsets)

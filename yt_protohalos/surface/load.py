@@ -72,12 +72,9 @@ def load(
     if gadget_binary.is_gadget_binary(target):
         _refuse_facts(target, given)
         return _load_gadget_binary(target, kwargs)
-    if target.is_file() and h5py.is_hdf5(target):
-        with h5py.File(target, "r") as file:
-            gadget_like = "Header" in file and "MassTable" in file["Header"].attrs
-        if gadget_like:
-            _refuse_facts(target, given)
-            return _load_gadget_hdf5(target, kwargs)
+    if target.is_file() and h5py.is_hdf5(target) and _is_gadget_hdf5(target):
+        _refuse_facts(target, given)
+        return _load_gadget_hdf5(target, kwargs)
     if enzo.is_enzo(target):
         _refuse_keywords(target, kwargs)
         return _load_enzo(target, _with_conf(given, conf_path))
@@ -96,6 +93,14 @@ def _existing(path: Path) -> Path:
     if path.is_file() and path.stat().st_size == 0:
         raise FormatError(f"{path.name} is empty (0 bytes); write the initial conditions again")
     return path
+
+
+def _is_gadget_hdf5(path: Path) -> bool:
+    try:
+        with h5py.File(path, "r") as file:
+            return "Header" in file and "MassTable" in file["Header"].attrs
+    except OSError as error:
+        raise FormatError(f"{path.name} cannot be opened as HDF5 ({error}); it is truncated, copy it again") from error
 
 
 def _refuse_facts(path: Path, given: BoxFacts) -> None:
