@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from dataclasses import field as dataclass_field
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from yt.data_objects.static_output import Dataset
 from yt.funcs import get_pbar
@@ -30,16 +30,6 @@ from ..store import PredictionCache, cache_key, field_identity
 from .linear import linear_field
 
 _MEMO = "_protohalo_memo"
-
-
-class Predictor(Protocol):
-    """What the surface needs of a predictor: its card, its precision and `predict`."""
-
-    card: ModelCard
-    precision: str
-
-    def predict(self, field: LinearField, **settings: Any) -> Prediction:
-        """Whole-box prediction of a field."""
 
 
 class _Bar:
@@ -67,7 +57,7 @@ class BoxPrediction:
     field : LinearField
     card : ModelCard
     settings : dict
-        ``threshold`` (float or None) and ``precision`` (str).
+        ``threshold`` (float) and ``precision`` (str).
     make_predictor : callable
         Returns the predictor; called only if the networks must run.
     cache : PredictionCache, optional
@@ -79,7 +69,7 @@ class BoxPrediction:
         field: LinearField,
         card: ModelCard,
         settings: dict[str, Any],
-        make_predictor: Callable[[], Predictor],
+        make_predictor: Callable[[], ProtohaloPredictor],
         cache: PredictionCache | None = None,
     ) -> None:
         self.field = field
@@ -153,7 +143,7 @@ def box_prediction(
     ds: Dataset,
     model: str | Path | None = None,
     *,
-    predictor: Predictor | None = None,
+    predictor: ProtohaloPredictor | None = None,
     threshold: float | None = None,
     precision: str = "auto",
     on_spacing: str = "warn",
@@ -178,12 +168,15 @@ def box_prediction(
         name = DEFAULT_MODEL if model is None else model
         card, folder = load_card(name)
         verify(card, folder)
-        make_predictor: Callable[[], Predictor] = partial(ProtohaloPredictor.from_pretrained, name, precision=precision)
+        make_predictor: Callable[[], ProtohaloPredictor] = partial(
+            ProtohaloPredictor.from_pretrained, name, precision=precision
+        )
     elif model is not None:
         raise ModelError(f"model {str(model)!r} and a predictor were both given; pass one of them")
     else:
         card, precision = predictor.card, predictor.precision
         make_predictor = partial(_itself, predictor)
+    threshold = card.threshold if threshold is None else threshold
     disk = _cache(cache)
     field = linear_field(ds)
     # both objects live as long as the entry does, so that their ids are theirs alone
@@ -201,7 +194,7 @@ def predict(
     ds: Dataset,
     model: str | Path | None = None,
     *,
-    predictor: Predictor | None = None,
+    predictor: ProtohaloPredictor | None = None,
     threshold: float | None = None,
     precision: str = "auto",
     on_spacing: str = "warn",
@@ -290,7 +283,7 @@ def _check_settings(threshold: float | None, precision: str) -> None:
         raise ModelError(f"precision {precision!r} is unknown; use one of {', '.join(PRECISIONS)}")
 
 
-def _itself(predictor: Predictor) -> Predictor:
+def _itself(predictor: ProtohaloPredictor) -> ProtohaloPredictor:
     return predictor
 
 

@@ -10,8 +10,9 @@ import yt
 from yt.data_objects.static_output import Dataset
 
 from ..linear_field import LinearField
+from ..predictor import ProtohaloPredictor
 from ..progress import Progress
-from .box import Predictor, box_prediction
+from .box import box_prediction
 from .fields import site_arrays
 from .in_memory import with_cosmology
 
@@ -20,7 +21,7 @@ def deposit_to_lattice(
     ds: Dataset,
     model: str | Path | None = None,
     *,
-    predictor: Predictor | None = None,
+    predictor: ProtohaloPredictor | None = None,
     threshold: float | None = None,
     precision: str = "auto",
     on_spacing: str = "warn",

@@ -20,7 +20,8 @@ from yt.fields.field_detector import FieldDetector
 from yt.utilities.logger import ytLogger
 
 from ..exceptions import InitialConditionsError, LatticeError
-from .box import BoxPrediction, Predictor, box_prediction, predict
+from ..predictor import ProtohaloPredictor
+from .box import BoxPrediction, box_prediction, predict
 from .linear import particle_sites
 
 __all__ = ["CELL_FIELDS", "LINEAR_FIELDS", "PROTOHALO_FIELDS", "add_protohalo_fields", "predict"]
@@ -87,7 +88,7 @@ def add_protohalo_fields(
     ds: Dataset,
     model: str | Path | None = None,
     *,
-    predictor: Predictor | None = None,
+    predictor: ProtohaloPredictor | None = None,
     threshold: float | None = None,
     precision: str = "auto",
     on_spacing: str = "warn",
@@ -151,8 +152,9 @@ def has_cells(ds: Dataset) -> bool:
 
 def lattice_particle_types(ds: Dataset) -> list[str]:
     """Particle types whose particles all have a lattice site: raw types first, then unions and filters."""
-    raw = [name for name in ds.particle_types_raw if _has_positions(ds, name)]
-    others = [*ds.particle_unions, *ds.filtered_particle_types]
+    known: Any = ds  # yt's own annotations leave these attributes open
+    raw = [name for name in known.particle_types_raw or () if _has_positions(ds, name)]
+    others = [*known.particle_unions, *known.filtered_particle_types]
     types = raw + [name for name in others if raw and name not in raw and _has_positions(ds, name)]
     if len(raw) == 1 and not has_cells(ds):
         return types

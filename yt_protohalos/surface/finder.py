@@ -21,8 +21,9 @@ from ..catalog import FIRST_ORDER, Catalog, protohalo_catalog
 from ..exceptions import CatalogError
 from ..linear_field import LinearField
 from ..prediction import Prediction
+from ..predictor import ProtohaloPredictor
 from ..progress import Progress
-from .box import Predictor, box_prediction
+from .box import box_prediction
 from .fields import lattice_particle_types
 from .linear import particle_sites
 
@@ -63,7 +64,7 @@ class ProtohaloFinder:
         *,
         name: str = CATALOG_NAME,
         model: str | Path | None = None,
-        predictor: Predictor | None = None,
+        predictor: ProtohaloPredictor | None = None,
         threshold: float | None = None,
         precision: str = "auto",
         on_spacing: str = "warn",
@@ -113,7 +114,7 @@ def find_protohalos(
     *,
     name: str = CATALOG_NAME,
     model: str | Path | None = None,
-    predictor: Predictor | None = None,
+    predictor: ProtohaloPredictor | None = None,
     threshold: float | None = None,
     precision: str = "auto",
     on_spacing: str = "warn",
@@ -184,7 +185,7 @@ def write_catalog(
     data["ids"] = np.asarray(ids, dtype=np.int64)
     groups = dict.fromkeys(data, ".") | {"ids": "particles"}
     attributes = _attributes(catalog, prediction, field) | provenance
-    with atomic_path(path) as partial:
+    with atomic_path(Path(path)) as partial:
         save_as_dataset({}, str(partial), data, field_types=groups, extra_attrs=attributes)
 
 

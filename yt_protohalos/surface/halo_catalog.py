@@ -33,6 +33,7 @@ def find_for_halo_catalog(halo_catalog: Any, **finder_kwargs: Any) -> None:
     from .finder import find_protohalos
 
     data = halo_catalog.data_ds
-    for ds in data if isinstance(data, DatasetSeries) else [data]:
+    datasets: Any = data if isinstance(data, DatasetSeries) else [data]
+    for ds in datasets:
         halo_catalog._source_ds = ds
         find_protohalos(ds, Path(halo_catalog.output_dir), name=halo_catalog.output_basename, **finder_kwargs)

@@ -1,0 +1,129 @@
+"""Laws of the pictures: they show the numbers of the prediction, at its places."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+
+import matplotlib
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from surface_fakes import BOX, FakePredictor, N
+
+import yt_protohalos as ph
+from yt_protohalos.analysis import plots
+from yt_protohalos.exceptions import LatticeError
+
+matplotlib.use("Agg")
+
+
+@pytest.fixture(scope="module")
+def field():
+    return ph.generate_initial_conditions(N, BOX, seed=11)
+
+
+@pytest.fixture(scope="module")
+def prediction(field):
+    return FakePredictor().predict(field, progress=False)
+
+
+@pytest.fixture(scope="module")
+def empty(field):
+    return FakePredictor(level=20.0).predict(field, progress=False)
+
+
+def image_of(figure, number=0):
+    return [ax for ax in figure.axes if ax.images][number].images[0]
+
+
+def pixels(figure):
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png")
+    stream.seek(0)
+    return matplotlib.image.imread(stream)
+
+
+@pytest.mark.parametrize(("axis", "index"), [("x", 3), ("y", 0), ("z", N - 1)])
+def test_slices_show_the_cube_with_their_first_axis_to_the_right(prediction, axis, index):
+    number = "xyz".index(axis)
+    masses = image_of(plots.plot_masses(prediction, axis, index)).get_array()
+    np.testing.assert_allclose(np.ma.filled(masses, 0.0).T, np.take(prediction.mass, index, axis=number), rtol=1e-6)
+    shown = image_of(plots.plot_probability(prediction, axis, index)).get_array()
+    assert np.array_equal(shown.T, np.take(prediction.probability, index, axis=number))
+
+
+def test_pixels_are_centred_on_the_sites(prediction):
+    left, right, bottom, top = image_of(plots.plot_masses(prediction)).get_extent()
+    spacing = BOX / N
+    np.testing.assert_allclose([left, bottom], (prediction.site_offset - 0.5) * spacing)
+    np.testing.assert_allclose([right - left, top - bottom], BOX)
+
+
+def test_masses_have_a_logarithmic_scale_that_holds_all_of_them(prediction):
+    norm = image_of(plots.plot_masses(prediction)).norm
+    assert isinstance(norm, matplotlib.colors.LogNorm)
+    assert norm.vmin <= prediction.label_mass[1:].min() * (1 + 1e-9)
+    assert norm.vmax >= prediction.label_mass.max()
+
+
+def test_the_default_plane_has_most_protohalo_sites(prediction):
+    for number, axis in enumerate("xyz"):
+        counts = [np.count_nonzero(np.take(prediction.labels, i, axis=number)) for i in range(N)]
+        assert counts[plots.chosen_plane(prediction, axis, None)] == max(counts)
+
+
+def test_outlines_separate_every_pair_of_labels(prediction):
+    index = plots.chosen_plane(prediction, "z", None)
+    (lines,) = plots.plot_masses(prediction, "z", index).axes[0].collections
+    labels = prediction.labels[:, :, index]
+    changes = np.count_nonzero(labels[1:] != labels[:-1]) + np.count_nonzero(labels[:, 1:] != labels[:, :-1])
+    assert changes > 0
+    assert len(lines.get_segments()) == changes
+
+
+def test_the_mass_function_counts_every_protohalo_once(prediction):
+    for bins in (2, 5, 9):
+        mass, density, error = plots.mass_function(prediction, bins)
+        number = density * BOX**3 / bins
+        np.testing.assert_allclose(number.sum(), prediction.n_protohalos)
+        np.testing.assert_allclose((error * BOX**3 / bins) ** 2, number, rtol=1e-9)
+        np.testing.assert_allclose(np.diff(np.log10(mass)), 1 / bins)
+
+
+def test_overview_shows_the_overdensity_only_with_its_field(prediction, field):
+    index = 5
+    with_field = plots.plot_overview(prediction, field, "x", index)
+    assert np.array_equal(image_of(with_field).get_array().T, field.delta[index])
+    assert sum(bool(ax.images) for ax in with_field.axes) == 3
+    assert sum(bool(ax.images) for ax in plots.plot_overview(prediction).axes) == 2
+
+
+@pytest.mark.parametrize("name", ["plot_masses", "plot_probability", "plot_overview", "plot_mass_function"])
+def test_every_picture_can_be_drawn_even_without_protohalos(prediction, empty, name):
+    draw = getattr(plots, name)
+    assert empty.n_protohalos == 0
+    assert isinstance(draw(empty), Figure)
+    assert pixels(draw(empty)).shape[2] == 4
+    assert not np.array_equal(pixels(draw(prediction)), pixels(draw(empty)))
+
+
+@pytest.mark.parametrize("colours", [plots.MASS_COLOURS, plots.PROBABILITY_COLOURS])
+def test_colours_can_be_told_apart_in_grey(colours):
+    red, green, blue, _ = matplotlib.colormaps[colours](np.linspace(0, 1, 64)).T
+    grey = 0.2126 * red + 0.7152 * green + 0.0722 * blue
+    assert np.all(np.diff(grey) > 0)
+
+
+def test_planes_and_axes_that_do_not_exist_are_refused(prediction):
+    with pytest.raises(LatticeError, match="use 0 to 23"):
+        plots.plot_masses(prediction, "z", N)
+    with pytest.raises(LatticeError, match="use x, y or z"):
+        plots.plot_probability(prediction, "w")
+
+
+def test_drawing_needs_no_pyplot():
+    code = "import sys, yt_protohalos.analysis.plots as p; p._figure(2); print('matplotlib.pyplot' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == "False", done.stderr
