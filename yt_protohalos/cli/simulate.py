@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--n", type=int, default=192, help="particles a side (default: %(default)s)")
     parser.add_argument("--box-size", type=float, default=37.5, help="comoving Mpc/h (default: %(default)s)")
     parser.add_argument("--mesh", type=int, default=512, help="force mesh cells a side (default: %(default)s)")
-    parser.add_argument("--courant-factor", type=float, default=2.0, help="cells a step (default: %(default)s)")
+    parser.add_argument("--courant-factor", type=float, default=3.0, help="cells a step (default: %(default)s)")
     parser.add_argument("-q", "--quiet", action="store_true", help="no lines of progress")
 
 

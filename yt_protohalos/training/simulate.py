@@ -54,7 +54,7 @@ class SimulationSettings:
     box_size: float = 37.5
     mesh: int = 512
     redshift: float = 49.0
-    courant_factor: float = 2.0
+    courant_factor: float = 3.0
     max_expansion: float = 10.0
     cosmology: Cosmology = PAPER_COSMOLOGY
 

@@ -1,0 +1,126 @@
+"""From training folders to a shippable model, and the commands that do it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from yt_protohalos.cli import main
+from yt_protohalos.cli.simulate import parse_seeds
+from yt_protohalos.exceptions import InitialConditionsError, ModelError
+from yt_protohalos.initial_conditions.generate import generate_initial_conditions
+from yt_protohalos.models.registry import load_card
+from yt_protohalos.predictor import ProtohaloPredictor
+from yt_protohalos.training.bundle import bundle, export_network
+from yt_protohalos.training.dataset import LabelledField
+from yt_protohalos.training.simulate import SimulationSettings, write_run
+from yt_protohalos.training.train import Trainer, TrainingSettings
+
+N = 24
+
+
+@pytest.fixture(scope="module")
+def labelled() -> LabelledField:
+    field = generate_initial_conditions(N, N * 50 / 256, seed=7)
+    return LabelledField.from_labels(field, (field.delta > 1.0).astype(np.int32))
+
+
+@pytest.fixture(scope="module")
+def trained(labelled: LabelledField, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("training")
+    for head in ("semantic", "instance"):
+        settings = TrainingSettings(
+            head=head, stages=((32, 15),), margin=2, filters=(2, 4), dtype_policy="float32", learning_rate=1e-2,
+            input_skip=head == "instance", max_instances=64, average_decay=0.5,
+        )  # fmt: skip
+        Trainer(settings, [labelled], [], folder / head).run(progress=False)
+    return folder
+
+
+def test_a_bundled_model_loads_predicts_and_keeps_its_record(
+    labelled: LabelledField, trained: Path, tmp_path: Path
+) -> None:
+    cards = [export_network(trained / h, tmp_path / f"{h}.weights.h5", side=32) for h in ("semantic", "instance")]
+    field = labelled.field
+    card = bundle(
+        "tiny", tmp_path, *cards, [labelled], 0.6, field.spacing, field.cosmology, "a test", {"runs": [7]},
+        core=16, progress=False,
+    )  # fmt: skip
+    stored, _ = load_card(tmp_path)
+    assert stored == card
+    assert stored.training == {"runs": [7]}
+    prediction = ProtohaloPredictor.from_pretrained(tmp_path).predict(field, progress=False)
+    assert prediction.mask.mean() == pytest.approx((labelled.labels > 0).mean(), abs=0.02)
+    assert card.scores["validation"][0]["ACC"] == pytest.approx(
+        np.mean(prediction.mask == (labelled.labels > 0)), abs=1e-3
+    )
+
+
+def test_half_precision_weights_are_the_averaged_ones(trained: Path, tmp_path: Path) -> None:
+    from yt_protohalos.networks.vnet import build_vnet
+
+    card = export_network(trained / "semantic", tmp_path / "half.weights.h5", side=16)
+    whole = export_network(trained / "semantic", tmp_path / "whole.weights.h5", side=16, half=False)
+    assert card.sha256 != whole.sha256
+    models = []
+    for network in (card, whole):
+        models.append(build_vnet(**network.architecture))
+        models[-1].load_weights(tmp_path / network.weights)
+    for half, full in zip(*(m.get_weights() for m in models), strict=True):
+        assert np.allclose(half, full, rtol=1e-3, atol=1e-6)
+        assert np.array_equal(half, full.astype(np.float16).astype(np.float32))
+
+
+def test_a_folder_without_checkpoint_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="train first"):
+        export_network(tmp_path, tmp_path / "x.weights.h5", side=16)
+
+
+def test_seeds_are_numbers_or_rising_ranges() -> None:
+    assert parse_seeds(["7", "101-103"]) == [7, 101, 102, 103]
+    for word in ("a", "5-3", "-2", "1-x"):
+        with pytest.raises(InitialConditionsError, match="seed"):
+            parse_seeds([word])
+
+
+def test_train_and_bundle_commands(labelled: LabelledField, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = SimulationSettings(n=N, box_size=N * 50 / 256, mesh=64)
+    zeros = np.zeros((N**3, 3), dtype=np.float32)
+    run = tmp_path / "run.h5"
+    write_run(run, labelled.labels, zeros, zeros, settings, {"seed": 7, "steps": 1})
+    for head in ("semantic", "instance"):
+        arguments = [
+            "train",
+            head,
+            "--runs",
+            str(run),
+            "-o",
+            str(tmp_path / head),
+            "--stages",
+            "32:2",
+            "--float32",
+            "-q",
+        ]
+        assert main(arguments) == 0
+    command = ["bundle", "tiny", "--runs", str(run), "--validation", str(run), "-o", str(tmp_path / "model"), "-q"]
+    command += ["--semantic", str(tmp_path / "semantic"), "--instance", str(tmp_path / "instance")]
+    assert main([*command, "--side", "32", "--core", "16"]) == 0
+    card, _ = load_card(tmp_path / "model")
+    assert card.training["runs"][0]["seed"] == 7
+    assert card.training["semantic"]["steps"] == 2
+    out = capsys.readouterr().out
+    assert json.loads(out[out.index("{") :]) == json.loads(json.dumps(card.scores))
+    assert replace(card, version=2).version == 2
+
+
+def test_commands_fail_early_with_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "semantic", "--runs", str(tmp_path / "no.h5"), "-o", str(tmp_path)]) == 2
+    assert "no run file" in capsys.readouterr().err
+    (tmp_path / "run.h5").touch()
+    command = ["train", "semantic", "--runs", str(tmp_path / "run.h5"), "-o", str(tmp_path), "--stages", "big"]
+    assert main(command) == 2
+    assert "SIDE:STEPS" in capsys.readouterr().err
