@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yt
+from standins import make_predictor
 from surface_fakes import BOX, REDSHIFT, FakePredictor, N, grid_dataset, write_fake_model
 
 import yt_protohalos as ph
@@ -232,6 +233,25 @@ def test_a_damaged_cache_is_computed_again(ics, tmp_path):
     assert predictor.runs == 1
 
 
+def test_an_interrupted_prediction_resumes_with_the_crops_it_has(ics, tmp_path):
+    first, second, whole = (make_predictor() for _ in range(3))
+    evaluate = first.semantic
+
+    def interrupted(batch):
+        if first.standins.calls["semantic"] == 3:
+            raise KeyboardInterrupt
+        return evaluate(batch)
+
+    first.semantic = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        ph.predict(ph.load(ics[1]), predictor=first, progress=False)
+    resumed = ph.predict(ph.load(ics[1]), predictor=second, progress=False)
+    expected = ph.predict(ph.load(ics[1]), predictor=whole, cache=False, progress=False)
+    assert second.standins.calls["semantic"] == whole.standins.calls["semantic"] - 3
+    assert np.array_equal(resumed.labels, expected.labels)
+    assert [path.suffix for path in (tmp_path / "cache").iterdir()] == [".h5"]
+
+
 def test_an_unwritable_cache_costs_nothing_but_itself(ics, tmp_path):
     (tmp_path / "occupied").write_text("a file, not a folder")
     predictor = FakePredictor()
@@ -245,6 +265,7 @@ def test_a_second_process_reads_the_cache(ics, tmp_path):
     code = """
 import sys, yt
 import yt_protohalos as ph
+from standins import make_predictor
 from surface_fakes import FakePredictor
 from yt_protohalos.predictor import ProtohaloPredictor
 yt.set_log_level("error")

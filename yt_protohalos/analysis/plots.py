@@ -174,14 +174,14 @@ def _draw_masses(ax: Axes, prediction: Prediction, axis: str, plane: int) -> Non
     ax.set_facecolor(OUTSIDE)
     label = r"Protohalo mass [M$_\odot$]"
     _draw(ax, shown, prediction, axis, plane, label, cmap=MASS_COLOURS, norm=norm)
-    _draw_outlines(ax, image, prediction, "black")
+    _draw_outlines(ax, image, prediction)
 
 
 def _draw_probability(ax: Axes, prediction: Prediction, axis: str, plane: int) -> None:
     image = _plane(prediction.probability, axis, plane)
     label = "Membership probability"
     _draw(ax, image, prediction, axis, plane, label, cmap=PROBABILITY_COLOURS, vmin=0.0, vmax=1.0)
-    _draw_outlines(ax, _plane(prediction.labels, axis, plane), prediction, "white")
+    _draw_outlines(ax, _plane(prediction.labels, axis, plane), prediction)
 
 
 def _draw_overdensity(ax: Axes, field: LinearField, prediction: Prediction, axis: str, plane: int) -> None:
@@ -191,7 +191,7 @@ def _draw_overdensity(ax: Axes, field: LinearField, prediction: Prediction, axis
     _draw(ax, image, prediction, axis, plane, label, cmap=OVERDENSITY_COLOURS, vmin=-limit, vmax=limit)
 
 
-def _draw_outlines(ax: Axes, labels: NDArray, prediction: Prediction, colour: str) -> None:
+def _draw_outlines(ax: Axes, labels: NDArray, prediction: Prediction) -> None:
     """Lines between neighbouring sites of different labels."""
     from matplotlib.collections import LineCollection
 
@@ -202,4 +202,4 @@ def _draw_outlines(ax: Axes, labels: NDArray, prediction: Prediction, colour: st
     rows, columns = np.nonzero(labels[1:] != labels[:-1])
     horizontal = np.stack([np.stack([columns, rows + 1], 1), np.stack([columns + 1, rows + 1], 1)], 1)
     segments = start + spacing * np.concatenate([vertical, horizontal])
-    ax.add_collection(LineCollection(list(segments), colors=colour, linewidths=0.5))
+    ax.add_collection(LineCollection(list(segments), colors="black", linewidths=0.5))

@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         warnings.showwarning = _show_warning
         try:
             return args.run(args)
-        except (ProtohaloError, FileNotFoundError, PermissionError) as error:
+        except (ProtohaloError, OSError) as error:
             return _fail(str(error))
         except KeyboardInterrupt:
             _fail("interrupted; run the same command again to resume")

@@ -44,7 +44,8 @@ def run(args: argparse.Namespace) -> int:
         say(f"{inside.mean():.1%} of the particles are in protohalos")
         grid = deposit_to_lattice(ds, progress=False, **options)
         for name in ("linear_overdensity", "protohalo_mass"):
-            plot = yt.SlicePlot(grid, "z", ("gas", name))
+            plot = yt.SlicePlot(grid, "z", ("gas", name), axes_unit="Mpccm/h")
+            plot.set_cmap(("gas", name), "viridis")
             say(f"wrote {plot.save(str(args.output_dir / f'yt_slice_{name}.png'))[0]}")
     say(f"done in {time.perf_counter() - start:.0f} s")
     return 0
