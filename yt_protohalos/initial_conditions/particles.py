@@ -57,8 +57,8 @@ def field_from_particles(
     lattice = _lattice_of(len(positions), box_size)
     if not redshift > 0:
         raise InitialConditionsError(
-            f"the particles are at redshift {redshift:g}; initial conditions start at z > 0, e.g. 49: give the file the "
-            "run was started from"
+            f"the particles are at redshift {redshift:g}; initial conditions start at z > 0, e.g. 49: give the file "
+            "the run was started from"
         )
     check_finite("positions", positions)
     if velocities is not None:
@@ -132,7 +132,7 @@ def check_finite(name: str, values: NDArray) -> None:
     """Raise `InitialConditionsError` where `values` holds NaN or infinity."""
     bad = int(values.size - np.count_nonzero(np.isfinite(values)))
     if bad:
-        raise InitialConditionsError(f"{name} hold {bad} NaN or infinite values; all must be finite, remake the file")
+        raise InitialConditionsError(f"{name} hold {bad} NaN or infinite values; all must be finite: remake the file")
 
 
 def check_masses(masses: NDArray, lattice: Lattice, cosmology: Cosmology) -> None:

@@ -16,7 +16,9 @@ from ..cosmology import CRITICAL_DENSITY, Cosmology
 from ..exceptions import CosmologyError, FormatError, LatticeError, UnitsError
 from ..initial_conditions import enzo, gadget_binary, tipsy
 from ..initial_conditions.gadget_hdf5 import read_header
+from ..initial_conditions.grafic import is_grafic
 from ..initial_conditions.music_conf import BoxFacts, find_conf, read_conf
+from ..initial_conditions.music_generic import is_generic
 
 # lengths and masses that writers use together, as (Mpc/h or Mpc per unit, yt name), in the order they are tried
 _UNIT_PAIRS = (
@@ -125,8 +127,8 @@ def _load_plain(path: Path, given: BoxFacts, conf: str | os.PathLike[str] | None
     from .frontends.grafic import GraficDataset
     from .frontends.music import MusicDataset
 
-    for ours in (MusicDataset, GraficDataset):
-        if ours._is_valid(str(path)):
+    for ours, fits in ((MusicDataset, is_generic), (GraficDataset, is_grafic)):
+        if fits(path):
             return ours(str(path), **vars(given), conf=None if conf is None else os.fspath(conf), **kwargs)
     try:
         return yt.load(str(path), **kwargs)

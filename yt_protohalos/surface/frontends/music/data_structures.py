@@ -9,6 +9,8 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from yt.frontends.gadget.data_structures import GadgetHDF5Dataset
+
 from ....cosmology import Cosmology
 from ....exceptions import ProtohaloWarning
 from ....initial_conditions.music_conf import BoxFacts, find_conf, read_conf
@@ -79,7 +81,26 @@ class MusicDataset(UnigridDataset):
 
     @classmethod
     def _is_valid(cls, filename: str, *args: Any, **kwargs: Any) -> bool:
-        try:
-            return is_generic(Path(filename))
-        except OSError:
-            return False
+        return _is_generic(filename) and not GadgetHDF5Dataset._is_valid(filename)
+
+
+class MonofonicDataset(GadgetHDF5Dataset):
+    """Makes `yt.load` open monofonIC's files as `MusicDataset`.
+
+    yt takes any HDF5 file with a Header for Gadget's, and only a subclass of a candidate ranks before it.
+    """
+
+    def __new__(cls, filename: str, *args: Any, **kwargs: Any) -> Any:
+        """Open the file as `MusicDataset`."""
+        return MusicDataset(filename, *args, **kwargs)
+
+    @classmethod
+    def _is_valid(cls, filename: str, *args: Any, **kwargs: Any) -> bool:
+        return _is_generic(filename) and GadgetHDF5Dataset._is_valid(filename)
+
+
+def _is_generic(filename: str) -> bool:
+    try:
+        return is_generic(Path(filename))
+    except OSError:
+        return False
