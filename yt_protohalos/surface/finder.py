@@ -17,7 +17,7 @@ from yt.utilities.cosmology import Cosmology as YTCosmology
 from yt.utilities.logger import ytLogger
 
 from ..atomic import atomic_path
-from ..catalog import FIRST_ORDER, Catalog, protohalo_catalog
+from ..catalog import LAGRANGIAN, Catalog, protohalo_catalog
 from ..exceptions import CatalogError
 from ..linear_field import LinearField
 from ..prediction import Prediction
@@ -262,7 +262,9 @@ def _attributes(catalog: Catalog, prediction: Prediction, field: LinearField) ->
         hubble_constant=cosmology.h, omega_matter=cosmology.omega_m, omega_lambda=cosmology.omega_lambda,
         omega_curvature=1 - cosmology.omega_m - cosmology.omega_lambda,
     )  # fmt: skip
-    velocity = "mean first-order LPT velocity" if catalog.position_method == FIRST_ORDER else "zero: not computed"
+    velocity = (
+        "zero: not computed" if catalog.position_method == LAGRANGIAN else f"mean {catalog.position_method} velocity"
+    )
     # one code length is 1 Mpc, for yt wraps positions in the file's numbers as if they were code lengths
     return {
         "data_type": "halo_catalog", "num_halos": len(catalog), "dimensionality": 3,
