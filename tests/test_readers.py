@@ -109,6 +109,9 @@ def test_a_zoom_is_refused_by_name():
     ds = load(SHARED / "ics" / "music_zoom.dat")
     with pytest.raises(InitialConditionsError, match=r"zoom.*unigrid"):
         linear_field(ds)
+    for ptype in ("Halo", "Bndry"):
+        with pytest.raises(ProtohaloError):
+            linear_field(ds, ptype=ptype)
 
 
 def test_gadget4_initial_conditions_give_their_own_density():
@@ -208,6 +211,25 @@ def test_einstein_de_sitter_headers_stay_cosmological(tmp_path):
         assert ds.cosmological_simulation
         same_field(ds, own)
         assert linear_field(ds).cosmology.omega_lambda == 0.0
+
+
+def test_gas_beside_dark_matter_is_left_aside_and_no_file_appears(tmp_path, particles):
+    field = particles.field
+    path = tmp_path / "ics.hdf5"
+    write_gadget_hdf5(path, particles.positions, particles.velocities, field.lattice, PAPER_COSMOLOGY, REDSHIFT)
+    share = PAPER_COSMOLOGY.omega_b / PAPER_COSMOLOGY.omega_m
+    with h5py.File(path, "a") as file:
+        header, count = file["Header"].attrs, field.lattice.n_sites
+        for name in ("NumPart_ThisFile", "NumPart_Total"):
+            header[name] = np.array([count, count, 0, 0, 0, 0], dtype=header[name].dtype)
+        header["MassTable"] = header["MassTable"][1] * np.array([share, 1 - share, 0, 0, 0, 0])
+        file["PartType0/Coordinates"] = (particles.positions + field.spacing / 2) % field.box_size
+        file["PartType0/Velocities"] = file["PartType1/Velocities"][()]
+        file["PartType0/ParticleIDs"] = count + file["PartType1/ParticleIDs"][()]
+    ds = load(path)
+    same_field(ds, particles)
+    assert len(particle_sites(ds, "PartType1", ds.all_data())) == count
+    assert [each.name for each in tmp_path.iterdir()] == ["ics.hdf5"]
 
 
 def write_hdf5_set(path: Path, particles: Particles, files: int) -> Path:

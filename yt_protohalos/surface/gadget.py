@@ -29,6 +29,9 @@ _CHUNK = 256**3
 class _Cosmological:
     """Keeps a Gadget dataset cosmological where the header has no Lambda, and finds files of any numbering."""
 
+    # initial conditions hold no smoothing lengths, and yt would look for them or write files of its own beside the input
+    _sph_ptypes = ("none",)
+
     def _get_hvals(self: Any) -> dict[str, Any]:
         values: dict[str, Any] = super()._get_hvals()  # type: ignore[misc]
         self._true_file_count = int(values["NumFiles"])
