@@ -29,7 +29,7 @@ _CHUNK = 256**3
 class _Cosmological:
     """Keeps a Gadget dataset cosmological where the header has no Lambda, and finds files of any numbering."""
 
-    # initial conditions hold no smoothing lengths, and yt would look for them or write files of its own beside the input
+    # initial conditions hold no smoothing lengths; yt would miss them, or write files of its own beside the input
     _sph_ptypes = ("none",)
 
     def _get_hvals(self: Any) -> dict[str, Any]:
