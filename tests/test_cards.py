@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 
 import h5py
 import numpy as np
@@ -20,10 +21,11 @@ from yt_protohalos.exceptions import (
     SpacingWarning,
     UnknownModelError,
 )
+from yt_protohalos.initial_conditions.generate import generate_initial_conditions
 from yt_protohalos.lattice import Lattice
 from yt_protohalos.models import registry
 from yt_protohalos.models.card import ModelCard
-from yt_protohalos.models.limits import check_cosmology, model_side
+from yt_protohalos.models.limits import check_amplitude, check_cosmology, measured_amplitude, model_side
 from yt_protohalos.predictor import ProtohaloPredictor
 
 
@@ -221,3 +223,21 @@ def test_other_spacings_are_resampled_with_a_warning_up_to_a_factor_of_two():
     with pytest.raises(OutOfRangeError, match="factor 2"):
         model_side(card, Lattice(32, 70 * SPACING))
     assert model_side(card, Lattice(32, 70 * SPACING), "allow") == 70
+
+
+@pytest.mark.parametrize("sigma_8", [0.6, 0.8288, 1.05])
+def test_the_amplitude_is_measured_within_its_error_whatever_the_file_says(sigma_8):
+    field = generate_initial_conditions(32, 32 * 50 / 256, seed=4, cosmology=replace(PAPER_COSMOLOGY, sigma_8=sigma_8))
+    unaware = replace(field, cosmology=PAPER_COSMOLOGY)
+    card = make_card()
+    measured, error = measured_amplitude(card, unaware)
+    assert abs(measured - sigma_8) < 3 * error < 0.25
+    low, high = card.amplitude_range
+    if low <= sigma_8 <= high:
+        check_amplitude(card, unaware)
+        return
+    with pytest.raises(OutOfRangeError, match="rms of sigma_8"):
+        check_amplitude(card, unaware)
+    with pytest.warns(CosmologyWarning, match="rms of sigma_8"):
+        check_amplitude(card, unaware, on_range="warn")
+    check_amplitude(card, unaware, on_range="allow")

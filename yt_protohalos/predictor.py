@@ -19,7 +19,7 @@ from .exceptions import ModelError
 from .lattice import Lattice
 from .linear_field import LinearField
 from .models.card import ModelCard, NetworkCard
-from .models.limits import check_cosmology, model_side
+from .models.limits import check_amplitude, check_cosmology, model_side
 from .models.registry import DEFAULT_MODEL, load_card, verify
 from .networks.channels import network_input
 from .prediction import Prediction
@@ -105,7 +105,8 @@ class ProtohaloPredictor:
         on_spacing : {"warn", "error", "allow"}
             What to do when the lattice spacing is not the model's; see `models.limits.model_side`.
         on_range : {"error", "warn", "allow"}
-            What to do when sigma_8 is outside the model's range; see `models.limits.check_cosmology`.
+            What to do when sigma_8, as stated or as measured from delta, is outside the model's range; see
+            `models.limits`.
 
         Returns
         -------
@@ -119,6 +120,7 @@ class ProtohaloPredictor:
         """
         settings = self.settings(threshold)
         check_cosmology(self.card, field.cosmology, on_range)
+        check_amplitude(self.card, field, on_range)
         side = model_side(self.card, field.lattice, on_spacing)
         semantic_plan = self._plan(self.card.semantic, side)
         instance_plan = self._plan(self.card.instance, side)

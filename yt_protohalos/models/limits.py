@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import warnings
 
+import numpy as np
+
 from ..cosmology import Cosmology
 from ..exceptions import CosmologyWarning, ModelError, OutOfRangeError, SpacingWarning
 from ..lattice import Lattice
+from ..linear_field import LinearField
 from .card import ModelCard
 
 POLICIES = ("warn", "error", "allow")
@@ -18,6 +21,8 @@ COSMOLOGY_TOLERANCES = {"omega_m": 0.05, "h": 0.08, "n_s": 0.05}
 SPACING_TOLERANCE = 0.005
 """Relative difference of spacings that rounding ``L / spacing`` to whole sites may leave."""
 LARGEST_RESAMPLING = 2.0
+SAMPLING_ERRORS = 3.0
+"""Standard deviations of the realisation by which a measured amplitude may leave the range."""
 
 
 def check_policy(name: str, policy: str) -> None:
@@ -66,6 +71,67 @@ def check_cosmology(card: ModelCard, cosmology: Cosmology, on_range: str = "erro
                 CosmologyWarning,
                 stacklevel=3,
             )
+
+
+def measured_amplitude(card: ModelCard, field: LinearField) -> tuple[float, float]:
+    """Amplitude of a field as the sigma_8 that the training cosmology would need for the same rms of delta.
+
+    Initial-conditions files seldom state sigma_8, and a field that was not scaled to z = 0 shows here too.
+
+    Returns
+    -------
+    sigma_8, error : float
+        With its standard deviation over Gaussian realisations of this box.
+    """
+    lattice = field.lattice
+    kx, ky, kz = lattice.wavenumbers()
+    k = np.sqrt(kx**2 + ky**2 + kz**2)
+    weight = np.where(kz == 0, 1.0, 2.0) * np.ones_like(k)
+    # modes on the Nyquist planes are left out of displacements, and the mean out of delta
+    nyquist = np.pi / lattice.spacing * (1 - 1e-4)
+    weight[(k == 0) | (np.abs(kx) > nyquist) | (np.abs(ky) > nyquist) | (np.abs(kz) > nyquist)] = 0.0
+    table = np.geomspace(np.pi / lattice.box_size, 2 * np.pi / lattice.spacing, 1024)
+    power = np.interp(k, table, card.cosmology.linear_power(table)) / lattice.box_size**3
+    expected = float(np.sum(weight * power))
+    if expected == 0:
+        return card.cosmology.sigma_8, float("inf")
+    ratio = np.sqrt(float(np.mean(field.delta.astype(np.float64) ** 2)) / expected)
+    scatter = 0.5 * np.sqrt(2 * float(np.sum(weight * power**2))) / expected
+    return float(card.cosmology.sigma_8 * ratio), float(card.cosmology.sigma_8 * scatter)
+
+
+def check_amplitude(card: ModelCard, field: LinearField, on_range: str = "error") -> None:
+    """Compare the measured amplitude of a field with the range a model was trained on.
+
+    Parameters
+    ----------
+    card : ModelCard
+    field : LinearField
+    on_range : {"error", "warn", "allow"}
+        What to do when `measured_amplitude` is outside ``card.amplitude_range`` by more than `SAMPLING_ERRORS`.
+
+    Raises
+    ------
+    OutOfRangeError
+
+    Warns
+    -----
+    CosmologyWarning
+    """
+    check_policy("on_range", on_range)
+    if on_range == "allow":
+        return
+    low, high = card.amplitude_range
+    measured, error = measured_amplitude(card, field)
+    if low - SAMPLING_ERRORS * error <= measured <= high + SAMPLING_ERRORS * error:
+        return
+    message = f"delta has the rms of sigma_8 = {measured:.3g}, outside {low:g}-{high:g}, where model {card.name!r} was trained"
+    if on_range == "error":
+        raise OutOfRangeError(
+            f"{message}; check that delta is the linear field at z = 0, use another model, or on_range='warn' or "
+            "'allow' to extrapolate"
+        )
+    warnings.warn(f"{message}; the prediction extrapolates", CosmologyWarning, stacklevel=3)
 
 
 def model_side(card: ModelCard, lattice: Lattice, on_spacing: str = "warn") -> int:

@@ -21,7 +21,7 @@ from yt.utilities.parallel_tools.parallel_analysis_interface import communicatio
 from ..exceptions import MissingPredictionError, ModelError, StoreError
 from ..linear_field import LinearField
 from ..models.card import ModelCard
-from ..models.limits import check_cosmology, model_side
+from ..models.limits import check_amplitude, check_cosmology, model_side
 from ..models.registry import DEFAULT_MODEL, load_card, verify
 from ..prediction import Prediction
 from ..predictor import PRECISIONS, ProtohaloPredictor
@@ -184,6 +184,7 @@ def box_prediction(
     if key not in memo.boxes:
         model_side(card, field.lattice, on_spacing)
         check_cosmology(card, field.cosmology, on_range)
+        check_amplitude(card, field, on_range)
         settings = {"threshold": threshold, "precision": precision}
         memo.boxes[key] = BoxPrediction(field, card, settings, make_predictor, disk)
     memo.current = memo.boxes[key]
