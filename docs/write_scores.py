@@ -23,9 +23,9 @@ ROWS = (
     ("largest calibration error in ten bins", "largest_calibration_error"),
 )
 PEERS = """Beside them on the TreePM reference run, with the same definition of a halo: PINOCCHIO 5.1 has ACC 0.803,
-F1 0.747 and matches 58 % of the haloes above 500 particles; a threshold on delta smoothed with a Gaussian of 3 sites has 0.800
-and 0.750; PySCo, another N-body code, on a force mesh of 2.67 cells a spacing has 0.884 and 0.854 and matches 96 %.
-The paper's networks have 0.864 and 0.838 on its own runs, whose limit is 0.903 and 0.884.
+F1 0.747 and matches 58 % of the haloes above 500 particles; a threshold on delta smoothed with a Gaussian of 3 sites
+has 0.800 and 0.750; PySCo, another N-body code, on a force mesh of 2.67 cells a spacing has 0.884 and 0.854 and
+matches 96 %. The paper's networks have 0.864 and 0.838 on its own runs, whose limit is 0.903 and 0.884.
 """
 
 

@@ -125,7 +125,8 @@ def check_amplitude(card: ModelCard, field: LinearField, on_range: str = "error"
     measured, error = measured_amplitude(card, field)
     if low - SAMPLING_ERRORS * error <= measured <= high + SAMPLING_ERRORS * error:
         return
-    message = f"delta has the rms of sigma_8 = {measured:.3g}, outside {low:g}-{high:g}, where model {card.name!r} was trained"
+    equivalent = f"delta has the rms of sigma_8 = {measured:.3g}"
+    message = f"{equivalent}, outside {low:.4g}-{high:.4g}, where model {card.name!r} was trained"
     if on_range == "error":
         raise OutOfRangeError(
             f"{message}; check that delta is the linear field at z = 0, use another model, or on_range='warn' or "
