@@ -65,16 +65,17 @@ def build_vnet(
 
     policy = dtype_policy or "float32"
 
-    def convolve(x: Any, n_filters: int, name: str, stride: int = 1) -> Any:
+    def convolve(x: Any, n_filters: int, name: str, stride: int = 1, dtype: str = policy) -> Any:
         x = layers.Conv3D(
-            n_filters, 3, strides=stride, padding="same", kernel_initializer="he_normal", dtype=policy, name=name
+            n_filters, 3, strides=stride, padding="same", kernel_initializer="he_normal", dtype=dtype, name=name
         )(x)
         return layers.LeakyReLU(negative_slope=LEAKY_SLOPE, dtype=policy, name=f"{name}_relu")(x)
 
     inputs = keras.Input((side, side, side, in_channels), dtype="float32", name="channels")
     x, skips = inputs, []
     for level, n_filters in enumerate(filters[:-1]):
-        x = convolve(x, n_filters, f"down{level}_1")
+        # phi is smooth: its tides are differences that bfloat16 would round away, so the first layer is float32
+        x = convolve(x, n_filters, f"down{level}_1", dtype="float32" if level == 0 else policy)
         x = convolve(x, n_filters, f"down{level}_2")
         skips.append(x)
         x = convolve(x, filters[level + 1], f"down{level}_3", stride=2)
@@ -82,7 +83,7 @@ def build_vnet(
         x = convolve(x, filters[level], f"up{level}_1")
         x = convolve(x, filters[level], f"up{level}_2")
         x = layers.Conv3DTranspose(
-            filters[level - 1], 3, strides=2, padding="same", kernel_initializer="he_normal", dtype=policy,
+            filters[level - 1], 3, strides=2, padding="same", kernel_initializer=_transposed_he(), dtype=policy,
             name=f"up{level}_3",
         )(x)  # fmt: skip
         x = layers.LeakyReLU(negative_slope=LEAKY_SLOPE, dtype=policy, name=f"up{level}_3_relu")(x)
@@ -99,6 +100,17 @@ def build_vnet(
         outputs, 1, activation="sigmoid" if head == "semantic" else None, dtype="float32", name=head
     )(x)  # fmt: skip
     return keras.Model(inputs, x, name=f"vnet_{head}")
+
+
+def _transposed_he() -> Any:
+    """He initialisation of a transposed convolution of stride two.
+
+    he_normal takes the wrong axis for the fan of a transposed kernel, and an output site meets only an eighth of the
+    kernel: with it the deep levels start nearly silent.
+    """
+    import keras
+
+    return keras.initializers.VarianceScaling(scale=16.0, mode="fan_out", distribution="truncated_normal")
 
 
 def _check_architecture(

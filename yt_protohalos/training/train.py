@@ -36,7 +36,7 @@ class TrainingSettings:
     learning_rate, final_rate : float
         Adam's rate falls from the first to the last along a cosine over all steps, after `warmup` linear steps.
     clip_norm : float
-        Gradients longer than this are shortened to it.
+        A gradient (over all weights) longer than this is shortened to it.
     average_decay : float
         Decay a step of the running mean of the weights that is shipped.
     """
@@ -170,7 +170,7 @@ class Trainer:
             if self.settings.head == "semantic"
             else weinberger(self.settings.max_instances)
         )
-        optimizer = keras.optimizers.Adam(self.settings.learning_rate, clipnorm=self.settings.clip_norm)
+        optimizer = keras.optimizers.Adam(self.settings.learning_rate, global_clipnorm=self.settings.clip_norm)
         self.model.compile(optimizer=optimizer, loss=loss, jit_compile=False)
         optimizer.build(self.model.trainable_variables)
         if old is not None:
@@ -231,7 +231,7 @@ class Trainer:
         path = self.folder / "log.csv"
         fresh = not path.exists()
         with path.open("a", newline="") as file:
-            writer = csv.writer(file)
+            writer = csv.writer(file, lineterminator="\n")
             if fresh:
                 writer.writerow(LOG_COLUMNS)
             writer.writerow(row)
