@@ -18,9 +18,9 @@ from ..exceptions import ModelError
 from ..models.card import FIELD_CHANNELS, POSITION_CHANNELS, ModelCard, NetworkCard
 from ..models.registry import file_sha256, write_card
 from ..networks.vnet import build_vnet
-from ..predictor import ProtohaloPredictor
+from ..predictor import ProtohaloPredictor, calibrated
 from ..progress import Progress
-from .calibrate import choose_threshold, fit_calibration
+from .calibrate import choose_threshold, fit_calibration, tune_persistence
 from .dataset import LabelledField
 from .labels import LINKING_LENGTH, MIN_SITES
 
@@ -108,12 +108,13 @@ def bundle(
     version: int = 1,
     progress: Progress = True,
 ) -> ModelCard:
-    """Calibrate, choose the threshold, score and write the card beside the weights in `folder`.
+    """Calibrate, choose threshold and persistence, score, and write the card beside the weights in `folder`.
 
     Parameters
     ----------
     validation : sequence of LabelledField
-        Runs that training did not see: calibration and threshold are chosen, and scores measured, on them.
+        Runs that training did not see: calibration, threshold and persistence are chosen, and scores measured, on
+        them.
     training : mapping
         Runs, seeds, steps and settings, JSON values, kept in the card.
 
@@ -136,11 +137,18 @@ def bundle(
     raw_predictor = ProtohaloPredictor.from_pretrained(folder)
     raw = [raw_predictor.probability(run.field, progress) for run in validation]
     truth = np.stack([run.labels > 0 for run in validation])
-    card = replace(card, calibration=fit_calibration(np.stack(raw), truth))
-    write_card(card, folder)
-    predictor = ProtohaloPredictor.from_pretrained(folder)
-    calibrated = np.stack([predictor.probability(run.field, progress) for run in validation])
-    card = replace(card, threshold=choose_threshold(calibrated, truth))
+    calibration = fit_calibration(np.stack(raw), truth)
+    probability = np.stack([calibrated(cube, **calibration) for cube in raw])
+    threshold = choose_threshold(probability, truth)
+    n = validation[0].field.n
+    persistence, shares = tune_persistence(
+        raw_predictor.instance, instance.normalisation, instance.side, instance.margin, validation,
+        list(probability > np.float32(threshold)), [(0, 0, 0), (n // 2, n // 4, n // 2)], PAPER_CLUSTERING,
+    )  # fmt: skip
+    card = replace(
+        card, calibration=calibration, threshold=threshold, clustering={**PAPER_CLUSTERING, "persistence": persistence},
+        training={**card.training, "matched_share_by_persistence": shares},
+    )  # fmt: skip
     write_card(card, folder)
     scores = score_model(ProtohaloPredictor.from_pretrained(folder), validation, progress)
     card = replace(card, scores={"validation": scores})

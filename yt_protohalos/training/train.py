@@ -49,7 +49,7 @@ class TrainingSettings:
     learning_rate: float = 1e-3
     final_rate: float = 2e-5
     warmup: int = 50
-    clip_norm: float = 1.0
+    clip_norm: float = 0.05
     average_decay: float = 0.99
     input_skip: bool = False
     dtype_policy: str = "mixed_bfloat16"
@@ -170,7 +170,10 @@ class Trainer:
             if self.settings.head == "semantic"
             else weinberger(self.settings.max_instances)
         )
-        optimizer = keras.optimizers.Adam(self.settings.learning_rate, global_clipnorm=self.settings.clip_norm)
+        # a short memory of the second moment and a clip near the usual gradient: one odd crop must not undo many steps
+        optimizer = keras.optimizers.Adam(
+            self.settings.learning_rate, beta_2=0.99, global_clipnorm=self.settings.clip_norm
+        )
         self.model.compile(optimizer=optimizer, loss=loss, jit_compile=False)
         optimizer.build(self.model.trainable_variables)
         if old is not None:
