@@ -52,7 +52,9 @@ def test_a_bundled_model_loads_predicts_and_keeps_its_record(
     )  # fmt: skip
     stored, _ = load_card(tmp_path)
     assert stored == card
-    assert stored.training == {"runs": [7]}
+    assert stored.training["runs"] == [7]
+    shares = stored.training["matched_share_by_persistence"]
+    assert stored.clustering["persistence"] in {float(candidate) for candidate in shares}
     prediction = ProtohaloPredictor.from_pretrained(tmp_path).predict(field, progress=False)
     assert prediction.mask.mean() == pytest.approx((labelled.labels > 0).mean(), abs=0.02)
     assert card.scores["validation"][0]["ACC"] == pytest.approx(
