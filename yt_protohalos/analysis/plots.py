@@ -90,7 +90,8 @@ def plot_mass_function(prediction: Prediction, bins_per_decade: int = 5) -> Figu
         ax.set_yscale("log")
     ax.set_xlabel(r"Lagrangian mass $M$ [M$_\odot$]")
     ax.set_ylabel(r"d$n$ / dlog$_{10}M$ [(Mpc/$h$)$^{-3}$]")
-    ax.legend(frameon=False)
+    # above the axes, where no point can lie
+    ax.legend(frameon=False, ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1.0))
     return figure
 
 
