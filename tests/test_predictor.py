@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from small_model import write_small_model
+from small_model import MARGIN, SIDE, write_small_model
 from standins import (
     COLLAPSE,
     SPACING,
@@ -24,8 +24,9 @@ from yt_protohalos.cosmology import Cosmology
 from yt_protohalos.exceptions import ModelError, OutOfRangeError, SpacingWarning, StoreError
 from yt_protohalos.lattice import Lattice
 from yt_protohalos.networks.channels import network_input
+from yt_protohalos.networks.symmetry import Symmetry
 from yt_protohalos.prediction import Prediction
-from yt_protohalos.predictor import ProtohaloPredictor, calibrated, nearest_sites
+from yt_protohalos.predictor import ProtohaloPredictor, calibrated, evaluate, nearest_sites
 from yt_protohalos.tiling import CropPlan
 
 N = 24
@@ -301,3 +302,18 @@ def test_a_pretrained_model_predicts_the_same_twice_and_nearly_so_in_bfloat16(tm
     low = ProtohaloPredictor.from_pretrained(folder, precision="bfloat16").predict(field, progress=False)
     assert low.settings["precision"] == "bfloat16"
     assert np.abs(low.probability - first.probability).max() < 0.05
+
+
+def test_averaging_over_all_symmetries_makes_the_probability_follow_every_one(tmp_path):
+    field = make_field(24)
+    predictor = ProtohaloPredictor.from_pretrained(write_small_model(tmp_path / "model"), precision="float32")
+    symmetry = Symmetry((2, 0, 1), (True, False, True))
+    turned = replace(field, delta=symmetry.apply(field.delta), phi=symmetry.apply(field.phi))
+
+    def mismatch(symmetries):
+        (crop,) = CropPlan(n=24, crop=SIDE, margin=MARGIN, core=24).crops("a")
+        card = predictor.card.semantic
+        first, second = (evaluate(predictor.semantic, card, f, crop, symmetries)[..., 0] for f in (field, turned))
+        return np.abs(symmetry.apply(first) - second).max()
+
+    assert mismatch(48) < 1e-4 < mismatch(1)

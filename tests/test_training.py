@@ -11,7 +11,8 @@ import pytest
 from yt_protohalos.exceptions import InitialConditionsError, ModelError
 from yt_protohalos.initial_conditions.generate import generate_initial_conditions
 from yt_protohalos.lattice import Lattice
-from yt_protohalos.training.augment import Symmetry, label_centres, split_images
+from yt_protohalos.networks.symmetry import Symmetry, spread_symmetries
+from yt_protohalos.training.augment import label_centres, split_images
 from yt_protohalos.training.dataset import LabelledField, Sampler, make_sample, measure_beta
 from yt_protohalos.training.labels import rank_by_size
 from yt_protohalos.training.simulate import SimulationSettings, halo_means
@@ -40,6 +41,18 @@ def test_symmetries_keep_values_and_form_the_cube_group() -> None:
     images = {Symmetry.random(rng).apply(cube).tobytes() for _ in range(2000)}
     assert len(images) == 48
     assert all(np.array_equal(np.sort(np.frombuffer(i, dtype=cube.dtype)), np.arange(27)) for i in images)
+
+
+def test_symmetries_are_undone_and_spread_over_all_48() -> None:
+    cube = np.random.default_rng(1).normal(size=(4, 4, 4, 2))
+    symmetries = spread_symmetries(48)
+    assert len(set(symmetries)) == 48
+    assert symmetries[0] == Symmetry((0, 1, 2), (False, False, False))
+    for symmetry in symmetries:
+        assert np.array_equal(symmetry.undo(symmetry.apply(cube)), cube)
+    for count in (0, 49):
+        with pytest.raises(ModelError, match="symmetries"):
+            spread_symmetries(count)
 
 
 def test_target_and_channels_are_cut_from_the_same_place(labelled: LabelledField) -> None:

@@ -22,6 +22,7 @@ from .models.card import ModelCard, NetworkCard
 from .models.limits import check_amplitude, check_cosmology, model_side
 from .models.registry import DEFAULT_MODEL, load_card, verify
 from .networks.channels import network_input
+from .networks.symmetry import spread_symmetries
 from .prediction import Prediction
 from .progress import Progress, track
 from .stitching import relabel_by_size, remove_small, stitch
@@ -186,7 +187,7 @@ class ProtohaloPredictor:
             name = f"probability_{crop.key}"
             block = None if crops is None else crops.load(name)
             if block is None:
-                output = evaluate(self.semantic, self.card.semantic, field, crop)[..., 0]
+                output = evaluate(self.semantic, self.card.semantic, field, crop, self.card.symmetries)[..., 0]
                 block = calibrated(output[crop.output_core], **self.card.calibration)
                 if crops is not None:
                     crops.save(name, block)
@@ -232,9 +233,12 @@ class ProtohaloPredictor:
         return np.where(core > 0, 1 + np.searchsorted(kept, core), 0).astype(np.int32)
 
 
-def evaluate(network: Network, card: NetworkCard, field: LinearField, crop: Crop) -> NDArray[np.float32]:
+def evaluate(
+    network: Network, card: NetworkCard, field: LinearField, crop: Crop, symmetries: int = 1
+) -> NDArray[np.float32]:
     """Run a network on one periodic crop.
 
+    symmetries : of the cube, over which the logit of a semantic network is averaged
     returns : float32, (out, out, out, 1 or 3)
 
     Raises
@@ -245,6 +249,15 @@ def evaluate(network: Network, card: NetworkCard, field: LinearField, crop: Crop
     delta = field.lattice.crop(field.delta, crop.input_start, crop.input_shape)
     phi = field.lattice.crop(field.phi, crop.input_start, crop.input_shape)
     channels = network_input(delta, phi, card.normalisation, card.positions)
+    if symmetries == 1:
+        return _run(network, card, channels)
+    total = np.zeros((*(card.output_side,) * 3, 1), dtype=np.float64)
+    for symmetry in spread_symmetries(symmetries):
+        total += symmetry.undo(_logit(_run(network, card, symmetry.apply(channels))))
+    return (1 / (1 + np.exp(-total / symmetries))).astype(np.float32)
+
+
+def _run(network: Network, card: NetworkCard, channels: NDArray[np.float32]) -> NDArray[np.float32]:
     output = np.asarray(network(channels[None]), dtype=np.float32)
     head = card.architecture["head"]
     expected = (1, *(card.output_side,) * 3, _OUTPUT_CHANNELS[head])
@@ -257,15 +270,19 @@ def evaluate(network: Network, card: NetworkCard, field: LinearField, crop: Crop
     return output[0]
 
 
+def _logit(probability: NDArray[np.float32]) -> NDArray[np.float64]:
+    # beyond 1e-6 a float32 sigmoid says nothing, and 0 and 1 have no logit
+    raw = np.clip(probability.astype(np.float64), 1e-6, 1 - 1e-6)
+    return np.log(raw) - np.log1p(-raw)
+
+
 def calibrated(probability: NDArray[np.float32], slope: float, intercept: float) -> NDArray[np.float32]:
     """Probability of the balanced network turned into a frequency, logit(p) = slope logit(raw) + intercept.
 
     probability : float32, any shape, network output in [0, 1]
     returns : float32, same shape, in (0, 1)
     """
-    # beyond 1e-6 a float32 sigmoid says nothing, and 0 and 1 have no logit
-    raw = np.clip(probability.astype(np.float64), 1e-6, 1 - 1e-6)
-    logit = slope * (np.log(raw) - np.log1p(-raw)) + intercept
+    logit = slope * _logit(probability) + intercept
     return (1 / (1 + np.exp(-logit))).astype(np.float32)
 
 

@@ -26,6 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output-dir", type=Path, required=True, metavar="DIR", help="folder of the model")
     parser.add_argument("--side", type=int, default=144, help="crop side, sites (default: %(default)s)")
     parser.add_argument("--core", type=int, default=64, help="kept part of a crop, sites (default: %(default)s)")
+    parser.add_argument(
+        "--symmetries", type=int, default=1, help="symmetries to average the semantic network over (default: 1)"
+    )
     parser.add_argument("--description", default="V-Nets trained with yt_protohalos", help="one line for the card")
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress bars")
 
@@ -52,7 +55,8 @@ def run(args: argparse.Namespace) -> int:
     del runs, field
     card = bundle(
         args.name, args.output_dir, semantic, instance, [LabelledField.from_run(path) for path in args.validation],
-        beta, spacing, cosmology, args.description, training, core=args.core, progress=not args.quiet,
+        beta, spacing, cosmology, args.description, training, core=args.core, symmetries=args.symmetries,
+        progress=not args.quiet,
     )  # fmt: skip
     say(json.dumps(card.scores, indent=1))
     return 0

@@ -150,6 +150,8 @@ class ModelCard:
         Lowest and highest sigma_8 (times D(z), for other target redshifts) the model was trained on.
     training, scores : dict
         Runs, seeds, steps; scores on the held-out run.
+    symmetries : int
+        Symmetries of the cube over which the logit of the semantic network is averaged, 1 for none.
     """
 
     name: str
@@ -169,6 +171,7 @@ class ModelCard:
     amplitude_range: tuple[float, float]
     training: dict[str, Any] = field(default_factory=dict)
     scores: dict[str, Any] = field(default_factory=dict)
+    symmetries: int = 1
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "amplitude_range", tuple(self.amplitude_range))
@@ -178,7 +181,7 @@ class ModelCard:
     def _check_numbers(self) -> None:
         if not self.name or not isinstance(self.name, str):
             raise ModelError(f"name {self.name!r} is empty or not text; name the model")
-        for key, least in (("version", 1), ("min_sites", 1), ("core", 1)):
+        for key, least in (("version", 1), ("min_sites", 1), ("core", 1), ("symmetries", 1)):
             value = getattr(self, key)
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
                 raise ModelError(f"{key} {value!r} is not an integer of {least} or more; correct the card")

@@ -1,33 +1,11 @@
-"""Training crops: random periodic windows, transposed and flipped (López-Cano et al. 2024, section 2.7)."""
+"""Labels in training crops: where haloes are, and which periodic image of them a crop shows."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..lattice import Lattice, Triple
-
-
-@dataclass(frozen=True)
-class Symmetry:
-    """One of the 48 symmetries of the cube: a transposition of axes, then flips."""
-
-    axes: Triple
-    flips: tuple[bool, bool, bool]
-
-    @classmethod
-    def random(cls, rng: np.random.Generator) -> Symmetry:
-        """Draw one of the 48, each equally likely."""
-        x, y, z = (int(a) for a in rng.permutation(3))
-        first, second, third = (bool(f) for f in rng.integers(0, 2, size=3))
-        return cls((x, y, z), (first, second, third))
-
-    def apply(self, cube: NDArray) -> NDArray:
-        """Transposed and flipped copy of a cube; scalar fields only."""
-        flipped = tuple(axis for axis, flip in enumerate(self.flips) if flip)
-        return np.ascontiguousarray(np.flip(cube.transpose(self.axes), flipped))
 
 
 def label_centres(labels: NDArray[np.int32], lattice: Lattice) -> NDArray[np.float64]:

@@ -13,7 +13,8 @@ from ..exceptions import InitialConditionsError, LatticeError
 from ..lattice import Triple
 from ..linear_field import LinearField
 from ..networks.channels import network_input, remove_gauge
-from .augment import Symmetry, label_centres, split_images
+from ..networks.symmetry import Symmetry
+from .augment import label_centres, split_images
 from .simulate import read_run
 
 MIN_INSTANCE_SITES = 20
