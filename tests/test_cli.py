@@ -182,7 +182,7 @@ def test_warnings_are_one_line_each(ics, model, capsys, monkeypatch):
 
     monkeypatch.setattr("yt_protohalos.surface.box.model_side", warn)
     with warnings.catch_warnings():
-        warnings.simplefilter("default")
+        warnings.simplefilter("default", UserWarning)
         assert cli.main(["find", ics, "-o", "out", "--model", model, "--quiet"]) == 0
     assert capsys.readouterr().err == "protohalos: warning: spacings differ\n"
 

@@ -124,6 +124,7 @@ def add_protohalo_fields(
     >>> yt_protohalos.add_protohalo_fields(ds)
     >>> ds.all_data()["all", "particle_protohalo_mass"]
     """
+    _refuse_stored(ds)
     box = box_prediction(
         ds, model, predictor=predictor, threshold=threshold, precision=precision, on_spacing=on_spacing,
         on_range=on_range, cache=cache,
@@ -143,6 +144,16 @@ def add_protohalo_fields(
         )
     ytLogger.info("Added %d protohalo fields; the first access runs model %s", len(names), box.card.name)
     return names
+
+
+def _refuse_stored(ds: Dataset) -> None:
+    """Refuse a dataset that holds a prediction itself: its fields would hide what is registered here."""
+    ours = {*CELL_FIELDS, *(f"particle_{name}" for name in PROTOHALO_FIELDS)}
+    stored = [field for field in ds.field_list if field[1] in ours]
+    if stored:
+        raise InitialConditionsError(
+            f"{ds} already stores a field {stored[0]}; load the initial conditions themselves to predict again"
+        )
 
 
 def has_cells(ds: Dataset) -> bool:
@@ -175,10 +186,6 @@ def _has_positions(ds: Dataset, ptype: str) -> bool:
 
 
 def _register(ds: Dataset, name: FieldName, field: SiteField, function: Callable, sampling_type: str) -> None:
-    if name in ds.index.field_list:
-        raise InitialConditionsError(
-            f"{ds} already stores a field {name} on disk; load the initial conditions themselves to predict again"
-        )
     ds.add_field(
         name, function=function, sampling_type=sampling_type, units=_units(ds, field.units), take_log=field.take_log,
         display_name=field.display, force_override=True,

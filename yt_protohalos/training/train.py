@@ -188,6 +188,7 @@ class Trainer:
             self._build(side)
         rate = self.settings.rate_at(step)
         self.model.optimizer.learning_rate.assign(rate)
+        self.model.reset_metrics()  # older keras returns the mean over all batches so far
         loss = float(self.model.train_on_batch(channels, target))
         if not np.isfinite(loss):
             raise ModelError(f"the loss at step {step} is {loss}; lower the learning rate ({rate:.2g}) and start again")
@@ -226,6 +227,7 @@ class Trainer:
             channels, target = make_sample(
                 run, (x, y, z), self._predictor_side, settings.margin, settings.head, self.constants["normalisation"]
             )
+            self.model.reset_metrics()
             losses.append(float(self.model.test_on_batch(channels[None], target[None])))
         self.model.set_weights(weights)
         return float(np.mean(losses))
