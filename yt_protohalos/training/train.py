@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..exceptions import ModelError
-from ..networks.losses import balanced_cross_entropy, weinberger
+from ..networks.losses import PULL_WEIGHT, PUSH_WEIGHT, REGULARISATION_WEIGHT, balanced_cross_entropy, weinberger
 from ..networks.vnet import PAPER_FILTERS, build_vnet
 from ..progress import Progress, track
 from .dataset import LabelledField, Sampler, make_sample, measure_beta, measure_normalisation
@@ -39,6 +39,9 @@ class TrainingSettings:
         A gradient (over all weights) longer than this is shortened to it.
     average_decay : float
         Decay a step of the running mean of the weights that is shipped.
+    loss_weights : tuple of float
+        c_Pull, c_Push, c_Reg of the Weinberger loss. The mean over all pairs of eq. 5 leaves each pair of neighbours
+        1 / (C - 1) of the pull's weight, so that crops of hundreds of haloes want more than the paper's c_Push = 1.
     """
 
     head: str
@@ -51,6 +54,7 @@ class TrainingSettings:
     warmup: int = 50
     clip_norm: float = 0.05
     average_decay: float = 0.99
+    loss_weights: tuple[float, float, float] = (PULL_WEIGHT, PUSH_WEIGHT, REGULARISATION_WEIGHT)
     input_skip: bool = False
     dtype_policy: str = "mixed_bfloat16"
     seed: int = 1
@@ -168,7 +172,7 @@ class Trainer:
         loss = (
             balanced_cross_entropy(self.constants["beta"])
             if self.settings.head == "semantic"
-            else weinberger(self.settings.max_instances)
+            else weinberger(self.settings.max_instances, weights=tuple(self.settings.loss_weights))
         )
         # a short memory of the second moment and a clip near the usual gradient: one odd crop must not undo many steps
         optimizer = keras.optimizers.Adam(
