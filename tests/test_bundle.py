@@ -110,7 +110,7 @@ def test_train_and_bundle_commands(labelled: LabelledField, tmp_path: Path, caps
         assert main(arguments) == 0
     command = ["bundle", "tiny", "--runs", str(run), "--validation", str(run), "-o", str(tmp_path / "model"), "-q"]
     command += ["--semantic", str(tmp_path / "semantic"), "--instance", str(tmp_path / "instance")]
-    assert main([*command, "--side", "32", "--core", "16"]) == 0
+    assert main([*command, "--semantic-side", "32", "--instance-side", "32", "--core", "16"]) == 0
     card, _ = load_card(tmp_path / "model")
     assert card.training["runs"][0]["seed"] == 7
     assert card.training["semantic"]["steps"] == 2

@@ -21,7 +21,7 @@ from standins import (
 
 from yt_protohalos import predictor as predictor_module
 from yt_protohalos.cosmology import Cosmology
-from yt_protohalos.exceptions import ModelError, OutOfRangeError, SpacingWarning, StoreError
+from yt_protohalos.exceptions import LatticeError, ModelError, OutOfRangeError, SpacingWarning, StoreError
 from yt_protohalos.lattice import Lattice
 from yt_protohalos.networks.channels import network_input
 from yt_protohalos.networks.symmetry import Symmetry
@@ -317,3 +317,11 @@ def test_averaging_over_all_symmetries_makes_the_probability_follow_every_one(tm
         return np.abs(symmetry.apply(first) - second).max()
 
     assert mismatch(48) < 1e-4 < mismatch(1)
+
+
+def test_a_probability_in_hand_spares_the_semantic_network(field, prediction):
+    predictor = make_predictor()
+    again = predictor.predict(field, progress=False, probability=predictor.probability(field, progress=False))
+    np.testing.assert_array_equal(again.labels, prediction.labels)
+    with pytest.raises(LatticeError, match="probability"):
+        predictor.predict(field, progress=False, probability=np.zeros((3, 3, 3), dtype=np.float32))

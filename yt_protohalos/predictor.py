@@ -91,6 +91,7 @@ class ProtohaloPredictor:
         store: str | Path | None = None,
         on_spacing: str = "warn",
         on_range: str = "error",
+        probability: NDArray[np.float32] | None = None,
     ) -> Prediction:
         """Find the protohaloes of a box.
 
@@ -108,6 +109,9 @@ class ProtohaloPredictor:
         on_range : {"error", "warn", "allow"}
             What to do when sigma_8, as stated or as measured from delta, is outside the model's range; see
             `models.limits`.
+        probability : float32, (n, n, n), optional
+            Calibrated probability of every site, where `probability` of this class has computed it before: the
+            semantic network then does not run.
 
         Returns
         -------
@@ -127,11 +131,14 @@ class ProtohaloPredictor:
         instance_plan = self._plan(self.card.instance, side)
         settings["model_side"] = side
         seen = field if side == field.n else field.resampled(side)
+        if probability is not None:
+            seen.lattice.check_cube(probability, "probability")
         crops = None
         if store is not None:
             crops = CropStore(store, {**field_identity(seen), "model": self.card.sha256, **settings})
 
-        probability = self._probability(seen, semantic_plan, crops, progress)
+        if probability is None:
+            probability = self._probability(seen, semantic_plan, crops, progress)
         mask = probability > np.float32(settings["threshold"])
         labels_a, labels_b = self._crop_labels(seen, mask, instance_plan, crops, progress)
         stitched = stitch(labels_a, labels_b, instance_plan.octant_boundaries, iou_threshold=IOU_THRESHOLD)

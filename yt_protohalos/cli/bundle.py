@@ -24,7 +24,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--runs", nargs="+", type=Path, required=True, metavar="RUN", help="the runs trained on")
     parser.add_argument("--validation", nargs="+", type=Path, required=True, metavar="RUN", help="runs not trained on")
     parser.add_argument("-o", "--output-dir", type=Path, required=True, metavar="DIR", help="folder of the model")
-    parser.add_argument("--side", type=int, default=144, help="crop side, sites (default: %(default)s)")
+    for head in ("semantic", "instance"):
+        parser.add_argument(
+            f"--{head}-side", type=int, default=144, help=f"crop side of the {head} network (default: %(default)s)"
+        )
     parser.add_argument("--core", type=int, default=64, help="kept part of a crop, sites (default: %(default)s)")
     parser.add_argument(
         "--symmetries", type=int, default=1, help="symmetries to average the semantic network over (default: 1)"
@@ -41,8 +44,11 @@ def run(args: argparse.Namespace) -> int:
 
     args.output_dir.mkdir(parents=True, exist_ok=True)
     semantic, instance = (
-        export_network(folder, args.output_dir / f"{head}.weights.h5", args.side)
-        for head, folder in (("semantic", args.semantic), ("instance", args.instance))
+        export_network(folder, args.output_dir / f"{head}.weights.h5", side)
+        for head, folder, side in (
+            ("semantic", args.semantic, args.semantic_side),
+            ("instance", args.instance, args.instance_side),
+        )
     )
     runs = [LabelledField.from_run(path) for path in args.runs]
     field = runs[0].field

@@ -11,6 +11,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
 from ..analysis.scores import score_table
 from ..cosmology import Cosmology
@@ -152,19 +153,23 @@ def bundle(
         training={**card.training, "matched_share_by_persistence": shares},
     )  # fmt: skip
     write_card(card, folder)
-    scores = score_model(ProtohaloPredictor.from_pretrained(folder), validation, progress)
+    scores = score_model(ProtohaloPredictor.from_pretrained(folder), validation, progress, list(probability))
     card = replace(card, scores={"validation": scores})
     write_card(card, folder)
     return card
 
 
 def score_model(
-    predictor: ProtohaloPredictor, runs: Sequence[LabelledField], progress: Progress = True
+    predictor: ProtohaloPredictor,
+    runs: Sequence[LabelledField],
+    progress: Progress = True,
+    probabilities: Sequence[NDArray[np.float32]] | None = None,
 ) -> list[dict[str, Any]]:
-    """`score_table` of a model on each run."""
+    """`score_table` of a model on each run; `probabilities` of the runs where they are known already."""
     tables = []
-    for run in runs:
-        prediction = predictor.predict(run.field, progress=progress)
+    for i, run in enumerate(runs):
+        known = None if probabilities is None else probabilities[i]
+        prediction = predictor.predict(run.field, progress=progress, probability=known)
         tables.append(
             score_table(prediction.probability, prediction.mask, prediction.labels, run.labels, run.field.site_mass)
         )
