@@ -25,6 +25,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--stages", nargs="+", default=["144:8000"], metavar="SIDE:STEPS", help="default: 144:8000")
     parser.add_argument("--batch", type=int, default=1, help="crops a step (default: %(default)s)")
     parser.add_argument("--learning-rate", type=float, default=1e-3, help="highest rate (default: %(default)s)")
+    parser.add_argument(
+        "--push-weight",
+        type=float,
+        default=1.0,
+        help="c_Push of the Weinberger loss (default: %(default)s, the paper's)",
+    )
     parser.add_argument("--seed", type=int, default=1, help="seed of crops and first weights (default: %(default)s)")
     parser.add_argument("--float32", action="store_true", help="train in float32 instead of mixed bfloat16")
     parser.add_argument("--hours", type=float, default=float("inf"), help="stop after this wall time, resumable")
@@ -36,6 +42,7 @@ def run(args: argparse.Namespace) -> int:
     missing = [str(path) for path in [*args.runs, *args.held_out] if not path.is_file()]
     if missing:
         raise FileNotFoundError(f"no run file {', '.join(missing)}; make runs with: protohalos simulate")
+    from ..networks.losses import PULL_WEIGHT, REGULARISATION_WEIGHT
     from ..training.dataset import LabelledField
     from ..training.train import Trainer, TrainingSettings
 
@@ -43,6 +50,7 @@ def run(args: argparse.Namespace) -> int:
         head=args.head, stages=tuple(parse_stage(word) for word in args.stages), batch=args.batch,
         learning_rate=args.learning_rate, seed=args.seed, input_skip=args.head == "instance",
         dtype_policy="float32" if args.float32 else "mixed_bfloat16",
+        loss_weights=(PULL_WEIGHT, args.push_weight, REGULARISATION_WEIGHT),
     )  # fmt: skip
     runs = [LabelledField.from_run(path) for path in args.runs]
     held_out = [LabelledField.from_run(path) for path in args.held_out]

@@ -172,7 +172,7 @@ class Trainer:
         loss = (
             balanced_cross_entropy(self.constants["beta"])
             if self.settings.head == "semantic"
-            else weinberger(self.settings.max_instances, weights=tuple(self.settings.loss_weights))
+            else weinberger(self.settings.max_instances, weights=self.settings.loss_weights)
         )
         # a short memory of the second moment and a clip near the usual gradient: one odd crop must not undo many steps
         optimizer = keras.optimizers.Adam(
