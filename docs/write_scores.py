@@ -39,7 +39,7 @@ def table(card: ModelCard) -> str:
     for title, key in ROWS:
         lines.append(f"| {title} | " + " | ".join(str(scores[key]) for _, scores in columns) + " |")
     for name, scores in columns:
-        lines += ["", f"By mass on the {name} run:", ""]
+        lines += ["", f"By mass, {name}:", ""]
         lines += ["| log10 M [Msun/h] | TPR | predicted haloes | simulated haloes |", "|---|---|---|---|"]
         edges = scores["log10_mass_edges"]
         for i in range(len(edges) - 1):
