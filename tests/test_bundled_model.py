@@ -41,7 +41,9 @@ def test_every_bundled_model_is_verified_and_says_where_it_comes_from() -> None:
 
 
 @pytest.fixture(scope="module")
-def music32(predictor: ph.ProtohaloPredictor) -> dict[str, Prediction]:
+def music32() -> dict[str, Prediction]:
+    # float32: in bfloat16 the formats' differences of 5e-6 in delta grow to 2e-3 in probability
+    predictor = ph.ProtohaloPredictor.from_pretrained(precision="float32")
     fields = {name: ph.linear_field(ph.load(SHARED / "ics" / name)) for name in MUSIC32}
     return {name: predictor.predict(field, progress=False) for name, field in fields.items()}
 
@@ -50,8 +52,11 @@ def music32(predictor: ph.ProtohaloPredictor) -> dict[str, Prediction]:
 @pytest.mark.parametrize("name", MUSIC32[1:])
 def test_every_format_of_one_realisation_has_the_same_protohalos(name: str, music32: dict[str, Prediction]) -> None:
     first, other = music32[MUSIC32[0]], music32[name]
-    assert first.n_protohalos >= 3, "a box without protohalos would prove nothing"
-    np.testing.assert_array_equal(other.labels, first.labels)
+    assert first.n_protohalos >= 5, "a box without protohalos would prove nothing"
+    assert other.n_protohalos == first.n_protohalos
+    np.testing.assert_allclose(other.probability, first.probability, atol=1e-4)
+    # a site whose probability is the threshold to the last digit may fall on either side
+    assert np.count_nonzero(other.labels != first.labels) <= 1e-3 * first.labels.size
 
 
 @pytest.fixture(scope="module")

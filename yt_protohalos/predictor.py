@@ -30,7 +30,7 @@ from .store import CropStore, field_identity
 from .tiling import Crop, CropPlan
 
 Network = Callable[[NDArray[np.float32]], NDArray[np.float32]]
-PRECISIONS = ("auto", "float32", "bfloat16")
+PRECISIONS = ("auto", "float32", "mixed", "bfloat16")
 IOU_THRESHOLD = 0.5
 _OUTPUT_CHANNELS = {"semantic": 1, "instance": 3}
 
@@ -44,7 +44,7 @@ class ProtohaloPredictor:
     semantic, instance : callable
         float32 (batch, side, side, side, channels) -> float32 (batch, out, out, out, 1 or 3), with the sides of the
         card: probability in [0, 1] of the semantic, embedding of the instance network.
-    precision : {"float32", "bfloat16"}
+    precision : {"float32", "mixed", "bfloat16"}
         What the callables compute in; recorded with every prediction.
     """
 
@@ -64,8 +64,10 @@ class ProtohaloPredictor:
         ----------
         name : str or Path
             Name of a bundled model (`models.registry.available`) or a folder with ``card.json``.
-        precision : {"auto", "float32", "bfloat16"}
-            ``"auto"`` takes bfloat16 where the processor or a GPU computes in it.
+        precision : {"auto", "float32", "mixed", "bfloat16"}
+            ``"mixed"`` computes the semantic network in bfloat16 and the instance network in float32, because rounding
+            makes lumps in pseudo-space that the clustering takes for haloes; ``"auto"`` is that where the processor or
+            a GPU computes in bfloat16, else float32.
 
         Raises
         ------
@@ -77,9 +79,9 @@ class ProtohaloPredictor:
         card, folder = load_card(name)
         verify(card, folder)
         if precision == "auto":
-            precision = "bfloat16" if _computes_bfloat16() else "float32"
-        semantic = _load_network(card.semantic, folder, precision)
-        instance = _load_network(card.instance, folder, precision)
+            precision = "mixed" if _computes_bfloat16() else "float32"
+        semantic = _load_network(card.semantic, folder, "float32" if precision == "float32" else "bfloat16")
+        instance = _load_network(card.instance, folder, "bfloat16" if precision == "bfloat16" else "float32")
         return cls(card, semantic, instance, precision)
 
     def predict(

@@ -28,7 +28,7 @@ def add_prediction_options(parser: argparse.ArgumentParser) -> None:
     """Options of every command that runs the networks."""
     parser.add_argument("--model", default=DEFAULT_MODEL, help="bundled model or folder of one (default: %(default)s)")
     parser.add_argument("--threshold", type=float, help="semantic threshold, 0 to 1 (default: the model's)")
-    parser.add_argument("--precision", choices=("auto", "float32", "bfloat16"), default="auto")
+    parser.add_argument("--precision", choices=("auto", "float32", "mixed", "bfloat16"), default="auto")
     parser.add_argument(
         "--on-spacing", choices=("warn", "error", "allow"), default="warn",
         help="when the lattice spacing is not the model's (default: %(default)s)",

@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ics", required=True, metavar="FILE", help="initial conditions")
     parser.add_argument("--labels", required=True, type=Path, metavar="FILE", help="HDF5 file of halo labels")
     parser.add_argument("--model", default=DEFAULT_MODEL, help="bundled model or folder of one (default: %(default)s)")
-    parser.add_argument("--precision", choices=("auto", "float32", "bfloat16"), default="auto")
+    parser.add_argument("--precision", choices=("auto", "float32", "mixed", "bfloat16"), default="auto")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="also write the table as JSON")
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress bars")
     parser.add_argument("-v", "--verbose", action="store_true", help="yt's own messages too")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import fft
 
 from ..cosmology import Cosmology
 from ..exceptions import InitialConditionsError, LatticeError
@@ -54,4 +55,14 @@ def field_from_density(
             "give the linear one of the initial conditions"
         )
     growth = float(cosmology.growth_factor(redshift))
-    return LinearField.from_density(delta / growth, box_size, cosmology, redshift, site_offset)
+    return LinearField.from_density(without_nyquist(delta) / growth, box_size, cosmology, redshift, site_offset)
+
+
+def without_nyquist(cube: NDArray) -> NDArray:
+    """Cube (n, n, n) without its modes on the Nyquist planes: displacements cannot hold them, nor did the training."""
+    n = cube.shape[0]
+    if n % 2:
+        return cube
+    spectrum = fft.rfftn(cube, workers=-1)
+    spectrum[n // 2] = spectrum[:, n // 2] = spectrum[..., n // 2] = 0
+    return fft.irfftn(spectrum, s=cube.shape, workers=-1, overwrite_x=True)

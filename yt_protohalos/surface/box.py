@@ -215,7 +215,7 @@ def predict(
         A predictor in hand, instead of `model`.
     threshold : float, optional
         Semantic threshold on the calibrated probability; the model's own by default.
-    precision : {"auto", "float32", "bfloat16"}
+    precision : {"auto", "float32", "mixed", "bfloat16"}
     on_spacing, on_range : {"warn", "error", "allow"}
         What to do when the lattice spacing is not the model's, and when sigma_8 is outside the model's range.
     cache : bool or path
