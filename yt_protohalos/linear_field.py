@@ -151,6 +151,16 @@ def divergence(vector: NDArray[np.float32], lattice: Lattice) -> Cube:
     return fft.irfftn(total.astype(np.complex64, copy=False), s=lattice.shape, workers=_workers(), overwrite_x=True)
 
 
+def without_nyquist(cube: NDArray) -> NDArray:
+    """Cube (n, n, n) without its modes on the Nyquist planes: displacements cannot hold them, nor did the training."""
+    n = cube.shape[0]
+    if n % 2:
+        return cube
+    spectrum = fft.rfftn(cube, workers=-1)
+    spectrum[n // 2] = spectrum[:, n // 2] = spectrum[..., n // 2] = 0
+    return fft.irfftn(spectrum, s=cube.shape, workers=-1, overwrite_x=True)
+
+
 def second_order_source(phi: Cube, lattice: Lattice) -> Cube:
     """Source of the second-order potential, sum_{i<j} phi_ii phi_jj - phi_ij^2 (e.g. Bouchet et al. 1995).
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import fft
 
 from ..cosmology import Cosmology
 from ..exceptions import InitialConditionsError, LatticeError
-from ..linear_field import LinearField
+from ..linear_field import LinearField, without_nyquist
 from .particles import check_finite
 
 
@@ -56,13 +55,3 @@ def field_from_density(
         )
     growth = float(cosmology.growth_factor(redshift))
     return LinearField.from_density(without_nyquist(delta) / growth, box_size, cosmology, redshift, site_offset)
-
-
-def without_nyquist(cube: NDArray) -> NDArray:
-    """Cube (n, n, n) without its modes on the Nyquist planes: displacements cannot hold them, nor did the training."""
-    n = cube.shape[0]
-    if n % 2:
-        return cube
-    spectrum = fft.rfftn(cube, workers=-1)
-    spectrum[n // 2] = spectrum[:, n // 2] = spectrum[..., n // 2] = 0
-    return fft.irfftn(spectrum, s=cube.shape, workers=-1, overwrite_x=True)

@@ -10,7 +10,14 @@ from numpy.typing import NDArray
 from ..cosmology import CRITICAL_DENSITY, Cosmology
 from ..exceptions import InitialConditionsError, LatticeError, PositionsOnlyWarning, UnitsError
 from ..lattice import Lattice
-from ..linear_field import LinearField, divergence, first_order_displacement, potential, second_order_source
+from ..linear_field import (
+    LinearField,
+    divergence,
+    first_order_displacement,
+    potential,
+    second_order_source,
+    without_nyquist,
+)
 from .sites import SiteMap, axis_site, locate_sites
 
 
@@ -120,7 +127,7 @@ def field_from_displacements(
         _check_velocity_scale(displacement, velocity, rate)
         for axis in range(3):
             displacement[axis] = first_order_displacement(displacement[axis], velocity[axis], rate, second_rate)
-    delta = divergence(displacement, lattice)
+    delta = without_nyquist(divergence(displacement, lattice))
     delta /= np.float32(-growth)
     field = LinearField.from_density(delta, lattice.box_size, cosmology, redshift, site_offset)
     if velocity is None:
