@@ -24,7 +24,7 @@ from yt_protohalos.exceptions import (
 )
 from yt_protohalos.initial_conditions.gadget_hdf5 import write_gadget_hdf5
 from yt_protohalos.initial_conditions.particles import field_from_particles
-from yt_protohalos.linear_field import fourier_resample
+from yt_protohalos.linear_field import fourier_resample, without_nyquist
 from yt_protohalos.surface.linear import linear_field, particle_sites
 from yt_protohalos.surface.load import load
 
@@ -122,7 +122,7 @@ def test_gadget4_initial_conditions_give_their_own_density():
     with h5py.File(folder / "treepm96.h5") as file:
         truth = file["delta_z0"][()]
     assert low_mode_difference(field.delta, truth) < 1e-5
-    assert np.corrcoef(field.delta.ravel(), truth.ravel())[0, 1] > 0.999999
+    assert np.corrcoef(field.delta.ravel(), without_nyquist(truth).ravel())[0, 1] > 0.999999
     assert field.site_offset == 0.0
 
 
