@@ -13,6 +13,7 @@ from yt_protohalos.initial_conditions.generate import generate_initial_condition
 from yt_protohalos.lattice import Lattice
 from yt_protohalos.networks.symmetry import Symmetry, spread_symmetries
 from yt_protohalos.training.augment import label_centres, split_images
+from yt_protohalos.training.bundle import export_network
 from yt_protohalos.training.dataset import LabelledField, Sampler, make_sample, measure_beta
 from yt_protohalos.training.labels import rank_by_size
 from yt_protohalos.training.simulate import SimulationSettings, halo_means
@@ -124,8 +125,8 @@ def test_training_lowers_the_loss_and_exports_the_averaged_weights(labelled: Lab
     assert trainer.held_out_loss() < 0.92 * untrained
     from yt_protohalos.networks.vnet import build_vnet
 
-    architecture = trainer.export(tmp_path / "network.weights.h5")
-    loaded = build_vnet(**architecture)
+    card = export_network(tmp_path, tmp_path / "network.weights.h5", side=16, half=False)
+    loaded = build_vnet(**card.architecture)
     loaded.load_weights(tmp_path / "network.weights.h5")
     assert trainer.average is not None
     assert all(np.array_equal(a, b) for a, b in zip(loaded.get_weights(), trainer.average, strict=True))

@@ -281,13 +281,3 @@ class Trainer:
         partial = path.with_suffix(".partial")
         partial.write_text("\n".join([rows[0], *kept]) + "\n")
         os.replace(partial, path)
-
-    def export(self, filename: str | Path, side: int | None = None) -> dict[str, Any]:
-        """Write the averaged weights as ``.weights.h5``; returns the architecture for the card."""
-        architecture = self.settings.architecture(side or self.settings.stages[-1][0])
-        model = build_vnet(**architecture)
-        model.set_weights(self.average if self.average is not None else self.model.get_weights())
-        partial = Path(filename).with_name("partial.weights.h5")
-        model.save_weights(partial)
-        os.replace(partial, filename)
-        return architecture
