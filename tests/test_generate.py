@@ -9,6 +9,7 @@ from initial_files import SHARED, low_mode_difference
 
 from yt_protohalos.cosmology import PAPER_COSMOLOGY
 from yt_protohalos.exceptions import InitialConditionsError, LatticeError
+from yt_protohalos.initial_conditions.decimated import decimated_particles, shared_noise
 from yt_protohalos.initial_conditions.gadget_hdf5 import write_gadget_hdf5
 from yt_protohalos.initial_conditions.generate import generate_initial_conditions, lagrangian_particles
 from yt_protohalos.lattice import Lattice
@@ -95,6 +96,29 @@ def test_particles_agree_with_an_established_code():
             cubes = (values[:, axis].reshape(lattice.shape) for values in (measured, wanted))
             # Zel'dovich alone is 1e-2 off; the Nyquist modes, which codes treat differently, lie outside
             assert low_mode_difference(*cubes) < 3e-4
+
+
+def test_decimated_particles_keep_the_coarse_modes_alone():
+    n, box = 16, 16 * 50 / 256
+    coarse = np.random.default_rng(3).standard_normal((n, n, n), dtype=np.float32)
+    first, second = (shared_noise(n, 3, fine_seed) for fine_seed in (1, 2))
+    assert abs(first.std() - 1) < 0.05
+    spectra = [np.fft.fftn(cube, norm="forward") for cube in (coarse, first, second)]
+    low = np.r_[0 : n // 2, -(n // 2) + 1 : 0]
+    of_coarse, of_first, of_second = (s[np.ix_(low, low, low)] for s in spectra)
+    # on eight times the sites, a mode of white noise of the same variance is smaller by the square root of eight
+    np.testing.assert_allclose(of_first, of_coarse / 8**0.5, atol=1e-6)
+    np.testing.assert_allclose(of_second, of_first, atol=1e-6)
+    assert not np.allclose(first, second, atol=0.1)
+
+    plain, _ = lagrangian_particles(generate_initial_conditions(n, box, 3), 49.0)
+    lattice = Lattice(n, box)
+    first_shift, second_shift = (
+        lattice.minimum_image(decimated_particles(n, box, 3, fine_seed)[0] - plain).ravel() for fine_seed in (1, 2)
+    )
+    moved = lattice.minimum_image(plain - lattice.sites(np.arange(n**3)) * lattice.spacing).std()
+    assert 0.01 * moved < first_shift.std() < 0.5 * moved, "the small scales move particles little"
+    assert abs(np.corrcoef(first_shift, second_shift)[0, 1]) < 0.3, "and in their own ways"
 
 
 @pytest.mark.parametrize("redshift", [0.0, -1.0, np.nan])

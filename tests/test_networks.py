@@ -122,6 +122,16 @@ def test_heads(head: str, last: int) -> None:
         assert out.min() >= 0 and out.max() <= 1
 
 
+def test_a_residual_block_starts_as_the_identity() -> None:
+    x = np.random.default_rng(1).normal(size=(1, 16, 16, 16, 2)).astype(np.float32)
+    plain, residual = (build_vnet(16, 2, "semantic", margin=0, filters=(4, 8), residual=flag) for flag in (False, True))
+    assert plain.count_params() == residual.count_params()
+    names = ("down0_1_relu", "down0_2_relu")
+    probe = type(residual)(residual.input, [residual.get_layer(name).output for name in names])
+    entered, left = (np.asarray(output) for output in probe(x))
+    assert np.allclose(left, np.where(entered < 0, 0.1 * entered, entered), atol=1e-6)
+
+
 def test_mixed_precision_stays_close_to_float32() -> None:
     x = np.random.default_rng(1).normal(size=(1, 16, 16, 16, 2)).astype(np.float32)
     full = build_vnet(16, 2, "semantic", margin=0, filters=(4, 8))

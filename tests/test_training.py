@@ -12,7 +12,7 @@ from yt_protohalos.exceptions import InitialConditionsError, ModelError
 from yt_protohalos.initial_conditions.generate import generate_initial_conditions
 from yt_protohalos.lattice import Lattice
 from yt_protohalos.networks.symmetry import Symmetry, spread_symmetries
-from yt_protohalos.training.augment import label_centres, split_images
+from yt_protohalos.training.augment import attribute_sites, label_centres, split_images
 from yt_protohalos.training.bundle import export_network
 from yt_protohalos.training.dataset import LabelledField, Sampler, make_sample, measure_beta
 from yt_protohalos.training.labels import rank_by_size
@@ -90,6 +90,31 @@ def test_small_instances_are_left_out() -> None:
     kept = split_images(labels, (0, 0, 0), label_centres(labels, lattice), lattice, min_sites=3)
     assert kept[0, 0, 0] == 0
     assert kept.max() == 1 and np.count_nonzero(kept) == 8
+
+
+def test_sites_near_a_halo_are_attributed_to_the_nearest_one_across_the_seam() -> None:
+    lattice = Lattice(12, 12.0)
+    labels = np.zeros(lattice.shape, dtype=np.int32)
+    labels[0, 6, 6], labels[5, 6, 6] = 1, 2
+    near = attribute_sites(labels, lattice, 2.0)
+    assert [near[x, 6, 6] for x in range(12)] == [1, 1, 1, 2, 2, 2, 2, 2, 0, 0, 1, 1]
+    shifted = attribute_sites(np.roll(labels, (7, 3, -2), (0, 1, 2)), lattice, 2.0)
+    assert np.array_equal(shifted, np.roll(near, (7, 3, -2), (0, 1, 2)))
+    assert not attribute_sites(np.zeros_like(labels), lattice, 2.0).any()
+
+
+def test_an_instance_network_can_learn_on_the_predicted_members(labelled: LabelledField) -> None:
+    scales = {"delta": 1.0, "phi": 1.0}
+    with pytest.raises(InitialConditionsError, match="membership probability"):
+        make_sample(labelled, (0, 0, 0), 16, 2, "instance", scales, mask_threshold=0.4)
+    probability = np.random.default_rng(2).random(labelled.field.lattice.shape)
+    seen = labelled.with_probability(probability)
+    channels, target = make_sample(seen, (20, 3, 5), 16, 2, "instance", scales, mask_threshold=0.4)
+    crop = labelled.field.lattice.crop(probability.astype(np.float32), (20, 3, 5), (16, 16, 16))
+    assert channels.shape[-1] == 6 and np.array_equal(channels[..., 5], crop)
+    assert not (target[..., 0][crop[2:-2, 2:-2, 2:-2] <= 0.4] > 0).any()
+    outside = labelled.field.lattice.crop(labelled.labels, (22, 5, 7), (12, 12, 12)) == 0
+    assert (target[..., 0][outside] > 0).any(), "predicted members outside haloes teach too"
 
 
 def test_batches_depend_on_seed_and_step_alone(labelled: LabelledField) -> None:

@@ -142,7 +142,7 @@ class ProtohaloPredictor:
         if probability is None:
             probability = self._probability(seen, semantic_plan, crops, progress)
         mask = probability > np.float32(settings["threshold"])
-        labels_a, labels_b = self._crop_labels(seen, mask, instance_plan, crops, progress)
+        labels_a, labels_b = self._crop_labels(seen, probability, mask, instance_plan, crops, progress)
         stitched = stitch(labels_a, labels_b, instance_plan.octant_boundaries, iou_threshold=IOU_THRESHOLD)
         del labels_a, labels_b
         labels = remove_small(stitched.labels, self.card.min_sites)
@@ -204,7 +204,13 @@ class ProtohaloPredictor:
         return probability
 
     def _crop_labels(
-        self, field: LinearField, mask: NDArray[np.bool_], plan: CropPlan, crops: CropStore | None, progress: Progress
+        self,
+        field: LinearField,
+        probability: NDArray[np.float32],
+        mask: NDArray[np.bool_],
+        plan: CropPlan,
+        crops: CropStore | None,
+        progress: Progress,
     ) -> tuple[NDArray, NDArray]:
         """Labels of both lattices, (n, n, n) each, 0 none; no label occurs in two crops."""
         # every label holds a site of its own in its lattice, so there are at most 2 n^3
@@ -215,20 +221,22 @@ class ProtohaloPredictor:
             name = f"labels_{crop.key}"
             block = None if crops is None else crops.load(name)
             if block is None:
-                block = self._label_crop(field, mask, crop)
+                block = self._label_crop(field, probability, mask, crop)
                 if crops is not None:
                     crops.save(name, block)
             field.lattice.paste(cubes[crop.lattice], np.where(block > 0, block + kind(offset), 0), crop.core_start)
             offset += int(block.max(initial=0))
         return cubes["a"], cubes["b"]
 
-    def _label_crop(self, field: LinearField, mask: NDArray[np.bool_], crop: Crop) -> NDArray[np.int32]:
+    def _label_crop(
+        self, field: LinearField, probability: NDArray[np.float32], mask: NDArray[np.bool_], crop: Crop
+    ) -> NDArray[np.int32]:
         """Labels 1..m of one core, 0 none; clustered with all masked sites the network saw, so images stay apart."""
         network = self.card.instance
         seen = field.lattice.crop(mask, crop.output_start, crop.output_shape)
         if not seen[crop.output_core].any():
             return np.zeros(crop.core_shape, dtype=np.int32)
-        embedding = evaluate(self.instance, network, field, crop)
+        embedding = evaluate(self.instance, network, field, crop, probability=probability)
         labels = np.zeros(seen.shape, dtype=np.int32)
         clustering = self.card.clustering
         labels[seen] = 1 + cluster_embedding(
@@ -243,11 +251,17 @@ class ProtohaloPredictor:
 
 
 def evaluate(
-    network: Network, card: NetworkCard, field: LinearField, crop: Crop, symmetries: int = 1
+    network: Network,
+    card: NetworkCard,
+    field: LinearField,
+    crop: Crop,
+    symmetries: int = 1,
+    probability: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float32]:
     """Run a network on one periodic crop.
 
     symmetries : of the cube, over which the logit of a semantic network is averaged
+    probability : float32, (n, n, n), calibrated, of the whole box; only a network that sees it needs it
     returns : float32, (out, out, out, 1 or 3)
 
     Raises
@@ -257,7 +271,12 @@ def evaluate(
     """
     delta = field.lattice.crop(field.delta, crop.input_start, crop.input_shape)
     phi = field.lattice.crop(field.phi, crop.input_start, crop.input_shape)
-    channels = network_input(delta, phi, card.normalisation, card.positions)
+    membership = None
+    if card.sees_probability:
+        if probability is None:
+            raise ModelError("the instance network sees the membership probability; pass the one of the box")
+        membership = field.lattice.crop(probability, crop.input_start, crop.input_shape)
+    channels = network_input(delta, phi, card.normalisation, card.positions, membership)
     if symmetries == 1:
         return _run(network, card, channels)
     total = np.zeros((*(card.output_side,) * 3, 1), dtype=np.float64)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 from pathlib import Path
 
 from ..exceptions import InitialConditionsError
 from .common import say
 
 HELP = "make training runs: initial conditions by seed, N-body to z = 0, FoF labels on the initial lattice"
-EXAMPLE = "  protohalos simulate --seeds 101-104 900 -o runs --n 192 --box-size 37.5 --mesh 512"
+EXAMPLE = """  protohalos simulate --seeds 101-104 900 -o runs --n 192 --box-size 37.5 --mesh 512
+  protohalos simulate --seeds 901 --fine-seeds 1 2 -o runs     # a baseline pair: run_0901_fine_0001.h5, ..._0002.h5"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,6 +22,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--box-size", type=float, default=37.5, help="comoving Mpc/h (default: %(default)s)")
     parser.add_argument("--mesh", type=int, default=512, help="force mesh cells a side (default: %(default)s)")
     parser.add_argument("--courant-factor", type=float, default=3.0, help="cells a step (default: %(default)s)")
+    parser.add_argument(
+        "--fine-seeds", nargs="+", metavar="SEED", default=[],
+        help="run each seed once for each of these, which draw the modes below the lattice: a baseline pair takes two",
+    )  # fmt: skip
     parser.add_argument("-q", "--quiet", action="store_true", help="no lines of progress")
 
 
@@ -28,13 +34,15 @@ def run(args: argparse.Namespace) -> int:
     from ..training.simulate import SimulationSettings, simulate
 
     settings = SimulationSettings(args.n, args.box_size, args.mesh, courant_factor=args.courant_factor)
-    for seed in parse_seeds(args.seeds):
+    fine_seeds: list[int | None] = [*parse_seeds(args.fine_seeds)] or [None]
+    for seed, fine_seed in itertools.product(parse_seeds(args.seeds), fine_seeds):
+        name = f"run_{seed:04d}" if fine_seed is None else f"run_{seed:04d}_fine_{fine_seed:04d}"
 
-        def report(step: int, scale_factor: float, seed: int = seed) -> None:
+        def report(step: int, scale_factor: float, name: str = name) -> None:
             if not args.quiet and step % 10 == 0:
-                say(f"seed {seed}: step {step}, scale factor {scale_factor:.3f}")
+                say(f"{name}: step {step}, scale factor {scale_factor:.3f}")
 
-        say(f"wrote {simulate(seed, settings, args.output_dir / f'run_{seed:04d}.h5', report)}")
+        say(f"wrote {simulate(seed, settings, args.output_dir / f'{name}.h5', report, fine_seed=fine_seed)}")
     return 0
 
 

@@ -20,6 +20,7 @@ CARD_FORMAT = 1
 PHI_GAUGE = "crop mean and gradient removed"
 FIELD_CHANNELS = ("delta", "phi")
 POSITION_CHANNELS = ("delta", "phi", "q_x", "q_y", "q_z")
+PROBABILITY_CHANNELS = (*POSITION_CHANNELS, "probability")
 _HEADS = ("semantic", "instance")
 _ARCHITECTURE_KEYS = ("side", "margin", "in_channels", "head", "filters")
 
@@ -37,7 +38,8 @@ class NetworkCard:
     sha256 : str
         SHA-256 of the weight file, 64 hexadecimal digits.
     channels : tuple of str
-        ``("delta", "phi")`` or ``("delta", "phi", "q_x", "q_y", "q_z")``, in the order of the input.
+        ``("delta", "phi")``, ``("delta", "phi", "q_x", "q_y", "q_z")`` or the latter with ``"probability"``, the
+        calibrated output of the semantic network; in the order of the input.
     normalisation : dict
         ``{"delta": scale, "phi": scale}``: delta is divided by its scale (dimensionless), phi by its own
         ((Mpc/h)^2) after its gauge is fixed.
@@ -82,8 +84,9 @@ class NetworkCard:
             )
 
     def _check_input(self) -> None:
-        if self.channels not in (FIELD_CHANNELS, POSITION_CHANNELS):
-            raise ModelError(f"channels {self.channels} are unknown; use {FIELD_CHANNELS} or {POSITION_CHANNELS}")
+        known = (FIELD_CHANNELS, POSITION_CHANNELS, PROBABILITY_CHANNELS)
+        if self.channels not in known:
+            raise ModelError(f"channels {self.channels} are unknown; use {', '.join(str(names) for names in known)}")
         if self.architecture["in_channels"] != len(self.channels):
             raise ModelError(
                 f"in_channels {self.architecture['in_channels']} differs from the {len(self.channels)} channels named; "
@@ -115,7 +118,12 @@ class NetworkCard:
     @property
     def positions(self) -> bool:
         """Whether the Lagrangian positions in the crop are channels."""
-        return self.channels == POSITION_CHANNELS
+        return self.channels[: len(POSITION_CHANNELS)] == POSITION_CHANNELS
+
+    @property
+    def sees_probability(self) -> bool:
+        """Whether the semantic network's probability is a channel."""
+        return "probability" in self.channels
 
 
 @dataclass(frozen=True)

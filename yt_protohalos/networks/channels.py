@@ -38,6 +38,7 @@ def network_input(
     phi: NDArray[np.float32],
     normalisation: Mapping[str, float],
     positions: bool,
+    probability: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float32]:
     """Stack the channels of one crop.
 
@@ -51,11 +52,13 @@ def network_input(
         ``{"delta": scale, "phi": scale}``, from the model card.
     positions : bool
         Append the three Lagrangian positions, in units of 64 sites from the crop's centre.
+    probability : float32, (s, s, s), optional
+        Append the calibrated membership probability that the semantic network gives.
 
     Returns
     -------
-    float32, (s, s, s, 2 or 5)
-        delta, phi[, q_x, q_y, q_z].
+    float32, (s, s, s, 2, 3, 5 or 6)
+        delta, phi[, q_x, q_y, q_z][, probability].
 
     Raises
     ------
@@ -67,7 +70,8 @@ def network_input(
         if scale is None or not scale > 0:
             raise ModelError(f"normalisation of {name} is {scale}; the card needs a positive scale for each channel")
     shape = delta.shape
-    stacked = np.empty((*shape, 5 if positions else 2), dtype=np.float32)
+    n_channels = 2 + 3 * positions + (probability is not None)
+    stacked = np.empty((*shape, n_channels), dtype=np.float32)
     stacked[..., 0] = delta / np.float32(normalisation["delta"])
     stacked[..., 1] = remove_gauge(phi) / np.float32(normalisation["phi"])
     if positions:
@@ -76,4 +80,6 @@ def network_input(
             along = [1, 1, 1]
             along[axis] = shape[axis]
             stacked[..., 2 + axis] = ramp.reshape(along)
+    if probability is not None:
+        stacked[..., -1] = probability
     return stacked

@@ -25,6 +25,7 @@ def build_vnet(
     filters: Sequence[int] = PAPER_FILTERS,
     embedding: int = 3,
     input_skip: bool = False,
+    residual: bool = False,
     dtype_policy: str | None = None,
 ) -> Any:
     """Build an untrained V-Net.
@@ -46,6 +47,9 @@ def build_vnet(
     input_skip : bool
         Hand the input channels to the output convolution too, so that the embedding need not carry the Lagrangian
         positions through every level.
+    residual : bool
+        Let the second convolution of every block add to what enters the block, starting from nothing (Milletari et al.
+        2016; the zero start is that of Zhang et al. 2019). Without normalisation, a plain network learns slowly.
     dtype_policy : str, optional
         Keras dtype policy of the inner layers, e.g. ``"mixed_bfloat16"``; float32 by default. The output is float32.
 
@@ -65,31 +69,36 @@ def build_vnet(
 
     policy = dtype_policy or "float32"
 
-    def convolve(x: Any, n_filters: int, name: str, stride: int = 1, dtype: str = policy) -> Any:
+    def convolve(x: Any, n_filters: int, name: str, stride: int = 1, dtype: str = policy, shortcut: Any = None) -> Any:
+        start = "he_normal" if shortcut is None else "zeros"
         x = layers.Conv3D(
-            n_filters, 3, strides=stride, padding="same", kernel_initializer="he_normal", dtype=dtype, name=name
+            n_filters, 3, strides=stride, padding="same", kernel_initializer=start, dtype=dtype, name=name
         )(x)
+        if shortcut is not None:
+            x = layers.Add(dtype=policy, name=f"{name}_add")([x, shortcut])
         return layers.LeakyReLU(negative_slope=LEAKY_SLOPE, dtype=policy, name=f"{name}_relu")(x)
 
     inputs = keras.Input((side, side, side, in_channels), dtype="float32", name="channels")
     x, skips = inputs, []
     for level, n_filters in enumerate(filters[:-1]):
         # phi is smooth: its tides are differences that bfloat16 would round away, so the first layer is float32
-        x = convolve(x, n_filters, f"down{level}_1", dtype="float32" if level == 0 else policy)
-        x = convolve(x, n_filters, f"down{level}_2")
+        first = convolve(x, n_filters, f"down{level}_1", dtype="float32" if level == 0 else policy)
+        entered = first if level == 0 else x
+        x = convolve(first, n_filters, f"down{level}_2", shortcut=entered if residual else None)
         skips.append(x)
         x = convolve(x, filters[level + 1], f"down{level}_3", stride=2)
+    entered = x
     for level in range(len(filters) - 1, 0, -1):
         x = convolve(x, filters[level], f"up{level}_1")
-        x = convolve(x, filters[level], f"up{level}_2")
+        x = convolve(x, filters[level], f"up{level}_2", shortcut=entered if residual else None)
         x = layers.Conv3DTranspose(
             filters[level - 1], 3, strides=2, padding="same", kernel_initializer=_transposed_he(), dtype=policy,
             name=f"up{level}_3",
         )(x)  # fmt: skip
-        x = layers.LeakyReLU(negative_slope=LEAKY_SLOPE, dtype=policy, name=f"up{level}_3_relu")(x)
-        x = layers.Concatenate(dtype=policy, name=f"skip{level - 1}")([skips[level - 1], x])
+        entered = layers.LeakyReLU(negative_slope=LEAKY_SLOPE, dtype=policy, name=f"up{level}_3_relu")(x)
+        x = layers.Concatenate(dtype=policy, name=f"skip{level - 1}")([skips[level - 1], entered])
     x = convolve(x, filters[0], "up0_1")
-    x = convolve(x, filters[0], "up0_2")
+    x = convolve(x, filters[0], "up0_2", shortcut=entered if residual else None)
     if input_skip:
         x = layers.Concatenate(dtype="float32", name="input_skip")([x, inputs])
     if margin:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ..analysis.scores import score_table
 from ..cosmology import Cosmology
 from ..exceptions import ModelError
-from ..models.card import FIELD_CHANNELS, POSITION_CHANNELS, ModelCard, NetworkCard
+from ..models.card import FIELD_CHANNELS, POSITION_CHANNELS, PROBABILITY_CHANNELS, ModelCard, NetworkCard
 from ..models.registry import file_sha256, write_card
 from ..networks.vnet import build_vnet
 from ..predictor import ProtohaloPredictor, calibrated
@@ -52,11 +52,13 @@ def export_network(training_folder: str | Path, filename: str | Path, side: int,
         raise ModelError(f"{training_folder} holds no checkpoint.npz; train first")
     stored = json.loads((training_folder / "settings.json").read_text(encoding="utf-8"))
     settings, constants = stored["settings"], stored["constants"]
-    positions = settings["head"] == "instance"
-    channels = POSITION_CHANNELS if positions else FIELD_CHANNELS
+    channels = FIELD_CHANNELS
+    if settings["head"] == "instance":
+        channels = PROBABILITY_CHANNELS if settings.get("mask_threshold", 0) > 0 else POSITION_CHANNELS
     architecture = {
         "side": side, "in_channels": len(channels), "head": settings["head"], "margin": settings["margin"],
         "filters": settings["filters"], "input_skip": settings["input_skip"],
+        "residual": settings.get("residual", False),
     }  # fmt: skip
     model = build_vnet(**architecture)
     with np.load(training_folder / "checkpoint.npz") as saved:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +14,15 @@ from ..lattice import Triple
 from ..linear_field import LinearField
 from ..networks.channels import network_input, remove_gauge
 from ..networks.symmetry import Symmetry
-from .augment import label_centres, split_images
+from .augment import attribute_sites, label_centres, split_images
 from .simulate import read_run
 
 MIN_INSTANCE_SITES = 20
 """Instances with fewer sites in a crop are left out of the instance loss: they are cut off by its edge."""
+
+
+ATTRIBUTION_REACH = 3.0
+"""Sites; a predicted member farther than this from any halo teaches the instance network nothing."""
 
 
 @dataclass(frozen=True)
@@ -32,11 +36,17 @@ class LabelledField:
         0 outside, 1..K.
     centres : float, (K + 1, 3)
         Periodic mean site of each label.
+    probability : float32, (n, n, n), optional
+        Calibrated membership probability of a semantic network.
+    attributed : int32, (n, n, n), optional
+        Labels in which sites near a halo carry its label too; comes with `probability`.
     """
 
     field: LinearField
     labels: NDArray[np.int32]
     centres: NDArray[np.float64]
+    probability: NDArray[np.float32] | None = None
+    attributed: NDArray[np.int32] | None = None
 
     @classmethod
     def from_labels(cls, field: LinearField, labels: NDArray[np.int32]) -> LabelledField:
@@ -49,6 +59,12 @@ class LabelledField:
         """Read a run made by `training.simulate`."""
         field, labels, _ = read_run(filename)
         return cls.from_labels(field, labels)
+
+    def with_probability(self, probability: NDArray[np.floating]) -> LabelledField:
+        """The same run with what a semantic network says of it, for an instance network that sees it."""
+        self.field.lattice.check_cube(probability, "probability")
+        attributed = attribute_sites(self.labels, self.field.lattice, ATTRIBUTION_REACH)
+        return replace(self, probability=probability.astype(np.float32, copy=False), attributed=attributed)
 
     @property
     def outside_fraction(self) -> float:
@@ -82,12 +98,16 @@ def make_sample(
     head: str,
     normalisation: Mapping[str, float],
     symmetry: Symmetry | None = None,
+    mask_threshold: float = 0.0,
 ) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
     """Channels and target of one crop.
 
+    With a `mask_threshold`, the instance target is what the network will meet in use: the sites whose predicted
+    probability exceeds the threshold, each with the label of the nearest halo; the probability is a channel then.
+
     Returns
     -------
-    channels : float32, (side, side, side, 2 or 5)
+    channels : float32, (side, side, side, 2, 5 or 6)
     target : int32, (side - 2 margin, ..., 1)
         1 inside haloes and 0 outside (semantic), or instance labels 1..K with periodic images apart (instance).
     """
@@ -101,11 +121,28 @@ def make_sample(
     target = lattice.crop(run.labels, centre, (inner,) * 3)
     if head == "semantic":
         target = (target > 0).astype(np.int32)
-    else:
+    probability = None
+    if head == "instance":
+        if mask_threshold > 0:
+            probability, target = _predicted_members(run, start, side, margin, mask_threshold)
         target = split_images(target, centre, run.centres, lattice, MIN_INSTANCE_SITES)
     if symmetry is not None:
         delta, phi, target = (symmetry.apply(cube) for cube in (delta, phi, target))
-    return network_input(delta, phi, normalisation, positions=head == "instance"), target[..., None]
+        probability = None if probability is None else symmetry.apply(probability)
+    return network_input(delta, phi, normalisation, head == "instance", probability), target[..., None]
+
+
+def _predicted_members(
+    run: LabelledField, start: Triple, side: int, margin: int, mask_threshold: float
+) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+    """Probability of a crop, and the attributed labels of its predicted members in the network's output."""
+    if run.probability is None or run.attributed is None:
+        raise InitialConditionsError("a mask threshold needs runs with a membership probability; predict it first")
+    probability = run.field.lattice.crop(run.probability, start, (side,) * 3)
+    inner = (slice(margin, side - margin),) * 3
+    first = (start[0] + margin, start[1] + margin, start[2] + margin)
+    labels = run.field.lattice.crop(run.attributed, first, (side - 2 * margin,) * 3)
+    return probability, np.where(probability[inner] > np.float32(mask_threshold), labels, 0).astype(np.int32)
 
 
 @dataclass(frozen=True)
@@ -117,6 +154,7 @@ class Sampler:
     margin: int
     normalisation: Mapping[str, float]
     seed: int
+    mask_threshold: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.runs:
@@ -130,5 +168,9 @@ class Sampler:
             run = self.runs[int(rng.integers(len(self.runs)))]
             x, y, z = (int(s) for s in rng.integers(0, run.field.n, size=3))
             symmetry = Symmetry.random(rng)
-            samples.append(make_sample(run, (x, y, z), side, self.margin, self.head, self.normalisation, symmetry))
+            samples.append(
+                make_sample(
+                    run, (x, y, z), side, self.margin, self.head, self.normalisation, symmetry, self.mask_threshold
+                )
+            )
         return np.stack([s[0] for s in samples]), np.stack([s[1] for s in samples])

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from ..cosmology import PAPER_COSMOLOGY, Cosmology
 from ..exceptions import InitialConditionsError
+from ..initial_conditions.decimated import decimated_particles
 from ..initial_conditions.generate import generate_initial_conditions, lagrangian_particles
 from ..lattice import Lattice
 from ..linear_field import LinearField
@@ -72,6 +73,7 @@ def simulate(
     filename: str | Path,
     report: Callable[[int, float], None] | None = None,
     checkpoint_seconds: float = 120.0,
+    fine_seed: int | None = None,
 ) -> Path:
     """Run one simulation to z = 0 and store its halo labels.
 
@@ -86,6 +88,9 @@ def simulate(
         Called as ``report(step, scale_factor)`` after every step.
     checkpoint_seconds : float
         Wall time between checkpoints, kept beside the result and removed at the end.
+    fine_seed : int, optional
+        Take the particles from initial conditions of twice the resolution, whose modes above the Nyquist wavenumber of
+        the run's lattice this seed draws: two runs that differ in it alone are a baseline pair.
 
     Returns
     -------
@@ -96,14 +101,22 @@ def simulate(
     filename = Path(filename)
     if filename.exists():
         return filename
-    field = generate_initial_conditions(settings.n, settings.box_size, seed, settings.cosmology, settings.redshift)
+    lattice = Lattice(settings.n, settings.box_size)
+    initial = (settings.n, settings.box_size, seed)
+    if fine_seed is None:
+        field = generate_initial_conditions(*initial, settings.cosmology, settings.redshift)
+        particles = lagrangian_particles(field, settings.redshift)
+    else:
+        particles = decimated_particles(*initial, fine_seed, settings.cosmology, settings.redshift)
     started = time.perf_counter()
     positions, velocities, steps = evolve(
-        *lagrangian_particles(field, settings.redshift), field.lattice, settings,
+        *particles, lattice, settings,
         checkpoint=filename.with_suffix(".checkpoint.npz"), report=report, checkpoint_seconds=checkpoint_seconds,
     )  # fmt: skip
-    labels = friends_of_friends(positions, field.lattice)
+    labels = friends_of_friends(positions, lattice)
     attributes = {"seed": seed, "steps": steps, "wall_seconds": time.perf_counter() - started}
+    if fine_seed is not None:
+        attributes["fine_seed"] = fine_seed
     write_run(filename, labels, positions, velocities, settings, attributes)
     filename.with_suffix(".checkpoint.npz").unlink(missing_ok=True)
     return filename

@@ -42,6 +42,9 @@ class TrainingSettings:
     loss_weights : tuple of float
         c_Pull, c_Push, c_Reg of the Weinberger loss. The mean over all pairs of eq. 5 leaves each pair of neighbours
         1 / (C - 1) of the pull's weight, so that crops of hundreds of haloes want more than the paper's c_Push = 1.
+    mask_threshold : float
+        Above 0, the instance network learns on the sites that a semantic network puts above this probability (each with
+        the nearest halo's label) and sees the probability; 0 for the paper's, the true members.
     """
 
     head: str
@@ -56,6 +59,8 @@ class TrainingSettings:
     average_decay: float = 0.99
     loss_weights: tuple[float, float, float] = (PULL_WEIGHT, PUSH_WEIGHT, REGULARISATION_WEIGHT)
     input_skip: bool = False
+    residual: bool = False
+    mask_threshold: float = 0.0
     dtype_policy: str = "mixed_bfloat16"
     seed: int = 1
     max_instances: int = 1024
@@ -67,6 +72,11 @@ class TrainingSettings:
             raise ModelError(f"stages {self.stages} need a positive side and number of steps each, e.g. ((144, 8000),)")
         if not 0 < self.final_rate <= self.learning_rate or not 0 <= self.average_decay < 1 or self.batch < 1:
             raise ModelError("need 0 < final_rate <= learning_rate, 0 <= average_decay < 1 and batch >= 1")
+
+    @property
+    def in_channels(self) -> int:
+        """Count delta and phi, three positions for the instance head, and the probability with a mask threshold."""
+        return 2 if self.head == "semantic" else 5 + (self.mask_threshold > 0)
 
     @property
     def total_steps(self) -> int:
@@ -91,8 +101,9 @@ class TrainingSettings:
     def architecture(self, side: int) -> dict[str, Any]:
         """Keyword arguments of `build_vnet`."""
         return {
-            "side": side, "in_channels": 2 if self.head == "semantic" else 5, "head": self.head,
+            "side": side, "in_channels": self.in_channels, "head": self.head,
             "margin": self.margin, "filters": list(self.filters), "input_skip": self.input_skip,
+            "residual": self.residual,
         }  # fmt: skip
 
 
@@ -110,7 +121,14 @@ class Trainer:
         self.settings, self.folder = settings, Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.constants = self._constants(runs)
-        self.sampler = Sampler(runs, settings.head, settings.margin, self.constants["normalisation"], settings.seed)
+        self.sampler = Sampler(
+            runs,
+            settings.head,
+            settings.margin,
+            self.constants["normalisation"],
+            settings.seed,
+            settings.mask_threshold,
+        )
         self.held_out, self.n_held_out_crops = list(held_out), n_held_out_crops
         self.step = 0
         self.seconds = 0.0
@@ -229,7 +247,13 @@ class Trainer:
             x, y, z = (int(s) for s in rng.integers(0, run.field.n, size=3))
             settings = self.settings
             channels, target = make_sample(
-                run, (x, y, z), self._predictor_side, settings.margin, settings.head, self.constants["normalisation"]
+                run,
+                (x, y, z),
+                self._predictor_side,
+                settings.margin,
+                settings.head,
+                self.constants["normalisation"],
+                mask_threshold=settings.mask_threshold,
             )
             self.model.reset_metrics()
             losses.append(float(self.model.test_on_batch(channels[None], target[None])))
