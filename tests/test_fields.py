@@ -215,11 +215,12 @@ def test_a_new_dataset_of_the_same_file_reads_the_cache(ics, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "changes", [{"threshold": 0.61}, {"predictor": FakePredictor(min_sites=9)}, {"cache": False}], ids=str
-)
-def test_the_cache_tells_settings_and_models_apart(ics, changes):
+    ("changes", "min_sites"), [({"threshold": 0.61}, None), ({}, 9), ({"cache": False}, None)],
+    ids=["threshold", "model", "no cache"],
+)  # fmt: skip
+def test_the_cache_tells_settings_and_models_apart(ics, changes, min_sites):
     ph.predict(ph.load(ics[1]), predictor=FakePredictor(), progress=False)
-    other = changes.pop("predictor", FakePredictor())
+    other = FakePredictor() if min_sites is None else FakePredictor(min_sites=min_sites)
     ph.predict(ph.load(ics[1]), predictor=other, progress=False, **changes)
     assert other.runs == 1
 
