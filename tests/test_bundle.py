@@ -92,28 +92,24 @@ def test_seeds_are_numbers_or_rising_ranges() -> None:
 def test_train_and_bundle_commands(labelled: LabelledField, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     settings = SimulationSettings(n=N, box_size=N * 50 / 256, mesh=64)
     zeros = np.zeros((N**3, 3), dtype=np.float32)
-    run = tmp_path / "run.h5"
-    write_run(run, labelled.labels, zeros, zeros, settings, {"seed": 7, "steps": 1})
-    for head in ("semantic", "instance"):
-        arguments = [
-            "train",
-            head,
-            "--runs",
-            str(run),
-            "-o",
-            str(tmp_path / head),
-            "--stages",
-            "32:2",
-            "--float32",
-            "-q",
-        ]
-        assert main(arguments) == 0
+    run, held_out = tmp_path / "run.h5", tmp_path / "held_out.h5"
+    for path in (run, held_out):
+        write_run(path, labelled.labels, zeros, zeros, settings, {"seed": 7, "steps": 1})
+    common = ["--runs", str(run), "--held-out", str(held_out), "--stages", "32:2", "--float32", "-q"]
+    assert main(["train", "semantic", *common, "-o", str(tmp_path / "semantic")]) == 0
+    seen = ["--semantic", str(tmp_path / "semantic")]
+    assert main(["train", "instance", *common, *seen, "-o", str(tmp_path / "instance")]) == 0
+    cubes = sorted(path.name for path in (tmp_path / "instance").glob("*.npy"))
+    assert cubes == ["probability_held_out.npy", "probability_run.npy"]
+    assert main(["train", "semantic", *common, *seen, "-o", str(tmp_path / "other")]) == 2
+    assert "--semantic belongs to the instance network" in capsys.readouterr().err
     command = ["bundle", "tiny", "--runs", str(run), "--validation", str(run), "-o", str(tmp_path / "model"), "-q"]
     command += ["--semantic", str(tmp_path / "semantic"), "--instance", str(tmp_path / "instance")]
     assert main([*command, "--semantic-side", "32", "--instance-side", "32", "--core", "16"]) == 0
     card, _ = load_card(tmp_path / "model")
     assert card.training["runs"][0]["seed"] == 7
     assert card.training["semantic"]["steps"] == 2
+    assert card.instance.sees_probability and not card.semantic.sees_probability
     out = capsys.readouterr().out
     assert json.loads(out[out.index("{") :]) == json.loads(json.dumps(card.scores))
     assert replace(card, version=2).version == 2

@@ -6,7 +6,7 @@ Nothing here holds more than one crop beside the result cubes.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -80,8 +80,8 @@ class ProtohaloPredictor:
         verify(card, folder)
         if precision == "auto":
             precision = "mixed" if _computes_bfloat16() else "float32"
-        semantic = _load_network(card.semantic, folder, "float32" if precision == "float32" else "bfloat16")
-        instance = _load_network(card.instance, folder, "bfloat16" if precision == "bfloat16" else "float32")
+        semantic = load_network(card.semantic, folder, "float32" if precision == "float32" else "bfloat16")
+        instance = load_network(card.instance, folder, "bfloat16" if precision == "bfloat16" else "float32")
         return cls(card, semantic, instance, precision)
 
     def predict(
@@ -232,22 +232,32 @@ class ProtohaloPredictor:
         self, field: LinearField, probability: NDArray[np.float32], mask: NDArray[np.bool_], crop: Crop
     ) -> NDArray[np.int32]:
         """Labels 1..m of one core, 0 none; clustered with all masked sites the network saw, so images stay apart."""
-        network = self.card.instance
         seen = field.lattice.crop(mask, crop.output_start, crop.output_shape)
         if not seen[crop.output_core].any():
             return np.zeros(crop.core_shape, dtype=np.int32)
-        embedding = evaluate(self.instance, network, field, crop, probability=probability)
-        labels = np.zeros(seen.shape, dtype=np.int32)
-        clustering = self.card.clustering
-        labels[seen] = 1 + cluster_embedding(
-            embedding[seen],
-            n_dens=int(clustering["n_dens"]),
-            n_ngb=int(clustering["n_ngb"]),
-            persistence=float(clustering["persistence"]),
-        )
-        core = labels[crop.output_core]
-        kept = np.unique(core[core > 0])
-        return np.where(core > 0, 1 + np.searchsorted(kept, core), 0).astype(np.int32)
+        embedding = evaluate(self.instance, self.card.instance, field, crop, probability=probability)
+        return label_core(embedding, seen, crop, self.card.clustering)
+
+
+def label_core(
+    embedding: NDArray[np.float32], seen: NDArray[np.bool_], crop: Crop, clustering: Mapping[str, float]
+) -> NDArray[np.int32]:
+    """Cluster the members of a crop and keep what lies in its core.
+
+    embedding : float32, (out, out, out, 3); seen : bool, (out, out, out), the members
+    clustering : n_dens, n_ngb and persistence of `cluster_embedding`
+    returns : int32, core shape, labels 1..m, 0 none
+    """
+    labels = np.zeros(seen.shape, dtype=np.int32)
+    labels[seen] = 1 + cluster_embedding(
+        embedding[seen],
+        n_dens=int(clustering["n_dens"]),
+        n_ngb=int(clustering["n_ngb"]),
+        persistence=float(clustering["persistence"]),
+    )
+    core = labels[crop.output_core]
+    kept = np.unique(core[core > 0])
+    return np.where(core > 0, 1 + np.searchsorted(kept, core), 0).astype(np.int32)
 
 
 def evaluate(
@@ -362,7 +372,7 @@ def _sees_gpu() -> bool:
     return False
 
 
-def _load_network(card: NetworkCard, folder: Path, precision: str) -> Network:
+def load_network(card: NetworkCard, folder: Path, precision: str) -> Network:
     """Build a network, load its weights (float16 files are cast) and wrap it in numpy."""
     from .networks.vnet import build_vnet
 

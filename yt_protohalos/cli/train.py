@@ -11,7 +11,7 @@ from .common import say
 HELP = "train a network on finished runs; run it again to resume"
 EXAMPLE = """  protohalos train semantic --runs runs/run_010*.h5 --held-out runs/run_0900.h5 -o training/semantic
   protohalos train instance --runs runs/run_010*.h5 --held-out runs/run_0900.h5 -o training/instance \\
-      --stages 96:4000 144:400"""
+      --stages 96:4000 144:400 --push-weight 30 --semantic training/semantic"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,6 +31,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=1.0,
         help="c_Push of the Weinberger loss (default: %(default)s, the paper's)",
     )
+    parser.add_argument(
+        "--semantic",
+        type=Path,
+        metavar="DIR",
+        help="for the instance network: training folder of the semantic network whose predicted members it learns on "
+        "and whose probability it sees (default: the true members, as in the paper)",
+    )
+    parser.add_argument("--residual", action="store_true", help="residual blocks")
     parser.add_argument("--seed", type=int, default=1, help="seed of crops and first weights (default: %(default)s)")
     parser.add_argument("--float32", action="store_true", help="train in float32 instead of mixed bfloat16")
     parser.add_argument("--hours", type=float, default=float("inf"), help="stop after this wall time, resumable")
@@ -42,19 +50,29 @@ def run(args: argparse.Namespace) -> int:
     missing = [str(path) for path in [*args.runs, *args.held_out] if not path.is_file()]
     if missing:
         raise FileNotFoundError(f"no run file {', '.join(missing)}; make runs with: protohalos simulate")
+    if args.semantic is not None and (args.head != "instance" or not args.held_out):
+        raise ModelError("--semantic belongs to the instance network and needs --held-out runs to calibrate with")
     from ..networks.losses import PULL_WEIGHT, REGULARISATION_WEIGHT
     from ..training.dataset import LabelledField
-    from ..training.train import Trainer, TrainingSettings
+    from ..training.membership import add_membership
+    from ..training.train import MASK_THRESHOLD, Trainer, TrainingSettings
 
     settings = TrainingSettings(
         head=args.head, stages=tuple(parse_stage(word) for word in args.stages), batch=args.batch,
         learning_rate=args.learning_rate, seed=args.seed, input_skip=args.head == "instance",
         dtype_policy="float32" if args.float32 else "mixed_bfloat16",
-        loss_weights=(PULL_WEIGHT, args.push_weight, REGULARISATION_WEIGHT),
+        loss_weights=(PULL_WEIGHT, args.push_weight, REGULARISATION_WEIGHT), residual=args.residual,
+        mask_threshold=0.0 if args.semantic is None else MASK_THRESHOLD,
     )  # fmt: skip
-    runs = [LabelledField.from_run(path) for path in args.runs]
-    held_out = [LabelledField.from_run(path) for path in args.held_out]
-    trainer = Trainer(settings, runs, held_out, args.output_dir)
+    runs = {path.stem: LabelledField.from_run(path) for path in [*args.runs, *args.held_out]}
+    held_out = [path.stem for path in args.held_out]
+    if len(runs) < len(args.runs) + len(held_out):
+        raise ModelError("two run files share a name; a run trains once, or is held out, not both")
+    if args.semantic is not None:
+        runs = add_membership(args.semantic, runs, held_out, args.output_dir, progress=not args.quiet)
+    trainer = Trainer(
+        settings, [runs[path.stem] for path in args.runs], [runs[name] for name in held_out], args.output_dir
+    )
     trainer.run(progress=not args.quiet, seconds=3600 * args.hours)
     say(f"{trainer.step} of {settings.total_steps} steps; held-out loss {trainer.held_out_loss():.4f}")
     return 0

@@ -52,7 +52,7 @@ def export_network(training_folder: str | Path, filename: str | Path, side: int,
         raise ModelError(f"{training_folder} holds no checkpoint.npz; train first")
     stored = json.loads((training_folder / "settings.json").read_text(encoding="utf-8"))
     settings, constants = stored["settings"], stored["constants"]
-    channels = FIELD_CHANNELS
+    channels: tuple[str, ...] = FIELD_CHANNELS
     if settings["head"] == "instance":
         channels = PROBABILITY_CHANNELS if settings.get("mask_threshold", 0) > 0 else POSITION_CHANNELS
     architecture = {
@@ -145,13 +145,11 @@ def bundle(
     calibration = fit_calibration(np.stack(raw), truth)
     probability = np.stack([calibrated(cube, **calibration) for cube in raw])
     threshold = choose_threshold(probability, truth)
-    n = validation[0].field.n
-    persistence, shares = tune_persistence(
-        raw_predictor.instance, instance.normalisation, instance.side, instance.margin, validation,
-        list(probability > np.float32(threshold)), [(0, 0, 0), (n // 2, n // 4, n // 2)], PAPER_CLUSTERING,
-    )  # fmt: skip
+    card = replace(card, calibration=calibration, threshold=threshold)
+    raw_predictor.card = card
+    persistence, shares = tune_persistence(raw_predictor, validation, list(probability), progress=progress)
     card = replace(
-        card, calibration=calibration, threshold=threshold, clustering={**PAPER_CLUSTERING, "persistence": persistence},
+        card, clustering={**PAPER_CLUSTERING, "persistence": persistence},
         training={**card.training, "matched_share_by_persistence": shares},
     )  # fmt: skip
     write_card(card, folder)

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from ..analysis.scores import match_haloes
-from ..clustering import cluster_embedding
 from ..exceptions import ScoringError
-from ..lattice import Triple
-from ..predictor import Network
-from .dataset import LabelledField, make_sample
+from ..predictor import IOU_THRESHOLD, ProtohaloPredictor, evaluate, label_core
+from ..progress import Progress, track
+from ..stitching import remove_small, stitch
+from ..tiling import CropPlan
+from .dataset import LabelledField
 
-PERSISTENCES = (1.6, 2.0, 2.5, 3.2, 4.2)
-"""Persistence ratios that `tune_persistence` tries; the last is the paper's (appendix B)."""
+PERSISTENCES = (1.6, 2.0, 2.5, 3.2, 4.2, 5.5)
+"""Persistence ratios that `tune_persistence` tries; 4.2 is the paper's (appendix B)."""
 
 
 def fit_calibration(raw: NDArray[np.float32], true: NDArray[np.bool_], n_bins: int = 4000) -> dict[str, float]:
@@ -68,52 +69,69 @@ def choose_threshold(probability: NDArray[np.float32], true: NDArray[np.bool_]) 
 
 
 def tune_persistence(
-    network: Network,
-    normalisation: Mapping[str, float],
-    side: int,
-    margin: int,
+    predictor: ProtohaloPredictor,
     runs: Sequence[LabelledField],
-    masks: Sequence[NDArray[np.bool_]],
-    starts: Sequence[Triple],
-    clustering: Mapping[str, float],
+    probabilities: Sequence[NDArray[np.float32]],
     candidates: Sequence[float] = PERSISTENCES,
     min_sites: int = 500,
+    progress: Progress = True,
 ) -> tuple[float, dict[str, float]]:
-    """Choose the persistence ratio that matches most haloes in crops of validation runs.
+    """Choose the persistence ratio that matches most haloes of validation runs, through the whole pipeline.
 
     Parameters
     ----------
-    network : callable
-        The instance network, float32 (1, side, ..., 5) -> (1, side - 2 margin, ..., 3).
-    normalisation, side, margin
-        Of its card.
-    runs, masks : sequences
-        Validation runs, and the predicted mask (n, n, n) of each.
-    starts : sequence of (int, int, int)
-        First sites of the crops, in every run.
-    clustering : mapping
-        ``n_dens`` and ``n_ngb`` of `cluster_embedding`.
+    predictor : ProtohaloPredictor
+        With the threshold that its card shall keep.
+    runs, probabilities : sequences
+        Validation runs, and the calibrated probability (n, n, n) of each.
+    candidates : sequence of float
     min_sites : int
-        Haloes with more sites than this in the crop count.
+        Haloes with more sites than this count.
 
     Returns
     -------
     persistence, shares : float, dict
-        The best candidate, and the mean share of haloes matched with IoU > 0.5 of each.
+        The best candidate, and the share of haloes matched with IoU > 0.5 of each.
     """
-    shares: dict[float, list[float]] = {candidate: [] for candidate in candidates}
-    for run, mask in zip(runs, masks, strict=True):
-        for start in starts:
-            channels, target = make_sample(run, start, side, margin, "instance", normalisation)
-            x, y, z = (s + margin for s in start)
-            seen = run.field.lattice.crop(mask, (x, y, z), target.shape[:3])
-            points = network(channels[None])[0][seen]
-            for candidate in candidates:
-                found = np.zeros(seen.shape, dtype=np.int32)
-                found[seen] = 1 + cluster_embedding(
-                    points, int(clustering["n_dens"]), int(clustering["n_ngb"]), candidate
-                )
-                shares[candidate].append(match_haloes(found, target[..., 0]).share(min_sites))
-    means = {candidate: float(np.nanmean(values)) for candidate, values in shares.items()}
-    best = max(means, key=lambda candidate: (means[candidate], candidate))
-    return best, {f"{candidate:g}": round(value, 4) for candidate, value in means.items()}
+    matched = dict.fromkeys(candidates, 0.0)
+    total = 0
+    for run, probability in zip(runs, probabilities, strict=True):
+        for candidate, labels in _labels_by_persistence(predictor, run, probability, candidates, progress).items():
+            matches = match_haloes(labels, run.labels)
+            large = matches.size > min_sites
+            matched[candidate] += float(np.count_nonzero(matches.iou[large] > 0.5))
+        total += int(np.count_nonzero(np.bincount(run.labels.ravel())[1:] > min_sites))
+    shares = {candidate: matched[candidate] / max(total, 1) for candidate in candidates}
+    best = max(shares, key=lambda candidate: (shares[candidate], candidate))
+    return best, {f"{candidate:g}": round(value, 4) for candidate, value in shares.items()}
+
+
+def _labels_by_persistence(
+    predictor: ProtohaloPredictor,
+    run: LabelledField,
+    probability: NDArray[np.float32],
+    candidates: Sequence[float],
+    progress: Progress,
+) -> dict[float, NDArray[np.int32]]:
+    """Final labels of a run for each ratio; the network runs once a crop for all of them."""
+    card, lattice = predictor.card, run.field.lattice
+    mask = probability > np.float32(card.threshold)
+    plan = CropPlan(lattice.n, card.instance.side, card.instance.margin, card.core)
+    cubes = {c: {which: np.zeros(lattice.shape, dtype=np.int32) for which in ("a", "b")} for c in candidates}
+    offsets = dict.fromkeys(candidates, 0)
+    for crop in track([*plan.crops("a"), *plan.crops("b")], "Tuning the persistence", progress=progress):
+        seen = lattice.crop(mask, crop.output_start, crop.output_shape)
+        if not seen.any():
+            continue
+        embedding = evaluate(predictor.instance, card.instance, run.field, crop, probability=probability)
+        for candidate in candidates:
+            block = label_core(embedding, seen, crop, {**card.clustering, "persistence": candidate})
+            lattice.paste(
+                cubes[candidate][crop.lattice], np.where(block > 0, block + offsets[candidate], 0), crop.core_start
+            )
+            offsets[candidate] += int(block.max(initial=0))
+    boundaries = plan.octant_boundaries
+    return {
+        candidate: remove_small(stitch(pair["a"], pair["b"], boundaries, IOU_THRESHOLD).labels, card.min_sites)
+        for candidate, pair in cubes.items()
+    }

@@ -23,6 +23,9 @@ from .dataset import LabelledField, Sampler, make_sample, measure_beta, measure_
 
 LOG_COLUMNS = ("step", "side", "seconds", "learning_rate", "loss", "held_out_loss")
 
+MASK_THRESHOLD = 0.4
+"""Probability above which sites teach an instance network: below the usual threshold, so that a user may lower it."""
+
 
 @dataclass(frozen=True)
 class TrainingSettings:
