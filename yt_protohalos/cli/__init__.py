@@ -17,6 +17,7 @@ COMMANDS = {
     "plot": "yt_protohalos.cli.plot",
     "models": "yt_protohalos.cli.models",
     "simulate": "yt_protohalos.cli.simulate",
+    "label": "yt_protohalos.cli.label",
     "train": "yt_protohalos.cli.train",
     "bundle": "yt_protohalos.cli.bundle",
     "validate": "yt_protohalos.cli.validate",

@@ -21,14 +21,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..cosmology import PAPER_COSMOLOGY, Cosmology
-from ..exceptions import InitialConditionsError
+from ..exceptions import FormatError, InitialConditionsError
 from ..initial_conditions.decimated import decimated_particles
 from ..initial_conditions.generate import generate_initial_conditions, lagrangian_particles
 from ..lattice import Lattice
-from ..linear_field import LinearField
+from ..linear_field import LinearField, potential
 from .labels import LINKING_LENGTH, MIN_SITES, friends_of_friends
 
 FORMAT_VERSION = 1
+STORED_FIELD_VERSION = 2
+"""Format of runs that hold delta itself, as those of one's own do; a seed gives no other field than ours."""
 
 
 @dataclass(frozen=True)
@@ -279,19 +281,33 @@ def halo_means(labels: NDArray[np.int32], values: NDArray, lattice: Lattice | No
 
 
 def read_run(filename: str | Path) -> tuple[LinearField, NDArray[np.int32], dict[str, Any]]:
-    """Linear field (regenerated from the seed), labels (n, n, n) and attributes of a stored run."""
+    """Linear field, labels (n, n, n) and attributes of a stored run.
+
+    The field is regenerated from the seed, or read where the file holds it (`user_runs.write_labelled_field`).
+
+    Raises
+    ------
+    FormatError
+        For a file of a format this version does not know.
+    """
+    known = {FORMAT_VERSION: ("labels",), STORED_FIELD_VERSION: ("labels", "delta")}
     with h5py.File(filename, "r") as file:
         attributes = dict(file.attrs)
-        labels = file["labels"][()]
-    if attributes.get("format_version") != FORMAT_VERSION:
-        raise InitialConditionsError(
-            f"{filename} has run format {attributes.get('format_version')}, this version reads {FORMAT_VERSION}; "
-            "simulate the seed again"
+        version = int(attributes.get("format_version", 0))
+        cubes = [file[name][()] for name in known.get(version, ())]
+    if not cubes:
+        raise FormatError(
+            f"{filename} has run format {version or 'none'}, this version reads {sorted(known)}; "
+            "make it again with protohalos simulate or label"
         )
     values = json.loads(attributes["settings"])
     values["cosmology"] = Cosmology(**values["cosmology"])
+    if len(cubes) == 2:
+        lattice = Lattice(values.pop("n"), values.pop("box_size"))
+        delta = cubes[1]
+        return LinearField(delta, potential(delta, lattice), lattice, **values), cubes[0], attributes
     settings = SimulationSettings(**values)
     field = generate_initial_conditions(
         settings.n, settings.box_size, int(attributes["seed"]), settings.cosmology, settings.redshift
     )
-    return field, labels, attributes
+    return field, cubes[0], attributes
