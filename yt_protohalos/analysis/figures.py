@@ -1,0 +1,267 @@
+"""The figures of a validation, after López-Cano et al. 2024, figures 5, 6, 8, 9 and C1, and a reliability diagram.
+
+All but the confusion map are drawn from a `Tally`, so several runs make one figure. Every function returns a matplotlib
+figure of its own, without pyplot. The colours are those of Okabe & Ito, readable with colour-vision deficiencies.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..cosmology import Cosmology
+from ..exceptions import LatticeError
+from ..lattice import Lattice
+from . import masses
+from .mass_function import fof_mass_function
+from .tally import BINS, N_OFFSETS, OFFSET_STEP, Tally
+from .validation import DRAWS, bootstrap_weights, spread
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+GREEN, BLUE, RED, BLACK = "#009E73", "#56B4E9", "#D55E00", "black"
+DARK_BLUE, ORANGE, PURPLE = "#0072B2", "#E69F00", "#CC79A7"
+MODEL_COLOUR, PAIR_COLOUR, FIT_COLOUR = BLACK, GREEN, DARK_BLUE
+OUTCOMES = (("true negative", BLUE), ("false positive", RED), ("false negative", BLACK), ("true positive", GREEN))
+"""Classes of the confusion map, in the order of ``2 * true + predicted``."""
+METRICS = {"TPR": GREEN, "TNR": DARK_BLUE, "PPV": PURPLE, "F1": BLACK, "ACC": ORANGE}
+AXES = "xyz"
+MASS_LABEL = r"log$_{10}\,M$ [$h^{-1}$M$_\odot$]"
+CENTRES = np.array([(low + high) / 2 for low, high in BINS])
+WIDTH = 0.2
+
+
+def plot_confusion(
+    true: NDArray[np.bool_],
+    probability: NDArray[np.floating],
+    mask: NDArray[np.bool_],
+    lattice: Lattice,
+    axis: str = "z",
+    index: int | None = None,
+) -> Figure:
+    """Slice of the true members, the probability, and the outcome of each site (figure 5).
+
+    Parameters
+    ----------
+    true, mask : bool, (n, n, n)
+        Simulated and predicted membership.
+    probability : float, (n, n, n)
+    lattice : Lattice
+    axis : {"x", "y", "z"}
+        Normal of the slice.
+    index : int, optional
+        Lattice plane, by default the middle one.
+
+    Raises
+    ------
+    LatticeError
+        A cube is not the lattice's, or the axis or plane does not exist.
+    """
+    from matplotlib.colors import ListedColormap
+    from matplotlib.patches import Patch
+
+    for name, cube in (("true", true), ("probability", probability), ("mask", mask)):
+        lattice.check_cube(cube, name)
+    plane = lattice.n // 2 if index is None else index
+    if axis not in AXES or len(axis) != 1 or not 0 <= plane < lattice.n:
+        raise LatticeError(f"no plane {plane} along {axis!r}; use x, y or z and 0 to {lattice.n - 1}")
+
+    def image(cube: NDArray) -> NDArray:
+        # the first remaining axis goes to the right
+        return np.take(cube, plane, axis=AXES.index(axis)).T
+
+    figure, axes = _subplots(1, 3, 13.2, 4.9)
+    extent = (0, lattice.box_size) * 2
+    outcome = 2 * image(true).astype(np.int8) + image(mask).astype(np.int8)
+    colours = ListedColormap([colour for _, colour in OUTCOMES])
+    style: dict[str, Any] = {"origin": "lower", "extent": extent, "interpolation": "nearest"}
+    axes[0].imshow(image(true), cmap=ListedColormap([BLUE, RED]), vmin=0, vmax=1, **style)
+    shown = axes[1].imshow(image(probability), cmap="cividis", vmin=0, vmax=1, **style)
+    figure.colorbar(shown, ax=axes[1], label="Membership probability", location="bottom", shrink=0.8)
+    axes[2].imshow(outcome, cmap=colours, vmin=-0.5, vmax=3.5, **style)
+    below: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.14), "frameon": False}
+    members = [Patch(color=RED, label="halo member"), Patch(color=BLUE, label="outside")]
+    axes[0].legend(handles=members, ncols=2, **below)
+    axes[2].legend(handles=[Patch(color=colour, label=name) for name, colour in OUTCOMES[::-1]], ncols=2, **below)
+    first, second = (name for name in AXES if name != axis)
+    for ax, title in zip(axes, ("simulation", "probability", "outcome"), strict=True):
+        ax.set_title(title, fontsize="medium")
+        ax.set_xlabel(rf"{first} [$h^{{-1}}$Mpc]")
+        ax.set_ylabel(rf"{second} [$h^{{-1}}$Mpc]")
+    return figure
+
+
+def plot_rate_by_mass(tally: Tally, pair: Tally | None = None) -> Figure:
+    """True positive rate by the mass of the true halo, with bootstrap errors (figure 6).
+
+    tally : of the model, runs pooled; pair : of a baseline pair, both ways pooled
+    """
+    figure, (ax,) = _subplots(1, 1, 5.8, 4.2)
+    for one, colour, label in _models(tally, pair):
+        value, error = _with_error(one, masses.true_positive_rate)
+        ax.errorbar(CENTRES, value, error, color=colour, marker="o", markersize=3, capsize=2, label=label)
+    ax.set_ylim(0, 1)
+    ax.set_xlabel("Simulated " + MASS_LABEL)
+    ax.set_ylabel("True positive rate")
+    ax.legend(frameon=False, loc="lower right")
+    return figure
+
+
+def plot_voxel_masses(tally: Tally, pair: Tally | None = None) -> Figure:
+    """Predicted against true halo mass of sites, and the rates of sites missed and of sites wrongly claimed (figure 8).
+
+    Violins: sites inside a halo in both; the bar spans the 16th to 84th percentile, the point is the median. The pair's
+    violins are the right halves where there is one.
+    """
+    figure, (top, main) = _subplots(2, 1, 7.2, 7.6, height_ratios=[1, 3], sharex=True)
+    models = _models(tally, pair)
+    for number, (one, colour, label) in enumerate(models):
+        total = one.total()
+        for rate, dashes, name in (
+            (masses.false_negative_rate, "-", "FNR by simulated mass"),
+            (masses.false_discovery_rate, "--", "FDR by predicted mass"),
+        ):
+            top.plot(CENTRES, rate(total)[0], dashes, color=colour, label=f"{name}, {label}")
+        side = 0 if len(models) == 1 else (-1, 1)[number]
+        _violins(main, total, colour, label, side)
+    limits = (BINS[0][0] - 0.1, BINS[-1][1] + 0.1)
+    main.plot(limits, limits, color="0.6", linewidth=0.8, zorder=0, label="equal")
+    main.set_xlim(limits)
+    main.set_ylim(10.6, 15.2)
+    top.set_ylim(0, 0.75)
+    top.set_ylabel("Rate")
+    main.set_xlabel("Simulated " + MASS_LABEL)
+    main.set_ylabel("Predicted " + MASS_LABEL)
+    top.legend(frameon=False, fontsize="small", ncols=len(models))
+    main.legend(frameon=False, loc="upper left")
+    return figure
+
+
+def plot_mass_functions(tally: Tally, cosmology: Cosmology | None = None, fit: str = "watson13") -> Figure:
+    """Mass functions of predicted and simulated haloes, and their ratio with bootstrap errors (figure 9).
+
+    tally : of the model, runs pooled; its volume sets the density
+    cosmology, fit : draw a fit to friends-of-friends haloes too, see `mass_function.fof_mass_function`
+    """
+    figure, (main, below) = _subplots(2, 1, 6.0, 6.4, height_ratios=[2.2, 1], sharex=True)
+    total = tally.total()
+    per_decade = total.volume[0] * WIDTH
+    for counts, colour, marker, shift, label in (
+        (total.simulated, BLACK, "o", 0.0, "simulated"),
+        (total.predicted, RED, "s", 0.02, "predicted"),
+    ):
+        number = masses.window_sums(counts, BINS)[0]
+        kept = number > 0
+        # symmetric Poisson bars would end at zero for a single halo
+        low = np.minimum(np.sqrt(number), 0.9 * number)
+        bars = np.array([low, np.sqrt(number)])[:, kept] / per_decade
+        main.errorbar(CENTRES[kept] + shift, number[kept] / per_decade, bars, color=colour, marker=marker,
+                      markersize=4, linestyle="none", capsize=2, label=label)  # fmt: skip
+    if cosmology is not None:
+        mass = np.linspace(BINS[0][0], BINS[-1][1], 100)
+        main.plot(mass, fof_mass_function(cosmology, mass, fit), color=FIT_COLOUR, label=f"FoF fit, {fit}")
+    value, error = _with_error(tally, masses.mass_function_ratio)
+    below.axhspan(0.85, 1.15, color="0.9", zorder=0)
+    below.axhline(1, color="0.6", linewidth=0.8)
+    below.errorbar(CENTRES, value, error, color=RED, marker="s", markersize=4, capsize=2)
+    below.set_ylim(0, 2)
+    main.set_yscale("log")
+    main.set_ylabel(r"d$n$ / dlog$_{10}M$ [($h^{-1}$Mpc)$^{-3}$]")
+    below.set_ylabel("predicted / simulated")
+    below.set_xlabel(MASS_LABEL)
+    main.legend(frameon=False)
+    return figure
+
+
+def plot_reliability(tally: Tally) -> Figure:
+    """Observed share of members against predicted probability, with the share of sites in each bin below."""
+    figure, (main, below) = _subplots(2, 1, 4.8, 5.8, height_ratios=[3, 1], sharex=True)
+    mean, observed = masses.reliability_curve(tally.total())
+    _, error = _with_error(tally, lambda one: masses.reliability_curve(one)[1])
+    line = np.array([0.0, 1.0])
+    main.fill_between(line, line - 0.05, line + 0.05, color="0.92", label="within 0.05")
+    main.plot(line, line, color="0.6", linewidth=0.8)
+    main.errorbar(mean[0], observed[0], error, color=MODEL_COLOUR, marker="o", markersize=4, capsize=2)
+    sites = tally.total().probable[0]
+    edges = np.linspace(0, 1, len(sites) + 1)
+    below.stairs(sites / max(sites.sum(), 1) * len(sites), edges, color=MODEL_COLOUR)
+    below.set_yscale("log")
+    main.set_xlim(0, 1)
+    main.set_ylim(0, 1)
+    main.set_ylabel("Observed share of members")
+    below.set_ylabel("Density of sites")
+    below.set_xlabel("Predicted probability")
+    main.legend(frameon=False, loc="upper left")
+    return figure
+
+
+def plot_threshold_scan(tally: Tally, threshold: float | None = None, pair: Tally | None = None) -> Figure:
+    """Scores, and the share of sites predicted inside, for every semantic threshold (figure C1).
+
+    threshold : the one in use, drawn as a vertical line; pair : its scores are the dashed lines
+    """
+    figure, (main, below) = _subplots(2, 1, 6.0, 6.4, height_ratios=[2.2, 1], sharex=True)
+    thresholds, scores = masses.scores_by_threshold(tally.total())
+    limit = None if pair is None else masses.site_scores(pair.total())
+    for name, colour in METRICS.items():
+        main.plot(thresholds, scores[name][0], color=colour, label=name)
+        if limit is not None:
+            main.axhline(limit[name][0], color=colour, linestyle="--", linewidth=0.9)
+    below.plot(thresholds, scores["predicted_fraction"][0], color=BLACK, label="predicted")
+    below.axhline(scores["true_fraction"][0][0], color=BLACK, linestyle="--", linewidth=0.9, label="simulated")
+    for ax in (main, below):
+        if threshold is not None:
+            ax.axvline(threshold, color="0.4", linestyle=":")
+        ax.set_xlim(0, 1)
+    main.set_ylim(0.5, 1)
+    below.set_ylim(0, 1)
+    main.set_ylabel("Score" + ("" if pair is None else " (dashed: baseline pair)"))
+    below.set_ylabel("Share of sites")
+    below.set_xlabel("Semantic threshold")
+    main.legend(frameon=False, ncols=2, loc="lower center")
+    below.legend(frameon=False)
+    return figure
+
+
+def _models(tally: Tally, pair: Tally | None) -> list[tuple[Tally, str, str]]:
+    pairs = [] if pair is None else [(pair, PAIR_COLOUR, "baseline pair")]
+    return [(tally, MODEL_COLOUR, "model"), *pairs]
+
+
+def _with_error(tally: Tally, figure: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Value and bootstrap error of a function of a tally; zero error where too few draws have data."""
+    draws = figure(tally.weighted(bootstrap_weights(tally.n_blocks, DRAWS, 0)))
+    return figure(tally.total())[0], np.nan_to_num(spread(draws))
+
+
+def _violins(ax: Axes, total: Tally, colour: str, label: str, side: int) -> None:
+    """Distributions as shapes around the bin centres: whole (side 0), left (-1) or right (1) halves."""
+    offset = (np.arange(N_OFFSETS) - N_OFFSETS // 2) * OFFSET_STEP
+    kernel = np.exp(-0.5 * (np.arange(-12, 13) / 4) ** 2)
+    middle, low, high = (masses.voxel_offset(total, quantile)[0] for quantile in (0.5, 0.16, 0.84))
+    for i, centre in enumerate(CENTRES):
+        counts = total.offsets[0, i]
+        if not counts.any():
+            continue
+        # smoothed by 0.04 dex, for haloes of one mass would be a spike
+        density = np.convolve(counts, kernel, mode="same")
+        kept = density > 1e-3 * density.max()
+        width = 0.45 * WIDTH * density[kept] / density.max()
+        shown = centre + offset[kept]
+        left, right = (centre - width * (side <= 0), centre + width * (side >= 0))
+        ax.fill_betweenx(shown, left, right, color=colour, alpha=0.35, linewidth=0.5)
+        at = centre + 0.12 * WIDTH * side
+        ax.plot([at, at], centre + np.array([low[i], high[i]]), color=colour, linewidth=1.2)
+        ax.plot(at, centre + middle[i], "o", color=colour, markersize=4)
+    ax.plot([], [], "o-", color=colour, label=label)
+
+
+def _subplots(rows: int, columns: int, width: float, height: float, **layout: Any) -> tuple[Figure, NDArray]:
+    from matplotlib.figure import Figure as MatplotlibFigure
+
+    figure = MatplotlibFigure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots(rows, columns, squeeze=False, **layout).ravel()

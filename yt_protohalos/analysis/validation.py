@@ -1,0 +1,180 @@
+"""Tables of scores with bootstrap errors, pooled over runs, for a model and for the limit that nature sets.
+
+A table is a dict of JSON values: ``{"value": ..., "error": ...}`` for each figure, lists where there are bins, None
+where there are no data. Errors are standard deviations over bootstrap draws of spatial blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..exceptions import ScoringError
+from . import masses
+from .tally import BINS, N_RELIABILITY, OFFSET_WINDOWS, Tally, Windows
+
+Table = dict[str, Any]
+
+RELIABILITY_BINS: Windows = tuple((i / N_RELIABILITY, (i + 1) / N_RELIABILITY) for i in range(N_RELIABILITY))
+WINDOWS: dict[str, Windows] = {
+    "TPR_at_mass": masses.RATE_WINDOWS,
+    "TPR_by_mass": BINS,
+    "FNR_by_mass": BINS,
+    "FDR_by_predicted_mass": BINS,
+    "voxel_offset_median": OFFSET_WINDOWS,
+    "voxel_offset_16": OFFSET_WINDOWS,
+    "voxel_offset_84": OFFSET_WINDOWS,
+    "mass_function_ratio": BINS,
+    "predicted_haloes": BINS,
+    "simulated_haloes": BINS,
+    "mean_probability": RELIABILITY_BINS,
+    "observed_share": RELIABILITY_BINS,
+}
+"""Bins of each figure that has bins: log10 of Msun/h, or probability for the last two."""
+COUNTS = ("predicted_haloes", "simulated_haloes")
+UNPRINTED = ("TPR_by_mass", "FNR_by_mass", "voxel_offset_16", "voxel_offset_84", "mean_probability", "observed_share")
+DRAWS = 500
+MISSING_DRAWS = 0.08
+
+
+def figures(tally: Tally) -> dict[str, NDArray[np.float64]]:
+    """Every figure of a tally of D rows: float64, (D,) or (D, bins); NaN without data."""
+    mean, observed = masses.reliability_curve(tally)
+    return {
+        **masses.site_scores(tally),
+        "matched_share_large": masses.matched_share(tally),
+        "matched_share_all": masses.matched_share(tally, large_only=False),
+        "median_iou_large": masses.median_iou(tally),
+        "calibration_error": masses.calibration_error(tally),
+        "TPR_at_mass": masses.true_positive_rate(tally, masses.RATE_WINDOWS),
+        "TPR_by_mass": masses.true_positive_rate(tally),
+        "FNR_by_mass": masses.false_negative_rate(tally),
+        "FDR_by_predicted_mass": masses.false_discovery_rate(tally),
+        "voxel_offset_median": masses.voxel_offset(tally),
+        "voxel_offset_16": masses.voxel_offset(tally, 0.16),
+        "voxel_offset_84": masses.voxel_offset(tally, 0.84),
+        "mass_function_ratio": masses.mass_function_ratio(tally),
+        "predicted_haloes": masses.window_sums(tally.predicted, BINS),
+        "simulated_haloes": masses.window_sums(tally.simulated, BINS),
+        "mean_probability": mean,
+        "observed_share": observed,
+    }
+
+
+def validation_table(tallies: Sequence[Tally], seed: int = 0, draws: int = DRAWS) -> Table:
+    """Figures of several runs pooled, with bootstrap errors.
+
+    Parameters
+    ----------
+    tallies : sequence of Tally
+        One a run; their counts are summed, so a large run weighs more.
+    seed : int
+        Of the numpy Generator that draws blocks.
+    draws : int
+        Bootstrap draws.
+
+    Raises
+    ------
+    ScoringError
+        No tally, or fewer than two draws.
+    """
+    pooled = Tally.pooled(tallies)
+    weights = bootstrap_weights(pooled.n_blocks, draws, seed)
+    return _table(figures(pooled.total()), figures(pooled.weighted(weights)), len(tallies), pooled.n_blocks)
+
+
+def pair_table(forward: Sequence[Tally], backward: Sequence[Tally], seed: int = 0, draws: int = DRAWS) -> Table:
+    """Figures of baseline pairs: the mean of either run as the prediction of the other.
+
+    forward, backward : the tally of each pair, and of the same with the two runs exchanged
+    """
+    if len(forward) != len(backward):
+        raise ScoringError(f"{len(forward)} tallies forward and {len(backward)} backward; give both ways of each pair")
+    there, back = Tally.pooled(forward), Tally.pooled(backward)
+    # one draw of blocks serves both ways
+    weights = bootstrap_weights(there.n_blocks, draws, seed)
+    return _table(
+        _mean(figures(there.total()), figures(back.total())),
+        _mean(figures(there.weighted(weights)), figures(back.weighted(weights))),
+        len(forward),
+        there.n_blocks,
+    )
+
+
+def bootstrap_weights(n_blocks: int, draws: int, seed: int) -> NDArray[np.int64]:
+    """How often each draw with replacement takes each block, (draws, n_blocks)."""
+    if draws < 2:
+        raise ScoringError(f"{draws} bootstrap draws give no error; use at least 2, e.g. {DRAWS}")
+    return np.random.default_rng(seed).multinomial(n_blocks, np.full(n_blocks, 1 / n_blocks), size=draws)
+
+
+def _mean(first: dict[str, NDArray], second: dict[str, NDArray]) -> dict[str, NDArray]:
+    return {name: 0.5 * (first[name] + second[name]) for name in first}
+
+
+def _table(values: dict[str, NDArray], draws: dict[str, NDArray], runs: int, blocks: int) -> Table:
+    table: Table = {"runs": runs, "blocks": blocks}
+    for name, value in values.items():
+        error = spread(draws[name])
+        entry: Table = {}
+        if name in WINDOWS:
+            entry["bins"] = [list(window) for window in WINDOWS[name]]
+            entry["value"], entry["error"] = _json(value[0]), _json(error)
+        else:
+            (entry["value"],), (entry["error"],) = _json(value), _json(np.array([error]))
+        table[name] = entry
+    return table
+
+
+def spread(draws: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Standard deviation over bootstrap draws, (D, ...) -> (...); draws without data are left out.
+
+    NaN where over `MISSING_DRAWS` of the draws lack data, which is so when only one or two blocks have any: the few
+    draws that remain then repeat one halo and would show no spread at all.
+    """
+    known = np.isfinite(draws)
+    count = known.sum(axis=0)
+    mean = masses.ratio(np.where(known, draws, 0).sum(axis=0), count)
+    square = np.where(known, (draws - mean) ** 2, 0).sum(axis=0)
+    return np.where(count >= (1 - MISSING_DRAWS) * len(draws), np.sqrt(masses.ratio(square, count - 1)), np.nan)
+
+
+def _json(values: NDArray) -> list[float | None]:
+    return [round(float(value), 4) if np.isfinite(value) else None for value in values]
+
+
+def format_table(columns: dict[str, Table]) -> str:
+    """Text of several tables side by side, ``value+-error``; figures in bins get a line a bin.
+
+    What follows from other lines (FNR) and details (percentiles, reliability) are in the tables alone.
+    """
+    width = max(16, *(len(name) + 2 for name in columns))
+    lines = [" " * 36 + "".join(f"{name:>{width}}" for name in columns)]
+    first = next(iter(columns.values()))
+    for name, entry in first.items():
+        if name in UNPRINTED:
+            continue
+        if not isinstance(entry, dict):
+            lines.append(f"{name:36s}" + "".join(f"{table[name]:>{width}}" for table in columns.values()))
+        elif name not in WINDOWS:
+            cells = [_cell(table[name]["value"], table[name]["error"]) for table in columns.values()]
+            lines.append(f"{name:36s}" + "".join(f"{cell:>{width}}" for cell in cells))
+        else:
+            for i, (low, high) in enumerate(entry["bins"]):
+                cells = [
+                    _cell(table[name]["value"][i], None if name in COUNTS else table[name]["error"][i])
+                    for table in columns.values()
+                ]
+                if not set(cells) <= {"-", "0"}:
+                    lines.append(f"{name:22s} {low:5.2f}-{high:5.2f}  " + "".join(f"{c:>{width}}" for c in cells))
+    return "\n".join(lines)
+
+
+def _cell(value: float | None, error: float | None) -> str:
+    if value is None:
+        return "-"
+    text = f"{value:.0f}" if value == round(value) else f"{value:.3f}"
+    return text if error is None else f"{value:.3f}+-{error:.3f}"
