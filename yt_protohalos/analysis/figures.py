@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 GREEN, BLUE, RED, BLACK = "#009E73", "#56B4E9", "#D55E00", "black"
-DARK_BLUE, ORANGE, PURPLE = "#0072B2", "#E69F00", "#CC79A7"
+DARK_BLUE, ORANGE, PURPLE, YELLOW = "#0072B2", "#E69F00", "#CC79A7", "#F0E442"
 MODEL_COLOUR, PAIR_COLOUR, FIT_COLOUR = BLACK, GREEN, DARK_BLUE
-OUTCOMES = (("true negative", BLUE), ("false positive", RED), ("false negative", BLACK), ("true positive", GREEN))
+OUTCOMES = (("true negative", BLUE), ("false positive", YELLOW), ("false negative", BLACK), ("true positive", GREEN))
 """Classes of the confusion map, in the order of ``2 * true + predicted``."""
 METRICS = {"TPR": GREEN, "TNR": DARK_BLUE, "PPV": PURPLE, "F1": BLACK, "ACC": ORANGE}
 AXES = "xyz"
@@ -74,14 +74,15 @@ def plot_confusion(
         # the first remaining axis goes to the right
         return np.take(cube, plane, axis=AXES.index(axis)).T
 
-    figure, axes = _subplots(1, 3, 13.2, 4.9)
+    figure, axes = _subplots(1, 3, 13.2, 5.6)
     extent = (0, lattice.box_size) * 2
     outcome = 2 * image(true).astype(np.int8) + image(mask).astype(np.int8)
     colours = ListedColormap([colour for _, colour in OUTCOMES])
     style: dict[str, Any] = {"origin": "lower", "extent": extent, "interpolation": "nearest"}
     axes[0].imshow(image(true), cmap=ListedColormap([BLUE, RED]), vmin=0, vmax=1, **style)
     shown = axes[1].imshow(image(probability), cmap="cividis", vmin=0, vmax=1, **style)
-    figure.colorbar(shown, ax=axes[1], label="Membership probability", location="bottom", shrink=0.8)
+    scale = axes[1].inset_axes((0.1, -0.22, 0.8, 0.05))
+    figure.colorbar(shown, cax=scale, label="Membership probability", orientation="horizontal")
     axes[2].imshow(outcome, cmap=colours, vmin=-0.5, vmax=3.5, **style)
     below: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.14), "frameon": False}
     members = [Patch(color=RED, label="halo member"), Patch(color=BLUE, label="outside")]
@@ -169,7 +170,8 @@ def plot_mass_functions(tally: Tally, cosmology: Cosmology | None = None, fit: s
     below.axhline(1, color="0.6", linewidth=0.8)
     below.errorbar(CENTRES, value, error, color=RED, marker="s", markersize=4, capsize=2)
     below.set_ylim(0, 2)
-    main.set_yscale("log")
+    if (total.simulated + total.predicted).any() or cosmology is not None:
+        main.set_yscale("log")
     main.set_ylabel(r"d$n$ / dlog$_{10}M$ [($h^{-1}$Mpc)$^{-3}$]")
     below.set_ylabel("predicted / simulated")
     below.set_xlabel(MASS_LABEL)
@@ -189,7 +191,8 @@ def plot_reliability(tally: Tally) -> Figure:
     sites = tally.total().probable[0]
     edges = np.linspace(0, 1, len(sites) + 1)
     below.stairs(sites / max(sites.sum(), 1) * len(sites), edges, color=MODEL_COLOUR)
-    below.set_yscale("log")
+    if sites.any():
+        below.set_yscale("log")
     main.set_xlim(0, 1)
     main.set_ylim(0, 1)
     main.set_ylabel("Observed share of members")

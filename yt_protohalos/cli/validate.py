@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,46 +17,255 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-HELP = "score a model against a simulation of the same initial conditions"
-EXAMPLE = """  protohalos validate --ics ics_gadget.hdf5 --labels halo_labels.h5 -o scores.json
+    from ..analysis.tally import Tally
+    from ..cosmology import Cosmology
+    from ..lattice import Lattice
+    from ..linear_field import LinearField
+    from ..prediction import Prediction
+
+HELP = "score a model against simulations of the same initial conditions"
+EXAMPLE = """  protohalos validate --ics ics_gadget.hdf5 --labels halo_labels.h5 --figures figures -o scores.json
   (halo_labels.h5: dataset `labels`, 0 outside, 1..K, or `halo_id`, -1 outside, 0..K-1, on the initial lattice)"""
+
+RESULT_FORMAT = 2
+SPACING_TOLERANCE = 0.01
+BASELINES = ("threshold+watershed", "spheres")
+"""Simple methods: the watershed's mask is the threshold, so that its scores a site are the threshold's."""
+Run = tuple["LinearField", "NDArray[np.integer]"]
+
+
+@dataclass
+class Counts:
+    """What is kept of the runs: counts of the model, of each simple method, and the first run's pictures."""
+
+    model: list[Tally]
+    simple: dict[str, list[Tally]]
+    scores: list[dict[str, Any]]
+    cosmology: Cosmology | None = None
+    spacing: float = 0.0
+    site_mass: float = 0.0
+    threshold: float | None = None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
-    parser.add_argument("--ics", required=True, metavar="FILE", help="initial conditions")
-    parser.add_argument("--labels", required=True, type=Path, metavar="FILE", help="HDF5 file of halo labels")
+    parser.add_argument("--ics", nargs="+", default=[], metavar="FILE", help="initial conditions, one file a run")
+    parser.add_argument(
+        "--labels",
+        nargs="+",
+        default=[],
+        type=Path,
+        metavar="FILE",
+        help="HDF5 files of halo labels, in the same order",
+    )
+    parser.add_argument(
+        "--runs", nargs="+", default=[], type=Path, metavar="FILE",
+        help="runs made by `protohalos simulate`, instead of or beside --ics and --labels",
+    )  # fmt: skip
+    parser.add_argument(
+        "--pair", nargs=2, type=Path, metavar=("A", "B"),
+        help="label files of a baseline pair, two simulations that differ only below the resolution: the limit",
+    )  # fmt: skip
+    parser.add_argument("--baselines", action="store_true", help="score simple methods on the same runs too")
+    parser.add_argument("--figures", type=Path, metavar="DIR", help="draw the figures into this folder")
     parser.add_argument("--model", default=DEFAULT_MODEL, help="bundled model or folder of one (default: %(default)s)")
     parser.add_argument("--precision", choices=("auto", "float32", "mixed", "bfloat16"), default="auto")
-    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="also write the table as JSON")
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="also write the tables as JSON")
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress bars")
     parser.add_argument("-v", "--verbose", action="store_true", help="yt's own messages too")
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    from ..analysis.scores import score_table
+    from ..analysis.limits import format_limits, limit_table
+    from ..analysis.tally import Tally
+    from ..analysis.validation import format_table, pair_table, validation_table
     from ..atomic import atomic_path
     from ..predictor import ProtohaloPredictor
+    from ..surface.finder import check_writable
+
+    set_log_level(args)
+    readers = dict(_readers(args))
+    for folder in (args.figures, None if args.output is None else args.output.parent):
+        if folder is not None:
+            check_writable(folder)
+    lattice = _check_runs(readers)
+    pair = None if args.pair is None else _read_pair(args.pair[0], args.pair[1], lattice)
+    predictor = ProtohaloPredictor.from_pretrained(args.model, precision=args.precision)
+
+    counts = Counts([], {name: [] for name in BASELINES if args.baselines}, [])
+    for name, read in readers.items():
+        field, truth = read()
+        prediction = predictor.predict(field, progress=not args.quiet)
+        _count(name, field, truth, prediction, counts, args.figures)
+        del field, truth, prediction
+    columns = {"model": validation_table(counts.model)}
+    result: dict[str, Any] = {
+        "format": RESULT_FORMAT, "model": args.model, "precision": predictor.precision, "runs": counts.scores,
+    }  # fmt: skip
+    limit, pooled_pair = None, None
+    if pair is not None:
+        ways = _pair_tallies(*pair, counts)
+        columns["pair"] = limit = pair_table([ways[0]], [ways[1]])
+        pooled_pair = Tally.pooled(ways)
+    columns.update((name, validation_table(tallies)) for name, tallies in counts.simple.items())
+    result["tables"], result["limits"] = columns, limit_table(columns["model"], limit)
+    say(format_table(columns))
+    say(format_limits(result["limits"]))
+    if args.output is not None:
+        with atomic_path(args.output) as partial:
+            partial.write_text(json.dumps(result, indent=1), encoding="utf-8")
+        say(f"wrote {args.output}")
+    if args.figures is not None:
+        for path in _draw(counts, pooled_pair, args.figures):
+            say(f"wrote {path}")
+    return 0
+
+
+def _readers(args: argparse.Namespace) -> Iterator[tuple[str, Callable[[], Run]]]:
+    """Name of each run and what reads it; files are looked at, not read whole."""
     from ..surface.linear import linear_field
     from ..surface.load import load
 
-    set_log_level(args)
-    truth = read_labels(args.labels)
-    field = linear_field(load(args.ics))
-    if truth.shape != field.lattice.shape:
+    if len(args.ics) != len(args.labels):
         raise ScoringError(
-            f"labels have shape {truth.shape}, the initial conditions {field.lattice.shape}; use one lattice"
+            f"{len(args.ics)} initial conditions and {len(args.labels)} label files; give one of each for every run"
         )
-    predictor = ProtohaloPredictor.from_pretrained(args.model, precision=args.precision)
-    prediction = predictor.predict(field, progress=not args.quiet)
-    scores = score_table(prediction.probability, prediction.mask, prediction.labels, truth, field.site_mass)
-    say(format_scores(scores))
-    if args.output is not None:
-        with atomic_path(args.output) as partial:
-            partial.write_text(json.dumps(scores, indent=1), encoding="utf-8")
-        say(f"wrote {args.output}")
-    return 0
+    if not args.ics and not args.runs:
+        raise ScoringError("nothing to score; give --ics and --labels, or --runs")
+
+    def user_run(ics: str, labels: Path) -> Callable[[], Run]:
+        return lambda: (linear_field(load(ics)), read_labels(labels))
+
+    def stored_run(path: Path) -> Callable[[], Run]:
+        def read() -> Run:
+            from ..training.simulate import read_run
+
+            return read_run(path)[:2]
+
+        return read
+
+    for number, (ics, labels) in enumerate(zip(args.ics, args.labels, strict=True)):
+        for path in (Path(ics), labels):
+            if not path.exists():
+                raise FileNotFoundError(f"no file {path}; --ics and --labels take existing files")
+        yield f"{number}: {labels}", user_run(ics, labels)
+    for number, path in enumerate(args.runs, len(args.ics)):
+        if not path.is_file():
+            raise FileNotFoundError(f"no file {path}; --runs takes files made by `protohalos simulate`")
+        yield f"{number}: {path}", stored_run(path)
+
+
+def _check_runs(readers: dict[str, Callable[[], Run]]) -> Lattice:
+    """Read every run once before any network runs: a mistake in the last would cost the time of all others.
+
+    Returns the lattice of the first.
+    """
+    lattices: dict[str, Lattice] = {}
+    for name, read in readers.items():
+        field, truth = read()
+        if truth.shape != field.lattice.shape:
+            raise ScoringError(
+                f"run {name}: labels have shape {truth.shape}, the initial conditions {field.lattice.shape}; "
+                "use one lattice"
+            )
+        if truth.min() < 0:
+            raise ScoringError(f"run {name}: labels hold negative numbers; use 0 outside haloes and 1..K inside")
+        lattices[name] = field.lattice
+        first = next(iter(lattices))
+        if abs(field.spacing / lattices[first].spacing - 1) > SPACING_TOLERANCE:
+            raise ScoringError(
+                f"runs {first} and {name} have spacings {lattices[first].spacing:.4g} and {field.spacing:.4g} Mpc/h; "
+                "pool runs of one resolution"
+            )
+    return next(iter(lattices.values()))
+
+
+def _read_pair(a: Path, b: Path, lattice: Lattice) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Labels of a pair; where its files say their spacing, it must be that of the runs."""
+    import h5py
+
+    for path in (a, b):
+        if path.is_file():
+            with h5py.File(path, "r") as file:
+                settings = json.loads(file.attrs.get("settings", "{}"))
+            if {"n", "box_size"} <= set(settings):
+                spacing = settings["box_size"] / settings["n"]
+                if abs(spacing / lattice.spacing - 1) > SPACING_TOLERANCE:
+                    raise ScoringError(
+                        f"{path} has spacing {spacing:.4g}, the runs {lattice.spacing:.4g} Mpc/h; "
+                        "give a pair of the same resolution"
+                    )
+    first, second = read_labels(a), read_labels(b)
+    if first.shape != second.shape or first.ndim != 3 or len(set(first.shape)) != 1:
+        raise ScoringError(f"the pair has shapes {first.shape} and {second.shape}; give two equal cubes")
+    return first, second
+
+
+def _count(
+    name: str, field: LinearField, truth: NDArray, prediction: Prediction, counts: Counts, figures: Path | None
+) -> None:
+    """Add one run to the counts, and draw the confusion map of the first."""
+    from ..analysis.figures import plot_confusion
+    from ..analysis.scores import score_table
+    from ..analysis.tally import tally_box
+
+    lattice, mass = field.lattice, field.site_mass
+    probability, mask, labels = prediction.probability, prediction.mask, prediction.labels
+    if not counts.model:
+        counts.cosmology, counts.spacing, counts.site_mass = field.cosmology, field.spacing, mass
+        counts.threshold = prediction.settings["threshold"]
+        if figures is not None:
+            figures.mkdir(parents=True, exist_ok=True)
+            plot_confusion(truth > 0, probability, mask, lattice).savefig(figures / "confusion.png", dpi=150)
+    counts.model.append(tally_box(labels, truth, lattice, mass, mask=mask, probability=probability))
+    counts.scores.append({"run": name, **score_table(probability, mask, labels, truth, mass)})
+    if counts.simple:
+        for method, (found, inside) in _simple_methods(field, float((truth > 0).mean()), prediction).items():
+            counts.simple[method].append(tally_box(found, truth, lattice, mass, mask=inside))
+
+
+def _simple_methods(
+    field: LinearField, fraction: float, prediction: Prediction
+) -> dict[str, tuple[NDArray, NDArray | None]]:
+    """Labels and mask of each simple method; the threshold takes the simulation's share of sites."""
+    from ..analysis import baselines
+
+    delta, lattice, smallest = field.delta, field.lattice, prediction.card.min_sites
+    mask = baselines.threshold_mask(delta, lattice, fraction)
+    return {
+        "threshold+watershed": (baselines.watershed_labels(delta, lattice, mask, min_sites=smallest), mask),
+        "spheres": (baselines.excursion_set_spheres(delta, lattice, min_sites=smallest), None),
+    }
+
+
+def _pair_tallies(first: NDArray, second: NDArray, counts: Counts) -> tuple[Tally, Tally]:
+    """Both ways of a pair, taken to have the spacing of the runs."""
+    from ..analysis.tally import tally_box
+    from ..lattice import Lattice
+
+    lattice = Lattice(len(first), len(first) * counts.spacing)
+    return (
+        tally_box(first, second, lattice, counts.site_mass),
+        tally_box(second, first, lattice, counts.site_mass),
+    )
+
+
+def _draw(counts: Counts, pair: Tally | None, folder: Path) -> list[Path]:
+    from ..analysis import figures
+    from ..analysis.tally import Tally
+
+    tally = Tally.pooled(counts.model)
+    drawn = {
+        "rate_by_mass.png": figures.plot_rate_by_mass(tally, pair),
+        "voxel_masses.png": figures.plot_voxel_masses(tally, pair),
+        "mass_functions.png": figures.plot_mass_functions(tally, counts.cosmology),
+        "reliability.png": figures.plot_reliability(tally),
+        "thresholds.png": figures.plot_threshold_scan(tally, counts.threshold, pair),
+    }
+    for name, figure in drawn.items():
+        figure.savefig(folder / name, dpi=150)
+    return [folder / name for name in ("confusion.png", *drawn)]
 
 
 def read_labels(path: Path) -> NDArray[np.int64]:
@@ -76,17 +287,3 @@ def read_labels(path: Path) -> NDArray[np.int64]:
             raise ScoringError(f"{path} holds {found or 'neither'} of `labels` and `halo_id`; it needs exactly one")
         values = file[found[0]][()].astype(np.int64)
     return values if found[0] == "labels" else values + 1
-
-
-def format_scores(scores: dict[str, Any]) -> str:
-    """Text of a score table."""
-    lines = [f"{name:32s} {value}" for name, value in scores.items() if not isinstance(value, list)]
-    lines.append("log10 M [Msun/h]      TPR    predicted   simulated haloes")
-    edges = scores["log10_mass_edges"]
-    for i in range(len(edges) - 1):
-        rate = scores["TPR_by_mass"][i]
-        lines.append(
-            f"{edges[i]:6.2f} - {edges[i + 1]:6.2f}    {'  -  ' if rate is None else f'{rate:.3f}'}   "
-            f"{scores['predicted_haloes_by_mass'][i]:9d}   {scores['true_haloes_by_mass'][i]:9d}"
-        )
-    return "\n".join(lines)
