@@ -97,7 +97,7 @@ def test_train_and_bundle_commands(labelled: LabelledField, tmp_path: Path, caps
         write_run(path, labelled.labels, zeros, zeros, settings, {"seed": 7, "steps": 1})
     common = ["--runs", str(run), "--held-out", str(held_out), "--stages", "32:2", "--float32", "-q"]
     assert main(["train", "semantic", *common, "-o", str(tmp_path / "semantic")]) == 0
-    seen = ["--semantic", str(tmp_path / "semantic")]
+    seen = ["--loss", "scaled", "--semantic", str(tmp_path / "semantic")]
     assert main(["train", "instance", *common, *seen, "-o", str(tmp_path / "instance")]) == 0
     cubes = sorted(path.name for path in (tmp_path / "instance").glob("*.npy"))
     assert cubes == ["probability_held_out.npy", "probability_run.npy"]

@@ -7,7 +7,7 @@ import pytest
 
 from yt_protohalos.exceptions import ModelError
 from yt_protohalos.networks.channels import network_input, remove_gauge
-from yt_protohalos.networks.losses import balanced_cross_entropy, weinberger
+from yt_protohalos.networks.losses import balanced_cross_entropy, scaled_weinberger, weinberger
 from yt_protohalos.networks.vnet import build_vnet
 
 
@@ -67,6 +67,61 @@ def test_weinberger_equals_the_plain_equations(n_labels: int) -> None:
     expected = numeric_gradient(plain, points.astype(float), entries)
     assert [analytic[e] for e in entries] == pytest.approx(expected, rel=2e-3, abs=1e-6)
     assert np.all(analytic[labels[..., 0] == 0] == 0), "the background must not feel the loss"
+
+
+def numpy_scaled_weinberger(
+    labels: np.ndarray, points: np.ndarray, pull=0.3, push=1.0, weights=(1.0, 2.0, 0.05)
+) -> float:
+    """The scaled loss of one cubic crop as loops; unit 8 sites."""
+    names = [name for name in np.unique(labels) if name > 0]
+    sites = (np.moveaxis(np.indices(labels.shape), 0, -1) - 0.5 * (len(labels) - 1)) / 8
+    l_pull = l_push = l_anchor = 0.0
+    centre, radius = {}, {}
+    for name in names:
+        own, home = points[labels == name], sites[labels == name].mean(axis=0)
+        centre[name], radius[name] = own.mean(axis=0), (3 * len(own) / (4 * np.pi)) ** (1 / 3) / 8
+        extent = np.sqrt(5 / 3 * np.mean(np.sum((sites[labels == name] - home) ** 2, axis=1)) + 1 / 256)
+        distances = np.linalg.norm(own - centre[name], axis=1) / extent
+        l_pull += np.mean(np.maximum(distances - pull, 0) ** 2)
+        l_anchor += np.sum((centre[name] - home) ** 2) / extent**2
+    for a in names:
+        for b in names:
+            if a != b:
+                reach = push * (radius[a] + radius[b])
+                l_push += max(1 - np.linalg.norm(centre[a] - centre[b]) / reach, 0) ** 2
+    return float(np.dot(weights, (l_pull, l_push, l_anchor))) / max(len(names), 1)
+
+
+@pytest.mark.parametrize("n_labels", [0, 1, 4])
+def test_scaled_weinberger_equals_its_definition_and_gradient(n_labels: int) -> None:
+    rng = np.random.default_rng(n_labels)
+    labels = rng.integers(0, n_labels + 1, size=(1, 6, 6, 6, 1)).astype(np.int32)
+    points = rng.normal(scale=0.3, size=(1, 6, 6, 6, 3)).astype(np.float32)
+    loss = scaled_weinberger(max_instances=7)
+
+    def plain(x: np.ndarray) -> float:
+        return numpy_scaled_weinberger(labels[0, ..., 0], x[0])
+
+    assert float(np.asarray(loss(labels, points))) == pytest.approx(plain(points.astype(float)), rel=1e-5, abs=1e-6)
+    entries = [tuple(int(rng.integers(s)) for s in points.shape) for _ in range(20)]
+    analytic = gradient(loss, labels, points)
+    assert [analytic[e] for e in entries] == pytest.approx(
+        numeric_gradient(plain, points.astype(float), entries), rel=2e-3, abs=1e-6
+    )
+    assert np.all(analytic[labels[..., 0] == 0] == 0), "the background must not feel the loss"
+
+
+def test_instances_of_any_size_cost_the_same_under_the_scaled_loss() -> None:
+    costs = []
+    for side in (8, 24):
+        inside = np.linalg.norm(np.indices((side,) * 3) - 0.5 * (side - 1), axis=0) < 0.45 * side
+        axis = (np.arange(side) - 0.5 * (side - 1)) / 8
+        places = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1).astype(np.float32)
+        labels = inside.astype(np.int32)[None, ..., None]
+        costs.append([float(np.asarray(scaled_weinberger(2)(labels, f * places[None]))) for f in (0.2, 1.0)])
+    (small_done, small), (large_done, large) = costs
+    assert small == pytest.approx(large, rel=0.1) and small > 0.15
+    assert max(small_done, large_done) < 1e-12, "contracted to three tenths of its extent, a ball is left alone"
 
 
 def test_weinberger_ignores_the_numbering_of_instances() -> None:

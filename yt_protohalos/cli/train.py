@@ -11,7 +11,7 @@ from .common import say
 HELP = "train a network on finished runs; run it again to resume"
 EXAMPLE = """  protohalos train semantic --runs runs/run_010*.h5 --held-out runs/run_0900.h5 -o training/semantic
   protohalos train instance --runs runs/run_010*.h5 --held-out runs/run_0900.h5 -o training/instance \\
-      --stages 96:4000 144:400 --push-weight 30 --semantic training/semantic"""
+      --stages 96:4000 144:400 --loss scaled --semantic training/semantic"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,11 +26,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch", type=int, default=1, help="crops a step (default: %(default)s)")
     parser.add_argument("--learning-rate", type=float, default=1e-3, help="highest rate (default: %(default)s)")
     parser.add_argument(
-        "--push-weight",
-        type=float,
-        default=1.0,
-        help="c_Push of the Weinberger loss (default: %(default)s, the paper's)",
+        "--loss",
+        choices=("weinberger", "scaled"),
+        default="weinberger",
+        help="of the instance network: fixed margins (default, the paper's) or margins that grow with the halo",
     )
+    parser.add_argument("--push-weight", type=float, help="c_Push (default: the paper's 1, or 2 for the scaled loss)")
     parser.add_argument(
         "--semantic",
         type=Path,
@@ -52,7 +53,6 @@ def run(args: argparse.Namespace) -> int:
         raise FileNotFoundError(f"no run file {', '.join(missing)}; make runs with: protohalos simulate")
     if args.semantic is not None and (args.head != "instance" or not args.held_out):
         raise ModelError("--semantic belongs to the instance network and needs --held-out runs to calibrate with")
-    from ..networks.losses import PULL_WEIGHT, REGULARISATION_WEIGHT
     from ..training.dataset import LabelledField
     from ..training.membership import add_membership
     from ..training.train import MASK_THRESHOLD, Trainer, TrainingSettings
@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
         head=args.head, stages=tuple(parse_stage(word) for word in args.stages), batch=args.batch,
         learning_rate=args.learning_rate, seed=args.seed, input_skip=args.head == "instance",
         dtype_policy="float32" if args.float32 else "mixed_bfloat16",
-        loss_weights=(PULL_WEIGHT, args.push_weight, REGULARISATION_WEIGHT), residual=args.residual,
+        instance_loss=args.loss, loss_weights=loss_weights(args.loss, args.push_weight), residual=args.residual,
         mask_threshold=0.0 if args.semantic is None else MASK_THRESHOLD,
     )  # fmt: skip
     runs = {path.stem: LabelledField.from_run(path) for path in [*args.runs, *args.held_out]}
@@ -76,6 +76,17 @@ def run(args: argparse.Namespace) -> int:
     trainer.run(progress=not args.quiet, seconds=3600 * args.hours)
     say(f"{trainer.step} of {settings.total_steps} steps; held-out loss {trainer.held_out_loss():.4f}")
     return 0
+
+
+def loss_weights(loss: str, push_weight: float | None) -> tuple[float, float, float]:
+    """Weights of the three terms of an instance loss, with the push's replaced where one is given."""
+    from ..networks import losses
+
+    if loss == "scaled":
+        pull, push, third = losses.SCALED_PULL_WEIGHT, losses.SCALED_PUSH_WEIGHT, losses.ANCHOR_WEIGHT
+    else:
+        pull, push, third = losses.PULL_WEIGHT, losses.PUSH_WEIGHT, losses.REGULARISATION_WEIGHT
+    return (pull, push if push_weight is None else push_weight, third)
 
 
 def parse_stage(word: str) -> tuple[int, int]:

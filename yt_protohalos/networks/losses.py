@@ -5,10 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from ..exceptions import ModelError
 
 PULL_MARGIN, PUSH_MARGIN = 0.5, 1.5
 PULL_WEIGHT, PUSH_WEIGHT, REGULARISATION_WEIGHT = 1.0, 1.0, 0.001
+
+EMBEDDING_UNIT = 8.0
+"""Lattice sites that make one unit of the pseudo-space of `scaled_weinberger`."""
+SCALED_PULL_MARGIN, SCALED_PUSH_MARGIN = 0.3, 1.0
+SCALED_PULL_WEIGHT, SCALED_PUSH_WEIGHT, ANCHOR_WEIGHT = 1.0, 2.0, 0.05
 
 
 def balanced_cross_entropy(beta: float) -> Callable[[Any, Any], Any]:
@@ -80,6 +87,105 @@ def weinberger(
     return loss
 
 
+def scaled_weinberger(
+    max_instances: int = 1024,
+    pull_margin: float = SCALED_PULL_MARGIN,
+    push_margin: float = SCALED_PUSH_MARGIN,
+    weights: tuple[float, float, float] = (SCALED_PULL_WEIGHT, SCALED_PUSH_WEIGHT, ANCHOR_WEIGHT),
+) -> Callable[[Any, Any], Any]:
+    """Weinberger loss whose margins grow with the instance, so that pseudo-space keeps the scale of Lagrangian space.
+
+    With fixed margins a cluster-size protohalo must shrink forty-fold and a dwarf not at all, and neighbours must make
+    room for each other. Here every instance contracts towards its own centre by the same factor, and clusters of all
+    sizes have the same density. R is (3 N / 4 pi)^(1/3) for an instance of N sites, and E its extent: the radius of the
+    ball that spreads as widely as its sites.
+
+    Parameters
+    ----------
+    max_instances : int
+        Largest label a crop may hold; labels are 1..K, 0 (background) is left out.
+    pull_margin : float
+        Distance from the centre, in E, within which a site no longer attracts.
+    push_margin : float
+        Separation of two centres, in R_A + R_B, beyond which they no longer repel.
+    weights : tuple of float
+        Of pull (mean over instances), push (sum over pairs, per instance) and anchor (squared distance of the centre
+        from the Lagrangian one, in E).
+
+    Returns
+    -------
+    callable
+        ``loss(y_true, y_pred)`` as `weinberger`; the embedding's unit is 8 sites.
+    """
+    if max_instances < 1:
+        raise ModelError(f"max_instances {max_instances} is not positive; use the largest number of haloes in a crop")
+
+    def loss(y_true: Any, y_pred: Any) -> Any:
+        from keras import ops
+
+        batch = y_pred.shape[0] if y_pred.shape[0] is not None else ops.shape(y_pred)[0]
+        side = y_pred.shape[1]
+        axis = (np.arange(side, dtype=np.float32) - 0.5 * (side - 1)) / EMBEDDING_UNIT
+        sites = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1).reshape(-1, 3)
+        points = ops.cast(ops.reshape(y_pred, (batch, -1, 3)), "float32")
+        labels = ops.cast(ops.reshape(y_true, (batch, -1)), "int32")
+        per_crop = [
+            _scaled_crop_loss(points[b], sites, labels[b], max_instances, pull_margin, push_margin, weights)
+            for b in range(batch)
+        ]
+        return ops.mean(ops.stack(per_crop))
+
+    return loss
+
+
+def _scaled_crop_loss(
+    points: Any,
+    sites: np.ndarray,
+    labels: Any,
+    max_instances: int,
+    pull_margin: float,
+    push_margin: float,
+    weights: tuple[float, float, float],
+) -> Any:
+    from keras import ops
+
+    counts, exists, n_instances, centres = _instances(points, labels, max_instances)
+    safe_counts = ops.maximum(counts, 1.0)
+    slots = max_instances + 1
+    places = ops.convert_to_tensor(sites)
+    home = ops.segment_sum(places, labels, num_segments=slots) / safe_counts[:, None]
+    spread = ops.segment_sum(
+        ops.sum((places - ops.take(home, labels, axis=0)) ** 2, axis=-1), labels, num_segments=slots
+    )
+    # a halo that the crop's face cuts in pieces is far wider than its sites there would fill
+    extent = ops.sqrt(5 / 3 * spread / safe_counts + (0.5 / EMBEDDING_UNIT) ** 2)
+    radius = (safe_counts * (3 / (4 * np.pi))) ** (1 / 3) / EMBEDDING_UNIT
+
+    distance = _norm(points - ops.take(centres, labels, axis=0)) / ops.take(extent, labels, axis=0)
+    excess = ops.maximum(distance - pull_margin, 0.0) ** 2
+    per_instance = ops.segment_sum(excess, labels, num_segments=slots) / safe_counts
+    pull = ops.sum(exists * per_instance) / n_instances
+
+    reach = push_margin * (radius[:, None] + radius[None, :])
+    separation = _norm(centres[:, None, :] - centres[None, :, :])
+    pairs = exists[:, None] * exists[None, :] * (1.0 - ops.eye(slots))
+    push = ops.sum(pairs * ops.maximum(1.0 - separation / reach, 0.0) ** 2) / n_instances
+
+    anchor = ops.sum(exists * ops.sum((centres - home) ** 2, axis=-1) / extent**2) / n_instances
+    return weights[0] * pull + weights[1] * push + weights[2] * anchor
+
+
+def _instances(points: Any, labels: Any, max_instances: int) -> tuple[Any, Any, Any, Any]:
+    """Sites, existence (1 or 0), number and centres of the instances; slot 0 is the background and does not exist."""
+    from keras import ops
+
+    slots = max_instances + 1
+    counts = ops.segment_sum(ops.ones_like(points[:, 0]), labels, num_segments=slots)
+    exists = ops.cast(counts > 0, "float32") * ops.cast(ops.arange(slots) > 0, "float32")
+    centres = ops.segment_sum(points, labels, num_segments=slots) / ops.maximum(counts, 1.0)[:, None]
+    return counts, exists, ops.maximum(ops.sum(exists), 1.0), centres
+
+
 def _crop_loss(
     points: Any,
     labels: Any,
@@ -90,12 +196,9 @@ def _crop_loss(
 ) -> Any:
     from keras import ops
 
-    slots = max_instances + 1  # slot 0 collects the background and is masked out
-    counts = ops.segment_sum(ops.ones_like(points[:, 0]), labels, num_segments=slots)
-    exists = ops.cast(counts > 0, "float32") * ops.cast(ops.arange(slots) > 0, "float32")
-    n_instances = ops.maximum(ops.sum(exists), 1.0)
+    slots = max_instances + 1
+    counts, exists, n_instances, centres = _instances(points, labels, max_instances)
     safe_counts = ops.maximum(counts, 1.0)
-    centres = ops.segment_sum(points, labels, num_segments=slots) / safe_counts[:, None]
 
     # eq. 4: sites inside the margin no longer attract; each instance weighs the same
     excess = ops.maximum(_norm(points - ops.take(centres, labels, axis=0)) - pull_margin, 0.0) ** 2

@@ -16,13 +16,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..exceptions import ModelError
-from ..networks.losses import PULL_WEIGHT, PUSH_WEIGHT, REGULARISATION_WEIGHT, balanced_cross_entropy, weinberger
+from ..networks.channels import POSITION_UNIT
+from ..networks.losses import (
+    EMBEDDING_UNIT,
+    PULL_WEIGHT,
+    PUSH_WEIGHT,
+    REGULARISATION_WEIGHT,
+    balanced_cross_entropy,
+    scaled_weinberger,
+    weinberger,
+)
 from ..networks.vnet import PAPER_FILTERS, build_vnet
 from ..progress import Progress, track
 from .dataset import LabelledField, Sampler, make_sample, measure_beta, measure_normalisation
 
 LOG_COLUMNS = ("step", "side", "seconds", "learning_rate", "loss", "held_out_loss")
 
+INSTANCE_LOSSES = {"weinberger": weinberger, "scaled": scaled_weinberger}
 MASK_THRESHOLD = 0.4
 """Probability above which sites teach an instance network: below the usual threshold, so that a user may lower it."""
 
@@ -42,6 +52,8 @@ class TrainingSettings:
         A gradient (over all weights) longer than this is shortened to it.
     average_decay : float
         Decay a step of the running mean of the weights that is shipped.
+    instance_loss : {"weinberger", "scaled"}
+        `losses.weinberger` as in the paper, or `losses.scaled_weinberger`, which wants `input_skip`.
     loss_weights : tuple of float
         c_Pull, c_Push, c_Reg of the Weinberger loss. The mean over all pairs of eq. 5 leaves each pair of neighbours
         1 / (C - 1) of the pull's weight, so that crops of hundreds of haloes want more than the paper's c_Push = 1.
@@ -60,6 +72,7 @@ class TrainingSettings:
     warmup: int = 50
     clip_norm: float = 0.05
     average_decay: float = 0.99
+    instance_loss: str = "weinberger"
     loss_weights: tuple[float, float, float] = (PULL_WEIGHT, PUSH_WEIGHT, REGULARISATION_WEIGHT)
     input_skip: bool = False
     residual: bool = False
@@ -73,6 +86,8 @@ class TrainingSettings:
     def __post_init__(self) -> None:
         if not self.stages or any(side < 1 or steps < 1 for side, steps in self.stages):
             raise ModelError(f"stages {self.stages} need a positive side and number of steps each, e.g. ((144, 8000),)")
+        if self.instance_loss not in INSTANCE_LOSSES:
+            raise ModelError(f"loss {self.instance_loss!r} is unknown; use one of {', '.join(INSTANCE_LOSSES)}")
         if not 0 < self.final_rate <= self.learning_rate or not 0 <= self.average_decay < 1 or self.batch < 1:
             raise ModelError("need 0 < final_rate <= learning_rate, 0 <= average_decay < 1 and batch >= 1")
 
@@ -108,6 +123,17 @@ class TrainingSettings:
             "margin": self.margin, "filters": list(self.filters), "input_skip": self.input_skip,
             "residual": self.residual,
         }  # fmt: skip
+
+
+def start_at_positions(model: Any) -> None:
+    """Let an instance network's embedding begin as the Lagrangian position, in the unit of `scaled_weinberger`."""
+    head = model.get_layer("instance")
+    kernel, bias = (np.zeros(weight.shape, dtype=np.float32) for weight in head.get_weights())
+    n_fields, n_inputs = 2, model.input_shape[-1]
+    first = kernel.shape[3] - n_inputs + n_fields
+    for axis in range(3):
+        kernel[0, 0, 0, first + axis, axis] = POSITION_UNIT / EMBEDDING_UNIT
+    head.set_weights([kernel, bias])
 
 
 class Trainer:
@@ -193,7 +219,9 @@ class Trainer:
         loss = (
             balanced_cross_entropy(self.constants["beta"])
             if self.settings.head == "semantic"
-            else weinberger(self.settings.max_instances, weights=self.settings.loss_weights)
+            else INSTANCE_LOSSES[self.settings.instance_loss](
+                self.settings.max_instances, weights=self.settings.loss_weights
+            )
         )
         # a short memory of the second moment and a clip near the usual gradient: one odd crop must not undo many steps
         optimizer = keras.optimizers.Adam(
@@ -201,6 +229,8 @@ class Trainer:
         )
         self.model.compile(optimizer=optimizer, loss=loss, jit_compile=False)
         optimizer.build(self.model.trainable_variables)
+        if old is None and self.settings.head == "instance" and self.settings.instance_loss == "scaled":
+            start_at_positions(self.model)
         if old is not None:
             self.model.set_weights(old.get_weights())
             for new_variable, variable in zip(optimizer.variables, old.optimizer.variables, strict=True):
