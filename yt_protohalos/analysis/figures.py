@@ -82,14 +82,14 @@ def plot_confusion(
     axes[0].imshow(image(true), cmap=ListedColormap([BLUE, RED]), vmin=0, vmax=1, **style)
     shown = axes[1].imshow(image(probability), cmap="cividis", vmin=0, vmax=1, **style)
     scale = axes[1].inset_axes((0.1, -0.22, 0.8, 0.05))
-    figure.colorbar(shown, cax=scale, label="Membership probability", orientation="horizontal")
+    figure.colorbar(shown, cax=scale, orientation="horizontal")
     axes[2].imshow(outcome, cmap=colours, vmin=-0.5, vmax=3.5, **style)
     below: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.14), "frameon": False}
     members = [Patch(color=RED, label="halo member"), Patch(color=BLUE, label="outside")]
     axes[0].legend(handles=members, ncols=2, **below)
     axes[2].legend(handles=[Patch(color=colour, label=name) for name, colour in OUTCOMES[::-1]], ncols=2, **below)
     first, second = (name for name in AXES if name != axis)
-    for ax, title in zip(axes, ("simulation", "probability", "outcome"), strict=True):
+    for ax, title in zip(axes, ("simulation", "membership probability", "outcome"), strict=True):
         ax.set_title(title, fontsize="medium")
         ax.set_xlabel(rf"{first} [$h^{{-1}}$Mpc]")
         ax.set_ylabel(rf"{second} [$h^{{-1}}$Mpc]")
