@@ -82,14 +82,17 @@ def numpy_scaled_weinberger(
         centre[name], radius[name] = own.mean(axis=0), (3 * len(own) / (4 * np.pi)) ** (1 / 3) / 8
         extent = np.sqrt(5 / 3 * np.mean(np.sum((sites[labels == name] - home) ** 2, axis=1)) + 1 / 256)
         distances = np.linalg.norm(own - centre[name], axis=1) / extent
-        l_pull += np.mean(np.maximum(distances - pull, 0) ** 2)
-        l_anchor += np.sum((centre[name] - home) ** 2) / extent**2
+        l_pull += radius[name] * np.mean(np.maximum(distances - pull, 0) ** 2)
+        l_anchor += radius[name] * np.sum((centre[name] - home) ** 2) / extent**2
     for a in names:
         for b in names:
             if a != b:
                 reach = push * (radius[a] + radius[b])
                 l_push += max(1 - np.linalg.norm(centre[a] - centre[b]) / reach, 0) ** 2
-    return float(np.dot(weights, (l_pull, l_push, l_anchor))) / max(len(names), 1)
+    if not names:
+        return 0.0
+    total = sum(radius.values())
+    return float(np.dot(weights, (l_pull / total, l_push / len(names), l_anchor / total)))
 
 
 @pytest.mark.parametrize("n_labels", [0, 1, 4])

@@ -109,8 +109,8 @@ def scaled_weinberger(
     push_margin : float
         Separation of two centres, in R_A + R_B, beyond which they no longer repel.
     weights : tuple of float
-        Of pull (mean over instances), push (sum over pairs, per instance) and anchor (squared distance of the centre
-        from the Lagrangian one, in E).
+        Of pull and anchor (squared distance of the centre from the Lagrangian one, in E), both means over instances
+        that count as their R, and, second, of push (sum over pairs, per instance).
 
     Returns
     -------
@@ -164,14 +164,16 @@ def _scaled_crop_loss(
     distance = _norm(points - ops.take(centres, labels, axis=0)) / ops.take(extent, labels, axis=0)
     excess = ops.maximum(distance - pull_margin, 0.0) ** 2
     per_instance = ops.segment_sum(excess, labels, num_segments=slots) / safe_counts
-    pull = ops.sum(exists * per_instance) / n_instances
+    # by number alone, the few large haloes would hardly count
+    share = exists * radius / ops.maximum(ops.sum(exists * radius), 1e-6)
+    pull = ops.sum(share * per_instance)
 
     reach = push_margin * (radius[:, None] + radius[None, :])
     separation = _norm(centres[:, None, :] - centres[None, :, :])
     pairs = exists[:, None] * exists[None, :] * (1.0 - ops.eye(slots))
     push = ops.sum(pairs * ops.maximum(1.0 - separation / reach, 0.0) ** 2) / n_instances
 
-    anchor = ops.sum(exists * ops.sum((centres - home) ** 2, axis=-1) / extent**2) / n_instances
+    anchor = ops.sum(share * ops.sum((centres - home) ** 2, axis=-1) / extent**2)
     return weights[0] * pull + weights[1] * push + weights[2] * anchor
 
 
