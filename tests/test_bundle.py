@@ -13,6 +13,7 @@ from yt_protohalos.cli import main
 from yt_protohalos.cli.simulate import parse_seeds
 from yt_protohalos.exceptions import InitialConditionsError, ModelError
 from yt_protohalos.initial_conditions.generate import generate_initial_conditions
+from yt_protohalos.models.card import MERGING_KEYS
 from yt_protohalos.models.registry import load_card
 from yt_protohalos.predictor import ProtohaloPredictor
 from yt_protohalos.training.bundle import bundle, export_network
@@ -53,8 +54,9 @@ def test_a_bundled_model_loads_predicts_and_keeps_its_record(
     stored, _ = load_card(tmp_path)
     assert stored == card
     assert stored.training["runs"] == [7]
-    shares = stored.training["matched_share_by_persistence"]
-    assert stored.clustering["persistence"] in {float(candidate) for candidate in shares}
+    tried = stored.training["clustering_candidates"]
+    best = max(tried, key=lambda candidate: candidate["share"])
+    assert len(tried) > 1 and all(stored.clustering[key] == best[key] for key in ("persistence", *MERGING_KEYS))
     prediction = ProtohaloPredictor.from_pretrained(tmp_path).predict(field, progress=False)
     assert prediction.mask.mean() == pytest.approx((labelled.labels > 0).mean(), abs=0.02)
     assert card.scores["validation"][0]["ACC"] == pytest.approx(

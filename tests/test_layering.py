@@ -19,7 +19,7 @@ LAYERS = {
     "cosmology": 1, "linear_field": 1,
     "initial_conditions": 2,
     "networks": 3, "models": 3,
-    "clustering": 4, "watershed": 4,
+    "clustering": 4, "merging": 4, "watershed": 4,
     "tiling": 5, "stitching": 5,
     "predictor": 6, "prediction": 6, "catalog": 6, "store": 6,
     "surface": 7,

@@ -11,16 +11,20 @@ from yt_protohalos.networks.losses import balanced_cross_entropy, scaled_weinber
 from yt_protohalos.networks.vnet import build_vnet
 
 
-def numpy_weinberger(labels: np.ndarray, points: np.ndarray, pull=0.5, push=1.5, weights=(1.0, 1.0, 0.001)) -> float:
+def numpy_weinberger(
+    labels: np.ndarray, points: np.ndarray, pull=0.5, push=1.5, weights=(1.0, 1.0, 0.001), power=0.0
+) -> float:
     """Equations 4-7 written as loops, with the hinge of De Brabandere et al. (2017)."""
     names = [name for name in np.unique(labels) if name > 0]
     if not names:
         return 0.0
     centres = {name: points[labels == name].mean(axis=0) for name in names}
-    l_pull = 0.0
+    l_pull = total = 0.0
     for name in names:
         distances = np.linalg.norm(points[labels == name] - centres[name], axis=1)
-        l_pull += np.mean(np.maximum(distances - pull, 0) ** 2)
+        share = len(distances) ** power
+        l_pull += share * np.mean(np.maximum(distances - pull, 0) ** 2)
+        total += share
     l_push = 0.0
     for a in names:
         for b in names:
@@ -28,7 +32,7 @@ def numpy_weinberger(labels: np.ndarray, points: np.ndarray, pull=0.5, push=1.5,
                 l_push += max(2 * push - np.linalg.norm(centres[a] - centres[b]), 0) ** 2
     count = len(names)
     l_reg = np.mean([np.linalg.norm(centres[name]) for name in names])
-    return weights[0] * l_pull / count + weights[1] * l_push / max(count * (count - 1), 1) + weights[2] * l_reg
+    return weights[0] * l_pull / total + weights[1] * l_push / max(count * (count - 1), 1) + weights[2] * l_reg
 
 
 def gradient(loss, target: np.ndarray, prediction: np.ndarray) -> np.ndarray:
@@ -51,19 +55,22 @@ def numeric_gradient(function, x: np.ndarray, entries: list[tuple], step: float 
     return slopes
 
 
+@pytest.mark.parametrize("by_radius", [False, True])
 @pytest.mark.parametrize("n_labels", [0, 1, 2, 7])
-def test_weinberger_equals_the_plain_equations(n_labels: int) -> None:
+def test_weinberger_equals_the_plain_equations(n_labels: int, by_radius: bool) -> None:
+    power = 1 / 3 if by_radius else 0.0
     rng = np.random.default_rng(n_labels)
     labels = rng.integers(0, n_labels + 1, size=(2, 4, 4, 4, 1)).astype(np.int32)
     points = rng.normal(scale=1.3, size=(2, 4, 4, 4, 3)).astype(np.float32)
-    value = float(np.asarray(weinberger(max_instances=9)(labels, points)))
+    loss = weinberger(max_instances=9, by_radius=by_radius)
+    value = float(np.asarray(loss(labels, points)))
 
     def plain(x: np.ndarray) -> float:
-        return float(np.mean([numpy_weinberger(labels[b].ravel(), x[b].reshape(-1, 3)) for b in range(2)]))
+        return float(np.mean([numpy_weinberger(labels[b].ravel(), x[b].reshape(-1, 3), power=power) for b in range(2)]))
 
     assert value == pytest.approx(plain(points.astype(float)), rel=1e-5, abs=1e-6)
     entries = [tuple(int(rng.integers(s)) for s in points.shape) for _ in range(20)]
-    analytic = gradient(weinberger(max_instances=9), labels, points)
+    analytic = gradient(loss, labels, points)
     expected = numeric_gradient(plain, points.astype(float), entries)
     assert [analytic[e] for e in entries] == pytest.approx(expected, rel=2e-3, abs=1e-6)
     assert np.all(analytic[labels[..., 0] == 0] == 0), "the background must not feel the loss"

@@ -5,8 +5,7 @@ Nothing here holds more than one crop beside the result cubes.
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,10 @@ from .clustering import cluster_embedding
 from .exceptions import ModelError
 from .lattice import Lattice
 from .linear_field import LinearField
-from .models.card import ModelCard, NetworkCard
+from .merging import merge_groups
+from .models.card import MERGING_KEYS, ModelCard, NetworkCard
 from .models.limits import check_amplitude, check_cosmology, model_side
+from .models.loading import Network, computes_bfloat16, load_network
 from .models.registry import DEFAULT_MODEL, load_card, verify
 from .networks.channels import network_input
 from .networks.symmetry import spread_symmetries
@@ -29,7 +30,6 @@ from .stitching import relabel_by_size, remove_small, stitch
 from .store import CropStore, field_identity
 from .tiling import Crop, CropPlan
 
-Network = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 PRECISIONS = ("auto", "float32", "mixed", "bfloat16")
 IOU_THRESHOLD = 0.5
 _OUTPUT_CHANNELS = {"semantic": 1, "instance": 3}
@@ -79,7 +79,7 @@ class ProtohaloPredictor:
         card, folder = load_card(name)
         verify(card, folder)
         if precision == "auto":
-            precision = "mixed" if _computes_bfloat16() else "float32"
+            precision = "mixed" if computes_bfloat16() else "float32"
         semantic = load_network(card.semantic, folder, "float32" if precision == "float32" else "bfloat16")
         instance = load_network(card.instance, folder, "bfloat16" if precision == "bfloat16" else "float32")
         return cls(card, semantic, instance, precision)
@@ -245,16 +245,22 @@ def label_core(
     """Cluster the members of a crop and keep what lies in its core.
 
     embedding : float32, (out, out, out, 3); seen : bool, (out, out, out), the members
-    clustering : n_dens, n_ngb and persistence of `cluster_embedding`
+    clustering : n_dens, n_ngb and persistence of `cluster_embedding`; width_ratio and distance of `merge_groups`,
+        without which it is left out
     returns : int32, core shape, labels 1..m, 0 none
     """
     labels = np.zeros(seen.shape, dtype=np.int32)
-    labels[seen] = 1 + cluster_embedding(
-        embedding[seen],
+    points = embedding[seen]
+    groups = cluster_embedding(
+        points,
         n_dens=int(clustering["n_dens"]),
         n_ngb=int(clustering["n_ngb"]),
         persistence=float(clustering["persistence"]),
     )
+    limits = {name: float(clustering[name]) for name in MERGING_KEYS if name in clustering}
+    if limits:
+        groups = merge_groups(points, groups, **limits)
+    labels[seen] = 1 + groups
     core = labels[crop.output_core]
     kept = np.unique(core[core > 0])
     return np.where(core > 0, 1 + np.searchsorted(kept, core), 0).astype(np.int32)
@@ -341,59 +347,3 @@ def _label_nodes(graph: networkx.Graph, final: NDArray[np.int64]) -> None:
     """Write the final label of each crop label into the graph."""
     for node, data in graph.nodes(data=True):
         data["label"] = int(final[node])
-
-
-def _computes_bfloat16() -> bool:
-    """Whether bfloat16 is worth having: a GPU, or a processor with instructions for it."""
-    cpu = Path("/proc/cpuinfo")
-    if cpu.is_file():
-        flags = set(cpu.read_text(encoding="ascii", errors="replace").split())
-        if flags & {"avx512_bf16", "amx_bf16"}:
-            return True
-    return _sees_gpu()
-
-
-def _sees_gpu() -> bool:
-    import keras
-
-    backend = keras.backend.backend()
-    if backend == "tensorflow":
-        import tensorflow
-
-        return bool(tensorflow.config.list_physical_devices("GPU"))
-    if backend == "torch":
-        import torch
-
-        return bool(torch.cuda.is_available())
-    if backend == "jax":
-        import jax
-
-        return jax.default_backend() == "gpu"
-    return False
-
-
-def load_network(card: NetworkCard, folder: Path, precision: str) -> Network:
-    """Build a network, load its weights (float16 files are cast) and wrap it in numpy."""
-    from .networks.vnet import build_vnet
-
-    path = folder / card.weights
-    try:
-        model = build_vnet(**card.architecture, dtype_policy="mixed_bfloat16" if precision == "bfloat16" else None)
-        for weight in model.weights:
-            weight.assign(np.full(weight.shape, np.nan, dtype=np.float32))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)
-            model.load_weights(path)
-    except ModelError:
-        raise
-    except (TypeError, ValueError, KeyError, OSError) as error:
-        raise ModelError(f"{path} does not fit the architecture of its card ({error}); restore both") from error
-    # keras only warns when a file of another version lacks a layer, and leaves its weights as they were
-    missing = [weight.path for weight in model.weights if not np.isfinite(np.asarray(weight)).all()]
-    if missing:
-        raise ModelError(f"{path} lacks finite weights of {', '.join(missing)}; restore the file")
-
-    def run(batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        return np.asarray(model.predict_on_batch(batch), dtype=np.float32)
-
-    return run

@@ -27,9 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--learning-rate", type=float, default=1e-3, help="highest rate (default: %(default)s)")
     parser.add_argument(
         "--loss",
-        choices=("weinberger", "scaled"),
+        choices=("weinberger", "weighted", "scaled"),
         default="weinberger",
-        help="of the instance network: fixed margins (default, the paper's) or margins that grow with the halo",
+        help="of the instance network: the paper's (default), with haloes weighted by radius, or margins of their size",
     )
     parser.add_argument("--push-weight", type=float, help="c_Push (default: the paper's 1, or 2 for the scaled loss)")
     parser.add_argument(

@@ -20,7 +20,9 @@ CARD_FORMAT = 1
 PHI_GAUGE = "crop mean and gradient removed"
 FIELD_CHANNELS = ("delta", "phi")
 POSITION_CHANNELS = ("delta", "phi", "q_x", "q_y", "q_z")
+MERGING_KEYS = ("width_ratio", "distance")
 PROBABILITY_CHANNELS = (*POSITION_CHANNELS, "probability")
+_CLUSTERING_KEYS = ("n_dens", "n_ngb", "persistence")
 _HEADS = ("semantic", "instance")
 _ARCHITECTURE_KEYS = ("side", "margin", "in_channels", "head", "filters")
 
@@ -151,7 +153,8 @@ class ModelCard:
     calibration : dict
         ``{"slope": a, "intercept": b}``: logit(calibrated) = a logit(network output) + b.
     clustering : dict
-        ``n_dens``, ``n_ngb``, ``persistence`` of `cluster_embedding` (paper, appendix B).
+        ``n_dens``, ``n_ngb``, ``persistence`` of `cluster_embedding` (paper, appendix B); ``width_ratio`` and
+        ``distance`` of `merge_groups`, both or neither.
     core : int
         Largest side of the kept part of a crop, sites.
     amplitude_range : tuple of float
@@ -207,8 +210,9 @@ class ModelCard:
         _check_keys("calibration", self.calibration, ("slope", "intercept"))
         if self.calibration["slope"] <= 0:
             raise ModelError(f"calibration slope {self.calibration['slope']} reverses the order; it must be positive")
-        _check_keys("clustering", self.clustering, ("n_dens", "n_ngb", "persistence"))
-        if min(self.clustering.values()) <= 0:
+        merging = MERGING_KEYS if any(key in self.clustering for key in MERGING_KEYS) else ()
+        _check_keys("clustering", self.clustering, (*_CLUSTERING_KEYS, *merging))
+        if min(self.clustering[key] for key in _CLUSTERING_KEYS) <= 0 or min(self.clustering.values()) < 0:
             raise ModelError(f"clustering {self.clustering} has values that are not positive; correct the card")
         for key in ("finder", "linking_length", "min_sites"):
             if key not in self.halo_definition:

@@ -51,6 +51,7 @@ def weinberger(
     pull_margin: float = PULL_MARGIN,
     push_margin: float = PUSH_MARGIN,
     weights: tuple[float, float, float] = (PULL_WEIGHT, PUSH_WEIGHT, REGULARISATION_WEIGHT),
+    by_radius: bool = False,
 ) -> Callable[[Any, Any], Any]:
     """Weinberger loss, eqs. 4-7, with the hinge of De Brabandere et al. (2017), max(x - d, 0)^2.
 
@@ -62,6 +63,9 @@ def weinberger(
         delta_Pull and delta_Push.
     weights : tuple of float
         c_Pull, c_Push, c_Reg.
+    by_radius : bool
+        Let an instance of N sites count as N^(1/3) in the pull, instead of all alike as in eq. 4: a crop shows hundreds
+        of small haloes and a few large ones, which must contract most.
 
     Returns
     -------
@@ -80,7 +84,8 @@ def weinberger(
         points = ops.cast(ops.reshape(y_pred, (batch, -1, dimensions)), "float32")
         labels = ops.cast(ops.reshape(y_true, (batch, -1)), "int32")
         per_crop = [
-            _crop_loss(points[b], labels[b], max_instances, pull_margin, push_margin, weights) for b in range(batch)
+            _crop_loss(points[b], labels[b], max_instances, pull_margin, push_margin, weights, by_radius)
+            for b in range(batch)
         ]
         return ops.mean(ops.stack(per_crop))
 
@@ -195,6 +200,7 @@ def _crop_loss(
     pull_margin: float,
     push_margin: float,
     weights: tuple[float, float, float],
+    by_radius: bool,
 ) -> Any:
     from keras import ops
 
@@ -202,10 +208,11 @@ def _crop_loss(
     counts, exists, n_instances, centres = _instances(points, labels, max_instances)
     safe_counts = ops.maximum(counts, 1.0)
 
-    # eq. 4: sites inside the margin no longer attract; each instance weighs the same
+    # eq. 4: sites inside the margin no longer attract
     excess = ops.maximum(_norm(points - ops.take(centres, labels, axis=0)) - pull_margin, 0.0) ** 2
     per_instance = ops.segment_sum(excess, labels, num_segments=slots) / safe_counts
-    pull = ops.sum(exists * per_instance) / n_instances
+    share = exists * safe_counts ** (1 / 3) if by_radius else exists
+    pull = ops.sum(share * per_instance) / ops.maximum(ops.sum(share), 1.0)
 
     # eq. 5: centres closer than twice the margin repel, ordered pairs A != B
     separation = _norm(centres[:, None, :] - centres[None, :, :])

@@ -21,7 +21,7 @@ from ..models.registry import file_sha256, write_card
 from ..networks.vnet import build_vnet
 from ..predictor import ProtohaloPredictor, calibrated
 from ..progress import Progress
-from .calibrate import choose_threshold, fit_calibration, tune_persistence
+from .calibrate import choose_threshold, fit_calibration, tune_clustering
 from .dataset import LabelledField
 from .labels import LINKING_LENGTH, MIN_SITES
 
@@ -112,7 +112,7 @@ def bundle(
     version: int = 1,
     progress: Progress = True,
 ) -> ModelCard:
-    """Calibrate, choose threshold and persistence, score, and write the card beside the weights in `folder`.
+    """Calibrate, choose threshold and clustering, score, and write the card beside the weights in `folder`.
 
     Parameters
     ----------
@@ -147,11 +147,8 @@ def bundle(
     threshold = choose_threshold(probability, truth)
     card = replace(card, calibration=calibration, threshold=threshold)
     raw_predictor.card = card
-    persistence, shares = tune_persistence(raw_predictor, validation, list(probability), progress=progress)
-    card = replace(
-        card, clustering={**PAPER_CLUSTERING, "persistence": persistence},
-        training={**card.training, "matched_share_by_persistence": shares},
-    )  # fmt: skip
+    clustering, tried = tune_clustering(raw_predictor, validation, list(probability), progress=progress)
+    card = replace(card, clustering=clustering, training={**card.training, "clustering_candidates": tried})
     write_card(card, folder)
     scores = score_model(ProtohaloPredictor.from_pretrained(folder), validation, progress, list(probability))
     card = replace(card, scores={"validation": scores})

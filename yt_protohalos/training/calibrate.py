@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +16,12 @@ from ..stitching import remove_small, stitch
 from ..tiling import CropPlan
 from .dataset import LabelledField
 
-PERSISTENCES = (1.6, 2.0, 2.5, 3.2, 4.2, 5.5)
-"""Persistence ratios that `tune_persistence` tries; 4.2 is the paper's (appendix B)."""
+CANDIDATES = tuple(
+    {"persistence": persistence, "width_ratio": width_ratio, "distance": distance}
+    for persistence in (1.3, 1.6, 2.0, 2.5)
+    for width_ratio, distance in ((1.0, 0.0), (0.9, 0.2), (0.7, 0.5), (0.8, 0.5))
+)
+"""What `tune_clustering` tries."""
 
 
 def fit_calibration(raw: NDArray[np.float32], true: NDArray[np.bool_], n_bins: int = 4000) -> dict[str, float]:
@@ -68,15 +72,15 @@ def choose_threshold(probability: NDArray[np.float32], true: NDArray[np.bool_]) 
     return float(np.quantile(probability, 1.0 - float(np.mean(true))))
 
 
-def tune_persistence(
+def tune_clustering(
     predictor: ProtohaloPredictor,
     runs: Sequence[LabelledField],
     probabilities: Sequence[NDArray[np.float32]],
-    candidates: Sequence[float] = PERSISTENCES,
+    candidates: Sequence[Mapping[str, float]] = CANDIDATES,
     min_sites: int = 500,
     progress: Progress = True,
-) -> tuple[float, dict[str, float]]:
-    """Choose the persistence ratio that matches most haloes of validation runs, through the whole pipeline.
+) -> tuple[dict[str, float], list[dict[str, float]]]:
+    """Choose the settings of clustering and merging that match most haloes of validation runs, through the pipeline.
 
     Parameters
     ----------
@@ -84,54 +88,50 @@ def tune_persistence(
         With the threshold that its card shall keep.
     runs, probabilities : sequences
         Validation runs, and the calibrated probability (n, n, n) of each.
-    candidates : sequence of float
+    candidates : sequence of mapping
+        Settings that replace those of the card.
     min_sites : int
         Haloes with more sites than this count.
 
     Returns
     -------
-    persistence, shares : float, dict
-        The best candidate, and the share of haloes matched with IoU > 0.5 of each.
+    clustering, table : dict, list of dict
+        The best candidate (equal ones: the first), and every one with its ``share`` of haloes matched with IoU > 0.5.
     """
-    matched = dict.fromkeys(candidates, 0.0)
+    matched = np.zeros(len(candidates))
     total = 0
     for run, probability in zip(runs, probabilities, strict=True):
-        for candidate, labels in _labels_by_persistence(predictor, run, probability, candidates, progress).items():
+        for i, labels in enumerate(_labels_by_candidate(predictor, run, probability, candidates, progress)):
             matches = match_haloes(labels, run.labels)
-            large = matches.size > min_sites
-            matched[candidate] += float(np.count_nonzero(matches.iou[large] > 0.5))
+            matched[i] += np.count_nonzero(matches.iou[matches.size > min_sites] > 0.5)
         total += int(np.count_nonzero(np.bincount(run.labels.ravel())[1:] > min_sites))
-    shares = {candidate: matched[candidate] / max(total, 1) for candidate in candidates}
-    best = max(shares, key=lambda candidate: (shares[candidate], candidate))
-    return best, {f"{candidate:g}": round(value, 4) for candidate, value in shares.items()}
+    share = matched / max(total, 1)
+    table = [{**candidate, "share": round(float(share[i]), 4)} for i, candidate in enumerate(candidates)]
+    return {**predictor.card.clustering, **candidates[int(np.argmax(share))]}, table
 
 
-def _labels_by_persistence(
+def _labels_by_candidate(
     predictor: ProtohaloPredictor,
     run: LabelledField,
     probability: NDArray[np.float32],
-    candidates: Sequence[float],
+    candidates: Sequence[Mapping[str, float]],
     progress: Progress,
-) -> dict[float, NDArray[np.int32]]:
-    """Final labels of a run for each ratio; the network runs once a crop for all of them."""
+) -> Iterator[NDArray[np.int32]]:
+    """Final labels of a run for each candidate; the network runs once a crop for all of them."""
     card, lattice = predictor.card, run.field.lattice
     mask = probability > np.float32(card.threshold)
     plan = CropPlan(lattice.n, card.instance.side, card.instance.margin, card.core)
-    cubes = {c: {which: np.zeros(lattice.shape, dtype=np.int32) for which in ("a", "b")} for c in candidates}
-    offsets = dict.fromkeys(candidates, 0)
-    for crop in track([*plan.crops("a"), *plan.crops("b")], "Tuning the persistence", progress=progress):
+    cubes = [{which: np.zeros(lattice.shape, dtype=np.int32) for which in ("a", "b")} for _ in candidates]
+    offsets = [0] * len(candidates)
+    for crop in track([*plan.crops("a"), *plan.crops("b")], "Tuning the clustering", progress=progress):
         seen = lattice.crop(mask, crop.output_start, crop.output_shape)
         if not seen.any():
             continue
         embedding = evaluate(predictor.instance, card.instance, run.field, crop, probability=probability)
-        for candidate in candidates:
-            block = label_core(embedding, seen, crop, {**card.clustering, "persistence": candidate})
-            lattice.paste(
-                cubes[candidate][crop.lattice], np.where(block > 0, block + offsets[candidate], 0), crop.core_start
-            )
-            offsets[candidate] += int(block.max(initial=0))
+        for i, candidate in enumerate(candidates):
+            block = label_core(embedding, seen, crop, {**card.clustering, **candidate})
+            lattice.paste(cubes[i][crop.lattice], np.where(block > 0, block + offsets[i], 0), crop.core_start)
+            offsets[i] += int(block.max(initial=0))
     boundaries = plan.octant_boundaries
-    return {
-        candidate: remove_small(stitch(pair["a"], pair["b"], boundaries, IOU_THRESHOLD).labels, card.min_sites)
-        for candidate, pair in cubes.items()
-    }
+    for pair in cubes:
+        yield remove_small(stitch(pair["a"], pair["b"], boundaries, IOU_THRESHOLD).labels, card.min_sites)

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from ..atomic import atomic_path
 from ..exceptions import ModelError
 from ..models.card import NetworkCard
-from ..predictor import Network, calibrated, evaluate, load_network
+from ..models.loading import Network, load_network
+from ..predictor import calibrated, evaluate
 from ..progress import Progress, track
 from ..tiling import CropPlan
 from .bundle import export_network

@@ -6,9 +6,10 @@ import csv
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,9 @@ from .dataset import LabelledField, Sampler, make_sample, measure_beta, measure_
 
 LOG_COLUMNS = ("step", "side", "seconds", "learning_rate", "loss", "held_out_loss")
 
-INSTANCE_LOSSES = {"weinberger": weinberger, "scaled": scaled_weinberger}
+INSTANCE_LOSSES: dict[str, Callable[..., Any]] = {
+    "weinberger": weinberger, "weighted": partial(weinberger, by_radius=True), "scaled": scaled_weinberger
+}  # fmt: skip
 MASK_THRESHOLD = 0.4
 """Probability above which sites teach an instance network: below the usual threshold, so that a user may lower it."""
 
@@ -52,8 +55,8 @@ class TrainingSettings:
         A gradient (over all weights) longer than this is shortened to it.
     average_decay : float
         Decay a step of the running mean of the weights that is shipped.
-    instance_loss : {"weinberger", "scaled"}
-        `losses.weinberger` as in the paper, or `losses.scaled_weinberger`, which wants `input_skip`.
+    instance_loss : {"weinberger", "weighted", "scaled"}
+        `losses.weinberger` as in the paper or with `by_radius`; `losses.scaled_weinberger`, which wants `input_skip`.
     loss_weights : tuple of float
         c_Pull, c_Push, c_Reg of the Weinberger loss. The mean over all pairs of eq. 5 leaves each pair of neighbours
         1 / (C - 1) of the pull's weight, so that crops of hundreds of haloes want more than the paper's c_Push = 1.

@@ -1,0 +1,71 @@
+"""Networks of a model as functions on numpy arrays."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..exceptions import ModelError
+from .card import NetworkCard
+
+Network = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+
+
+def computes_bfloat16() -> bool:
+    """Whether bfloat16 is worth having: a GPU, or a processor with instructions for it."""
+    cpu = Path("/proc/cpuinfo")
+    if cpu.is_file():
+        flags = set(cpu.read_text(encoding="ascii", errors="replace").split())
+        if flags & {"avx512_bf16", "amx_bf16"}:
+            return True
+    return _sees_gpu()
+
+
+def _sees_gpu() -> bool:
+    import keras
+
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow
+
+        return bool(tensorflow.config.list_physical_devices("GPU"))
+    if backend == "torch":
+        import torch
+
+        return bool(torch.cuda.is_available())
+    if backend == "jax":
+        import jax
+
+        return jax.default_backend() == "gpu"
+    return False
+
+
+def load_network(card: NetworkCard, folder: Path, precision: str) -> Network:
+    """Build a network, load its weights (float16 files are cast) and wrap it in numpy."""
+    from ..networks.vnet import build_vnet
+
+    path = folder / card.weights
+    try:
+        model = build_vnet(**card.architecture, dtype_policy="mixed_bfloat16" if precision == "bfloat16" else None)
+        for weight in model.weights:
+            weight.assign(np.full(weight.shape, np.nan, dtype=np.float32))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            model.load_weights(path)
+    except ModelError:
+        raise
+    except (TypeError, ValueError, KeyError, OSError) as error:
+        raise ModelError(f"{path} does not fit the architecture of its card ({error}); restore both") from error
+    # keras only warns when a file of another version lacks a layer, and leaves its weights as they were
+    missing = [weight.path for weight in model.weights if not np.isfinite(np.asarray(weight)).all()]
+    if missing:
+        raise ModelError(f"{path} lacks finite weights of {', '.join(missing)}; restore the file")
+
+    def run(batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.asarray(model.predict_on_batch(batch), dtype=np.float32)
+
+    return run
