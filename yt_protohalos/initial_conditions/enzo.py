@@ -9,10 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..exceptions import FormatError, InitialConditionsError, LatticeError
+from .checks import check_reach, library_errors, stored_dataset
 from .music_conf import BoxFacts
 
+_NAMES = ("Particle", "Grid", "RefinementMask", "parameter_file")
+_PARAMETER_FILES = (".txt", ".enzo", ".param")
 VELOCITY_UNIT = 122.5
 """km/s of Enzo's velocity unit per Mpc/h of box, sqrt(Omega_m) and sqrt(1 + z_initial)."""
+
+_LARGEST = {"ParticleDisplacements": 10.0, "ParticleVelocities": 1e6}
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,8 @@ class EnzoGrids:
 
 def is_enzo(path: Path) -> bool:
     """Whether the path is a folder that holds (or a file beside) ``ParticleDisplacements_x``."""
-    return (folder_of(path) / "ParticleDisplacements_x").is_file()
+    belongs = path.is_dir() or path.name.startswith(_NAMES) or path.suffix in _PARAMETER_FILES
+    return belongs and (folder_of(path) / "ParticleDisplacements_x").is_file()
 
 
 def folder_of(path: Path) -> Path:
@@ -63,21 +69,32 @@ def read_enzo(path: Path) -> EnzoGrids:
         )
     displacement = _vector(folder, "ParticleDisplacements")
     velocity = _vector(folder, "ParticleVelocities") if (folder / "ParticleVelocities_x").is_file() else None
+    if velocity is not None and velocity.shape != displacement.shape:
+        raise LatticeError(
+            f"{folder.name} has displacements of shape {displacement.shape[1:]} and velocities of {velocity.shape[1:]};"
+            " both must agree, write the folder again"
+        )
     return EnzoGrids(displacement, velocity, _facts(folder))
 
 
 def _vector(folder: Path, name: str) -> NDArray[np.float64]:
     import h5py
 
-    components = []
+    components: list[NDArray[np.float64]] = []
     for axis in "xyz":
         path = folder / f"{name}_{axis}"
         if not path.is_file():
             raise FormatError(f"{folder.name} has no {path.name}; all three components are needed")
-        with h5py.File(path, "r") as file:
-            grid = np.squeeze(file[path.name][()])
+        with library_errors(path.name), h5py.File(path, "r") as file:
+            grid = np.squeeze(stored_dataset(path.name, file, path.name)[()])
         if grid.ndim != 3 or len(set(grid.shape)) != 1:
-            raise LatticeError(f"{path.name} has shape {grid.shape}; a cubic grid is needed")
+            raise LatticeError(f"{path.name} has shape {grid.shape}; a cubic grid is needed: give a whole cubic box")
+        if components and grid.shape != components[0].shape:
+            raise LatticeError(
+                f"{path.name} has shape {grid.shape}, the x component {components[0].shape}; all must agree, write "
+                "the folder again"
+            )
+        check_reach(path.name, grid, _LARGEST[name], "", "in box sides or Enzo's velocity unit")
         components.append(grid.T)  # Enzo keeps x fastest
     return np.stack(components)
 

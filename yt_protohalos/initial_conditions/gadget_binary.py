@@ -12,6 +12,9 @@ import numpy as np
 from ..exceptions import FormatError
 
 HEADER_SIZE = 256
+MOST_BLOCKS = 1000
+"""Records a file may have; a zero-filled one reads as billions of empty ones."""
+MOST_FILES = 2**16
 BLOCK_NAMES = {"POS": "Coordinates", "VEL": "Velocities", "ID": "ParticleIDs", "MASS": "Mass"}
 
 
@@ -119,6 +122,10 @@ def numbered_files(path: Path, count: int) -> list[Path]:
         raise FormatError(
             f"{path.name} is one of {count} files, but its name has no number; name them NAME.0, NAME.1, ..."
         )
+    if count > MOST_FILES:
+        raise FormatError(
+            f"{path.name} says it is one of {count} files; at most {MOST_FILES} can be, its header is damaged"
+        )
     names = [path.with_name(f"{match[1]}{i}{match[3] or ''}") for i in range(count)]
     missing = [name.name for name in names if not name.is_file()]
     if missing:
@@ -156,6 +163,11 @@ def _walk(file: object, start: int, size: int, endian: str, file_format: int, pa
             raise FormatError(
                 f"{path.name} ends {position + 8 + length - size} bytes early in its block {len(blocks) + 1}; "
                 "it is truncated, copy it again"
+            )
+        if len(blocks) >= MOST_BLOCKS:
+            raise FormatError(
+                f"{path.name} has over {MOST_BLOCKS} blocks; a Gadget file has some ten: it is damaged or zero-filled, "
+                "copy it again"
             )
         data = position + 4
         if file_format == 2 and not name and length == 8:

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from ..atomic import atomic_path
 from ..cosmology import Cosmology
-from ..exceptions import FormatError, InitialConditionsError
+from ..exceptions import CosmologyError, FormatError, InitialConditionsError
 from ..lattice import Lattice
+from .checks import header_numbers, library_errors, stored_dataset
 
 
 def write_gadget_hdf5(
@@ -71,35 +72,58 @@ def read_header(path: Path) -> tuple[dict[str, Any], dict[str, Any], float]:
     ------
     FormatError
         For a file that is truncated, empty, or whose counts do not fit its arrays.
+    CosmologyError
+        For groups that contradict each other.
     """
     import h5py
 
-    try:
-        with h5py.File(path, "r") as file:
-            header = {**dict(file["Parameters"].attrs if "Parameters" in file else {}), **dict(file["Header"].attrs)}
-            units = dict(file["Units"].attrs) if "Units" in file else {}
-            counts, table = header["NumPart_ThisFile"], header["MassTable"]
-            mass = 0.0
-            for index, (count, each) in enumerate(zip(counts, table, strict=True)):
-                group = f"PartType{index}"
-                if count and group not in file:
-                    raise FormatError(
-                        f"{path.name} counts {count} particles of type {index} but has no {group}; remake it"
-                    )
-                if count and file[group]["Coordinates"].shape != (int(count), 3):
-                    raise FormatError(
-                        f"{path.name} counts {count} particles of type {index} but holds "
-                        f"{file[group]['Coordinates'].shape[0]}; "
-                        "both must agree, remake it"
-                    )
-                mass += float(count) * float(each) if each else float(np.sum(file[group]["Masses"])) if count else 0.0
-    except (OSError, KeyError) as error:
-        raise FormatError(
-            f"{path.name} cannot be read as Gadget HDF5 ({error}); it is truncated or incomplete"
-        ) from error
-    if not int(np.sum(counts)):
-        raise FormatError(f"{path.name} holds no particles; give initial conditions with at least one")
-    return header, units, mass
+    with library_errors(path.name), h5py.File(path, "r") as file:
+        own, parameters = dict(file["Header"].attrs), dict(file["Parameters"].attrs) if "Parameters" in file else {}
+        _check_agreement(path.name, own, parameters)
+        units = dict(file["Units"].attrs) if "Units" in file else {}
+        counts = header_numbers(path.name, own, "NumPart_ThisFile")
+        table = header_numbers(path.name, own, "MassTable", counts.size)
+        if not counts.sum() > 0:
+            raise FormatError(f"{path.name} holds no particles; give initial conditions with at least one")
+        mass = sum(
+            _mass_of_type(path.name, file, index, int(count), float(each))
+            for index, (count, each) in enumerate(zip(counts, table, strict=True))
+            if count
+        )
+    return {**parameters, **own}, units, mass
+
+
+def _check_agreement(name: str, header: dict[str, Any], parameters: dict[str, Any]) -> None:
+    """Raise `CosmologyError` where the Header and Parameters groups contradict each other."""
+    for key in sorted({"BoxSize", "Redshift", "Omega0", "OmegaLambda", "HubbleParam"} & set(header) & set(parameters)):
+        one, other = (header_numbers(name, each, key) for each in (header, parameters))
+        if not np.allclose(one, other, rtol=1e-5, atol=0.0):
+            raise CosmologyError(
+                f"{name} says {key} {one.tolist()} in its Header and {other.tolist()} in its Parameters; both must "
+                "agree: correct one"
+            )
+
+
+def _mass_of_type(name: str, file: Any, index: int, count: int, each: float) -> float:
+    """Mass of one particle type in file units, once its arrays are known to fit its count."""
+    group = f"PartType{index}"
+    if group not in file:
+        raise FormatError(f"{name} counts {count} particles of type {index} but has no {group}; remake it")
+    arrays = [("Coordinates", (count, 3), "f"), ("Velocities", (count, 3), "f"), ("ParticleIDs", (count,), "iu")]
+    if each == 0.0:
+        arrays.append(("Masses", (count,), "f"))
+    for field, shape, kind in arrays:
+        whole = f"{group}/{field}"
+        if field in ("Velocities", "ParticleIDs") and whole not in file:
+            continue
+        found = stored_dataset(name, file, whole)
+        if found.shape != shape or found.dtype.kind not in kind or found.dtype.itemsize not in (4, 8):
+            raise FormatError(
+                f"{name} counts {count} particles of type {index}, but {field} holds {found.dtype} {found.shape}; "
+                f"{'whole' if kind == 'iu' else 'real'} numbers of 4 or 8 bytes in shape {shape} must stand there: "
+                "write the file again"
+            )
+    return count * each if each else float(np.sum(file[f"{group}/Masses"][()], dtype=np.float64))
 
 
 def _header(lattice: Lattice, cosmology: Cosmology, redshift: float, dtype: np.dtype) -> dict[str, object]:

@@ -113,7 +113,11 @@ def read_grafic_layout(path: Path) -> GraficLayout:
         raise LatticeError(
             f"the grafic2 level has {shape} cells; a cubic box needs as many on each axis: give a whole cubic box"
         )
-    if any(abs(value) > 1e-3 * spacing for value in origin):
+    if not 0 < shape[0] < 2**16:
+        raise FormatError(
+            f"ic_deltab says {shape[0]} cells a side; between 1 and 65535 can be: it is damaged or not grafic2"
+        )
+    if any(not abs(value) <= 1e-3 * abs(spacing) for value in origin):
         raise InitialConditionsError(
             f"the grafic2 level starts at {tuple(round(value, 4) for value in origin)} Mpc in the box, a zoom level; "
             "a level "
@@ -126,4 +130,15 @@ def read_grafic_layout(path: Path) -> GraficLayout:
     h = round(hubble / 100, 8)
     cosmology = Cosmology(h, omega_m, omega_lambda)
     present = tuple(name for name in FIELDS if (folder / name).is_file())
+    for name in present:
+        _check_size(folder / name, shape[0])
     return GraficLayout(folder, shape[0], endian, shape[0] * spacing * h, round(1 / scale - 1, 6), cosmology, present)
+
+
+def _check_size(path: Path, n: int) -> None:
+    size, needed = path.stat().st_size, HEADER_BYTES + 8 + n * (4 * n**2 + 8)
+    if size != needed:
+        raise FormatError(
+            f"{path.name} has {size} bytes, {n} planes of {n}x{n} float32 values need {needed}; it is truncated or not "
+            "grafic2, copy it again"
+        )

@@ -8,7 +8,13 @@ from numpy.typing import NDArray
 from ..cosmology import Cosmology
 from ..exceptions import InitialConditionsError, LatticeError
 from ..linear_field import LinearField, without_nyquist
-from .particles import check_finite
+from .checks import check_peak, check_reach
+from .particles import check_side
+
+LARGEST_OVERDENSITY = 1e4
+"""Of any linear field at any redshift."""
+LARGEST_RMS = 100.0
+"""At z = 0: cold dark matter reaches 25 on spacings of a parsec."""
 
 
 def field_from_density(
@@ -40,9 +46,10 @@ def field_from_density(
         For NaNs, a constant field, or a density that is already non-linear.
     """
     delta = np.asarray(delta)
-    if delta.ndim != 3 or len(set(delta.shape)) != 1 or delta.shape[0] < 2:
+    if delta.ndim != 3 or len(set(delta.shape)) != 1:
         raise LatticeError(f"density of shape {delta.shape} is not a cube; give (n, n, n) for a cubic box")
-    check_finite("densities", delta)
+    check_side(delta.shape[0])
+    check_reach("overdensities", delta, LARGEST_OVERDENSITY, "", "in a linear field")
     rms = float(delta.std(dtype=np.float64))
     if rms == 0.0:
         raise InitialConditionsError("the density is the same in every cell; give perturbed initial conditions")
@@ -53,5 +60,11 @@ def field_from_density(
             "density; "
             "give the linear one of the initial conditions"
         )
+    check_peak("overdensities", delta)
     growth = float(cosmology.growth_factor(redshift))
+    if rms / growth > LARGEST_RMS:
+        raise InitialConditionsError(
+            f"the overdensity's rms of {rms:.3g} at z = {redshift:g} grows to {rms / growth:.3g} at z = 0; no linear "
+            f"field exceeds {LARGEST_RMS:g}: correct the redshift, or give the overdensity at that redshift"
+        )
     return LinearField.from_density(without_nyquist(delta) / growth, box_size, cosmology, redshift, site_offset)

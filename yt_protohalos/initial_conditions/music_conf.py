@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..cosmology import Cosmology
 from ..exceptions import CosmologyError, FormatError
+from .checks import check_box
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class BoxFacts:
         )
 
     def required(self, what: str) -> tuple[float, float, Cosmology]:
-        """Box size, redshift and cosmology; `CosmologyError` names what is missing."""
+        """Box size, redshift and cosmology; `CosmologyError` names what is missing or cannot be."""
         missing = [name for name in ("box_size", "redshift", "cosmology") if getattr(self, name) is None]
         if missing:
             raise CosmologyError(
@@ -45,6 +46,7 @@ class BoxFacts:
                 "made with beside it under the same name"
             )
         assert self.box_size is not None and self.redshift is not None and self.cosmology is not None
+        check_box(what, self.box_size, self.redshift, self.cosmology)
         return self.box_size, self.redshift, self.cosmology
 
 
@@ -90,7 +92,7 @@ def _parsed(path: Path) -> configparser.ConfigParser:
     parser = configparser.ConfigParser(strict=False, inline_comment_prefixes=("#", ";"), interpolation=None)
     try:
         parser.read_string(path.read_text(errors="replace"))
-    except configparser.Error as error:
+    except (configparser.Error, OSError) as error:
         raise FormatError(
             f"{path.name} is not a MUSIC parameter file ({error}); give the .conf file of the run"
         ) from error

@@ -10,10 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..cosmology import Cosmology
-from ..exceptions import FormatError, InitialConditionsError, LatticeError
+from ..exceptions import CosmologyError, FormatError, InitialConditionsError, LatticeError
+from .checks import library_errors, stored_dataset
 from .music_conf import BoxFacts
 
 _LEVEL = re.compile(r"level_(\d+)_(DM|BA)_(\w+)")
+_FINEST = 16
 _SINGLE = re.compile(r"(DM|BA)_(delta|[dv][xyz])")
 
 
@@ -45,7 +47,7 @@ class GenericLayout:
         import h5py
 
         inner = slice(self.ghosts, self.ghosts + self.n)
-        with h5py.File(self.path, "r") as file:
+        with library_errors(self.path.name), h5py.File(self.path, "r") as file:
             return np.asarray(file[self.datasets[name]][inner, inner, inner], dtype=np.float64)
 
     def facts(self, known: BoxFacts) -> BoxFacts:
@@ -59,6 +61,11 @@ class GenericLayout:
                 cosmology.h, header["Omega_m"], header.get("Omega_L", cosmology.omega_lambda),
                 header.get("Omega_b", cosmology.omega_b), cosmology.sigma_8, cosmology.n_s,
             )  # fmt: skip
+        if not 0 < header.get("astart", 1.0) <= 1:
+            raise CosmologyError(
+                f"{self.path.name} says it starts at a = {header['astart']:g}; a scale factor lies in (0, 1]: correct "
+                "the header, or write the file again"
+            )
         redshift = 1 / header["astart"] - 1 if "astart" in header else None
         return BoxFacts(header.get("Boxsize"), redshift, cosmology).or_else(known)
 
@@ -85,7 +92,7 @@ def read_generic_layout(path: Path) -> GenericLayout:
     """
     import h5py
 
-    with h5py.File(path, "r") as file:
+    with library_errors(path.name), h5py.File(path, "r") as file:
         levels = [match for match in map(_LEVEL.fullmatch, file) if match]
         if not levels:
             return _single_grid(path, file)
@@ -103,14 +110,20 @@ def read_generic_layout(path: Path) -> GenericLayout:
             raise FormatError(
                 f"{path.name} has no level_{finest:03d}_DM_rho; the dark-matter density is needed, remake it"
             )
-        shape = file[datasets["DM_rho"]].shape
-    n = 2**finest
+        shapes = {name: stored_dataset(path.name, file, whole).shape for name, whole in datasets.items()}
+    shape = shapes["DM_rho"]
+    n = 2 ** min(finest, _FINEST)
     extra = {side - n for side in shape}
-    if len(extra) != 1 or min(extra) < 0 or min(extra) % 2:
+    if len(shape) != 3 or len(extra) != 1 or min(extra) < 0 or min(extra) % 2:
         raise LatticeError(
             f"level {finest} of {path.name} has shape {shape}; {n}^3 cells with as many ghost cells on each face are "
             "needed: "
             "give a cubic box"
+        )
+    other = sorted(name for name, each in shapes.items() if each != shape)
+    if other:
+        raise LatticeError(
+            f"{other[0]} of {path.name} has shape {shapes[other[0]]}, DM_rho {shape}; all must agree, write it again"
         )
     return GenericLayout(path, n, extra.pop() // 2, datasets)
 
@@ -123,7 +136,7 @@ def _single_grid(path: Path, file: object) -> GenericLayout:
             f"{path.name} holds {sorted(datasets)}; DM_delta, or displacements DM_dx..z and velocities DM_vx..z, are "
             "needed"
         )
-    shapes = {file[name].shape for name in datasets}  # type: ignore[index]
+    shapes = {stored_dataset(path.name, file, name).shape for name in datasets}
     shape = shapes.pop()
     if shapes or len(shape) != 3 or len(set(shape)) != 1:
         raise LatticeError(f"the fields of {path.name} have shapes {sorted({*shapes, shape})}; one cube is needed")

@@ -18,7 +18,19 @@ from ..linear_field import (
     second_order_source,
     without_nyquist,
 )
+from .checks import check_finite, check_peak, check_reach
 from .sites import SiteMap, axis_site, locate_sites
+
+SPEED_OF_LIGHT = 299792.458
+"""km/s."""
+FEWEST_SITES = 3
+"""Sites a side: below, a lattice has no mode but its Nyquist ones, which are left out."""
+_FARTHEST = 10.0
+"""Box sides by which unwrapped positions may leave the box."""
+_LARGEST_REST = 0.5
+"""Part of a displacement, in rms displacements, that its velocity may leave unexplained at any redshift."""
+_LARGEST_OVER_MEDIAN = 30.0
+"""Or in medians of that part, where second order is large: the largest of a smooth field is below 15."""
 
 
 def field_from_particles(
@@ -67,9 +79,9 @@ def field_from_particles(
             f"the particles are at redshift {redshift:g}; initial conditions start at z > 0, e.g. 49: give the file "
             "the run was started from"
         )
-    check_finite("positions", positions)
+    check_reach("positions", positions, _FARTHEST * box_size, " Mpc/h", f"{_FARTHEST:g} box sides")
     if velocities is not None:
-        check_finite("velocities", velocities)
+        check_reach("velocities", velocities, SPEED_OF_LIGHT, " km/s", "the speed of light")
         if not np.any(velocities):
             velocities = None
     if masses is not None:
@@ -112,6 +124,9 @@ def field_from_displacements(
     LinearField
         delta = -div psi_1 / D(z), D(0) = 1.
     """
+    check_reach("displacements", displacement, _FARTHEST * lattice.box_size, " Mpc/h", f"{_FARTHEST:g} box sides")
+    if velocity is not None:
+        check_reach("velocities", velocity, SPEED_OF_LIGHT, " km/s", "the speed of light")
     growth = float(cosmology.growth_factor(redshift))
     rms = float(divergence(displacement, lattice).std())
     if rms == 0.0:
@@ -124,22 +139,17 @@ def field_from_displacements(
     if velocity is not None:
         velocity /= np.float32(cosmology.hubble(redshift) / (1 + redshift))
         rate, second_rate = cosmology.growth_rate(redshift), cosmology.second_growth_rate(redshift)
-        _check_velocity_scale(displacement, velocity, rate)
+        slope = _check_velocity_scale(displacement, velocity, rate)
+        _check_each_site(displacement, velocity, slope)
         for axis in range(3):
             displacement[axis] = first_order_displacement(displacement[axis], velocity[axis], rate, second_rate)
     delta = without_nyquist(divergence(displacement, lattice))
+    check_peak("overdensities", delta)
     delta /= np.float32(-growth)
     field = LinearField.from_density(delta, lattice.box_size, cosmology, redshift, site_offset)
     if velocity is None:
         warnings.warn(_positions_only_message(field, growth), PositionsOnlyWarning, stacklevel=2)
     return field
-
-
-def check_finite(name: str, values: NDArray) -> None:
-    """Raise `InitialConditionsError` where `values` holds NaN or infinity."""
-    bad = int(values.size - np.count_nonzero(np.isfinite(values)))
-    if bad:
-        raise InitialConditionsError(f"{name} hold {bad} NaN or infinite values; all must be finite: remake the file")
 
 
 def check_masses(masses: NDArray, lattice: Lattice, cosmology: Cosmology) -> None:
@@ -167,22 +177,48 @@ def check_masses(masses: NDArray, lattice: Lattice, cosmology: Cosmology) -> Non
 
 def _lattice_of(n_particles: int, box_size: float) -> Lattice:
     n = round(n_particles ** (1 / 3))
-    if n < 2 or n**3 != n_particles:
+    if n**3 != n_particles:
+        near = max(n, FEWEST_SITES)
         raise LatticeError(
-            f"{n_particles} particles are not a cube (nearest: {max(n, 2)}^3 = {max(n, 2) ** 3}); one particle a site "
-            "of a "
-            "cubic lattice is needed: give unigrid initial conditions of one particle type, no zoom, no bcc or fcc load"
+            f"{n_particles} particles are not a cube (nearest: {near}^3 = {near**3}); one particle a site of a cubic "
+            "lattice is needed: give unigrid initial conditions of one particle type, no zoom, no bcc or fcc load"
         )
+    check_side(n)
     return Lattice(n, box_size)
 
 
-def _check_velocity_scale(displacement: NDArray, velocity_displacement: NDArray, rate: float) -> None:
-    """Velocities must follow displacements with slope f1 (first order), or their unit is wrong."""
+def check_side(n: int) -> None:
+    """Raise `LatticeError` for a lattice too small to hold any perturbation."""
+    if n < FEWEST_SITES:
+        raise LatticeError(
+            f"a lattice of {n}^3 sites has no mode below its Nyquist wavenumber; at least {FEWEST_SITES} sites a side "
+            "are needed: give initial conditions of more particles or cells"
+        )
+
+
+def _check_each_site(displacement: NDArray, velocity_displacement: NDArray, slope: float) -> None:
+    """Each velocity must belong to its displacement, up to the second order, which is smooth: no site stands out."""
+    scale = float(np.sqrt(np.mean(np.square(displacement), dtype=np.float64)))
+    for axis in range(3):
+        rest = np.abs(velocity_displacement[axis] / np.float32(slope) - displacement[axis])
+        limit = max(_LARGEST_REST * scale, _LARGEST_OVER_MEDIAN * float(np.median(rest)))
+        bad = int(np.count_nonzero(rest > limit))
+        if bad:
+            raise InitialConditionsError(
+                f"{bad} of {rest.size} particles have a velocity that does not belong to their displacement (up to "
+                f"{float(rest.max()) / scale:.3g} times the rms displacement apart); all must, to second order: the "
+                "file is damaged, or its IDs are exchanged: copy or write it again"
+            )
+
+
+def _check_velocity_scale(displacement: NDArray, velocity_displacement: NDArray, rate: float) -> float:
+    """Slope of velocities on displacements: f1 (first order), or their unit is wrong."""
     cross = float(np.vdot(displacement, velocity_displacement))
     square = float(np.vdot(displacement, displacement))
+    speed = float(np.vdot(velocity_displacement, velocity_displacement))
     slope = cross / square
-    correlation = cross / np.sqrt(square * float(np.vdot(velocity_displacement, velocity_displacement)))
-    if correlation < 0.9:
+    correlation = cross / np.sqrt(square * speed) if speed > 0 else 0.0
+    if not correlation >= 0.9:
         raise InitialConditionsError(
             f"velocities and displacements correlate by {correlation:.2f}; growing-mode initial conditions on a "
             "lattice "
@@ -193,6 +229,7 @@ def _check_velocity_scale(displacement: NDArray, velocity_displacement: NDArray,
             f"velocities are {slope / rate:.4g} times what the displacements need; they must be peculiar velocities "
             "a dx/dt in km/s: correct their unit (Gadget stores them divided by sqrt(a))"
         )
+    return slope
 
 
 def _positions_only_message(field: LinearField, growth: float) -> str:

@@ -10,10 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..exceptions import FormatError, InitialConditionsError
+from .checks import check_reach
 
 HEADER = "d5i"
 VELOCITY_UNIT = np.sqrt(8 * np.pi / 3)
 """Hubble constant in TIPSY units (critical density 1, box 1, G = 1)."""
+LARGEST = 1e6
+"""Of any mass, position or velocity: the box has side and critical mass 1."""
 DARK_FIELDS = (
     ("mass", "f4", 1),
     ("position", "f4", 3),
@@ -83,6 +86,8 @@ def read_tipsy(path: Path) -> TipsyParticles:
         raise FormatError(
             f"the TIPSY time {time} of {path.name} is no scale factor in (0, 1]; write a cosmological file"
         )
+    for name in ("mass", "position", "velocity"):
+        check_reach(f"{name} values of {path.name}", data[name], LARGEST, "", "in TIPSY units")
     positions = (data["position"].astype(np.float32) + np.float32(0.5)) % np.float32(1.0)
     return TipsyParticles(
         positions, data["velocity"].astype(np.float32), data["mass"].astype(np.float32).reshape(-1), 1 / time - 1

@@ -13,6 +13,7 @@ from yt.utilities.logger import ytLogger
 
 from ..cosmology import Cosmology
 from ..exceptions import InitialConditionsError, LatticeError
+from ..initial_conditions.checks import check_finite, library_errors
 from ..initial_conditions.grids import field_from_density
 from ..initial_conditions.music_conf import BoxFacts
 from ..initial_conditions.particles import SiteMap, field_from_displacements, field_from_particles
@@ -71,7 +72,8 @@ def linear_field(
     known = _fields.setdefault(ds, {})
     key = (ptype, field)
     if key not in known:
-        known[key] = _read(ds, ptype, field)
+        with library_errors(str(ds), InitialConditionsError):
+            known[key] = _read(ds, ptype, field)
     return known[key]
 
 
@@ -217,8 +219,15 @@ def _read_grid(ds: Any, field: Field | None, facts: BoxFacts) -> LinearField:
     if field is None and displacements:
         return _from_displacement_fields(ds, cube, displacements, Lattice(shape[0], size), cosmology, redshift)
     used = field or _density_field(ds)
+    if used not in ds.derived_field_list:
+        raise InitialConditionsError(f"{ds} has no field {used}; name one of {sorted(ds.field_list)} with field=...")
     values = np.asarray(cube[used])
     if cube[used].units.dimensions == ds.unit_registry["g"][1] / ds.unit_registry["cm"][1] ** 3:
+        check_finite("densities", values)
+        if not values.mean() > 0:
+            raise InitialConditionsError(
+                f"field {used} has a mean of {values.mean():g}; a density is positive: give one, or an overdensity"
+            )
         values = values / values.mean() - 1
     elif not cube[used].units.is_dimensionless:
         raise InitialConditionsError(

@@ -15,6 +15,7 @@ from yt.utilities.logger import ytLogger
 from ..cosmology import CRITICAL_DENSITY, Cosmology
 from ..exceptions import CosmologyError, FormatError, LatticeError, UnitsError
 from ..initial_conditions import enzo, gadget_binary, tipsy
+from ..initial_conditions.checks import check_box, check_time, header_numbers, library_errors
 from ..initial_conditions.gadget_hdf5 import read_header
 from ..initial_conditions.grafic import is_grafic
 from ..initial_conditions.music_conf import BoxFacts, find_conf, read_conf
@@ -71,6 +72,14 @@ def load(
     target = _existing(Path(os.fspath(path)).expanduser())
     given = BoxFacts(box_size, redshift, cosmology)
     conf_path = Path(os.fspath(conf)) if conf is not None else find_conf(target)
+    # a wrong keyword is the caller's fault, not the file's
+    with library_errors(target.name, let_pass=(TypeError,) if kwargs else ()):
+        return _load(target, given, conf, conf_path, kwargs)
+
+
+def _load(
+    target: Path, given: BoxFacts, conf: str | os.PathLike[str] | None, conf_path: Path | None, kwargs: dict[str, Any]
+) -> Any:
     if gadget_binary.is_gadget_binary(target):
         _refuse_facts(target, given)
         return _load_gadget_binary(target, kwargs)
@@ -92,17 +101,16 @@ def _existing(path: Path) -> Path:
         if first.exists():
             return first
         raise FileNotFoundError(f"no file or folder {path}; check the path")
+    if not path.is_file() and not path.is_dir():
+        raise FormatError(f"{path.name} is neither a file nor a folder; give initial conditions on disk")
     if path.is_file() and path.stat().st_size == 0:
         raise FormatError(f"{path.name} is empty (0 bytes); write the initial conditions again")
     return path
 
 
 def _is_gadget_hdf5(path: Path) -> bool:
-    try:
-        with h5py.File(path, "r") as file:
-            return "Header" in file and "MassTable" in file["Header"].attrs
-    except OSError as error:
-        raise FormatError(f"{path.name} cannot be opened as HDF5 ({error}); it is truncated, copy it again") from error
+    with h5py.File(path, "r") as file:
+        return isinstance(file.get("Header"), h5py.Group) and "MassTable" in file["Header"].attrs
 
 
 def _refuse_facts(path: Path, given: BoxFacts) -> None:
@@ -152,46 +160,71 @@ def _load_gadget_binary(path: Path, kwargs: dict[str, Any]) -> Any:
         raise FormatError(
             f"the files hold {count} particles, their header says {sum(header.totals)}; put the whole set there"
         )
+    for each in layouts:
+        if _convention(each) != _convention(layout):
+            raise FormatError(
+                f"{each.path.name} and {path.name} differ in byte order, precision, ID width, blocks, box, redshift or "
+                "cosmology; the files of one set agree in all: put one run's files there"
+            )
     mass = sum(float(np.dot(each.header.counts, each.header.masses)) for each in layouts)
     mass += sum(float(each.read_masses().sum()) for each in layouts if each.variable_mass)
     if "unit_base" not in kwargs:
         unit_base = _unit_base(path.name, header.box_size, mass, header.omega_m, header.h)
         kwargs = {**kwargs, "unit_base": unit_base}
+    check_box(path.name, header.box_size, header.redshift, Cosmology(header.h, header.omega_m, header.omega_lambda))
+    check_time(path.name, header.redshift, header.time)
     return GadgetICsDataset(str(files[0]), **kwargs)
+
+
+def _convention(layout: gadget_binary.GadgetLayout) -> tuple[object, ...]:
+    """What the files of one set have in common."""
+    header = layout.header
+    facts = (header.box_size, header.redshift, header.omega_m, header.omega_lambda, header.h, header.files)
+    return (layout.file_format, layout.endian, layout.float_size, layout.id_size, tuple(layout.offsets), *facts)
 
 
 def _load_gadget_hdf5(path: Path, kwargs: dict[str, Any]) -> Any:
     from .gadget import GadgetHDF5ICsDataset
 
     header, units, mass = read_header(path)
-    if int(np.ravel(header.get("NumFilesPerSnapshot", 1))[0]) > 1:
-        mass = 0.0
-        first = gadget_binary.numbered_files(path, int(np.ravel(header["NumFilesPerSnapshot"])[0]))
-        for file in first:
-            mass += read_header(file)[2]
-        path = first[0]
+    files = int(_header_number(path, header, "NumFilesPerSnapshot"))
+    if files > 1:
+        parts = gadget_binary.numbered_files(path, files)
+        mass = sum(read_header(part)[2] for part in parts)
+        path = parts[0]
+    redshift = _header_number(path, header, "Redshift")
+    box = header_numbers(path.name, header, "BoxSize")
+    if np.ptp(box) > 0:
+        raise LatticeError(f"the box of {path.name} measures {box.tolist()}; it must be a cube: cut or remake it")
     if "unit_base" not in kwargs:
         omega_m, h = (_header_number(path, header, name) for name in ("Omega0", "HubbleParam"))
-        box = np.ravel(header["BoxSize"])
-        if np.ptp(box) > 0:
-            raise LatticeError(f"the box of {path.name} measures {box.tolist()}; it must be a cube: cut or remake it")
         if "Unit length in cgs (U_L)" in units:
-            unit_base = _swift_units(units)
+            unit_base = _swift_units(path, units)
         else:
             unit_base = _unit_base(path.name, float(box[0]), mass, omega_m, h)
         kwargs = {**kwargs, "unit_base": unit_base}
+    if {"HubbleParam", "Omega0", "OmegaLambda"} <= set(header):
+        numbers = [_header_number(path, header, name) for name in ("HubbleParam", "Omega0", "OmegaLambda")]
+        check_box(path.name, float(box[0]), redshift, Cosmology(*numbers))
+    if "Time" in header:
+        check_time(path.name, redshift, _header_number(path, header, "Time"))
     return GadgetHDF5ICsDataset(str(path), **kwargs)
 
 
 def _header_number(path: Path, header: dict[str, Any], name: str) -> float:
     if name not in header:
         raise CosmologyError(f"{path.name} has no {name} in its header; it is needed, add it or pass unit_base=...")
-    return float(np.ravel(header[name])[0])
+    return float(header_numbers(path.name, header, name)[0])
 
 
-def _swift_units(units: dict[str, Any]) -> dict[str, Any]:
-    length, mass, time = (float(np.ravel(units[f"Unit {name} in cgs (U_{letter})"])[0]) for name, letter in (
-        ("length", "L"), ("mass", "M"), ("time", "t")))  # fmt: skip
+def _swift_units(path: Path, units: dict[str, Any]) -> dict[str, Any]:
+    names = [f"Unit {name} in cgs (U_{letter})" for name, letter in (("length", "L"), ("mass", "M"), ("time", "t"))]
+    length, mass, time = (_header_number(path, units, name) for name in names)
+    if not all(np.isfinite(unit) and unit > 0 for unit in (length, mass, time)):
+        raise UnitsError(
+            f"{path.name} says units of {length:g} cm, {mass:g} g and {time:g} s; all must be positive and finite: "
+            "correct its Units, or pass unit_base=..."
+        )
     return {
         "length": (length / _MPC_IN_CM, "Mpccm"),
         "mass": (mass / _MSUN_IN_G, "Msun"),
@@ -204,11 +237,10 @@ def _unit_base(name: str, box: float, mass: float, omega_m: float, h: float) -> 
 
     box and mass in file units. Raises `UnitsError` where no usual pair of units fits.
     """
-    if not (box > 0 and omega_m > 0 and h > 0 and mass > 0):
+    if not all(np.isfinite(value) and value > 0 for value in (box, omega_m, h, mass)):
         raise CosmologyError(
-            f"{name} says box {box:g}, Omega_m {omega_m:g}, h {h:g}, mass {mass:g}; all must be positive to find its "
-            "units: "
-            "correct the header, or pass unit_base=..."
+            f"{name} says box {box:g}, Omega_m {omega_m:g}, h {h:g}, mass {mass:g}; all must be positive and finite to "
+            "find its units: correct the header, or pass unit_base=..."
         )
     tried = []
     for (length, length_name), (mass_unit, mass_name) in _UNIT_PAIRS:
@@ -233,7 +265,7 @@ def _load_tipsy(path: Path, facts: BoxFacts) -> Any:
     particles = tipsy.read_tipsy(path)
     size, redshift, cosmology = BoxFacts(redshift=particles.redshift).or_else(facts).required(path.name)
     total = float(particles.masses.sum(dtype=np.float64))
-    if abs(total / cosmology.omega_m - 1) > 0.01:
+    if not abs(total / cosmology.omega_m - 1) <= 0.01:
         raise CosmologyError(
             f"the masses of {path.name} add up to Omega_m = {total:.4f}, but the cosmology says "
             f"{cosmology.omega_m:.4f}; "

@@ -102,5 +102,5 @@ class MonofonicDataset(GadgetHDF5Dataset):
 def _is_generic(filename: str) -> bool:
     try:
         return is_generic(Path(filename))
-    except OSError:
+    except (OSError, RuntimeError, KeyError, ValueError):  # what HDF5 raises on a damaged file
         return False

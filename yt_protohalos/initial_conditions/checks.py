@@ -1,0 +1,160 @@
+"""What every reader asks of a file before it believes it: sizes that fit, numbers that can be, errors with names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..cosmology import Cosmology
+from ..exceptions import CosmologyError, FormatError, InitialConditionsError, ProtohaloError
+
+LARGEST_REDSHIFT = 1000.0
+"""Growth without radiation means nothing beyond."""
+LARGEST_COMPRESSION = 1100
+"""Bytes of an array a byte on disk; deflate cannot do better than 1032."""
+LARGEST_PEAK = 20.0
+"""Largest deviation of one site, in rms: a Gaussian field of 4096^3 sites stays below 8."""
+_TIME_TOLERANCE = 0.01
+_PASSED_ON = (ProtohaloError, FileNotFoundError, PermissionError, MemoryError, Warning)
+
+
+@contextmanager
+def library_errors(
+    name: str, kind: type[ProtohaloError] = FormatError, let_pass: tuple[type[BaseException], ...] = ()
+) -> Iterator[None]:
+    """Turn what a library raises on a damaged file into `kind`, with the library's words and error kept.
+
+    Errors of this package, warnings, missing files and memory, and those in `let_pass` go on as they are.
+    """
+    try:
+        yield
+    except (*_PASSED_ON, *let_pass):
+        raise
+    except Exception as error:
+        said = " ".join(str(error).split()) or "no further word"
+        raise kind(
+            f"{name} cannot be read ({type(error).__name__}: {said[:200]}); a whole file in a known format is needed: "
+            "it is truncated or damaged, copy or write it again"
+        ) from error
+
+
+def check_box(what: str, box_size: float, redshift: float, cosmology: Cosmology) -> None:
+    """Raise `CosmologyError` for a box, a redshift or a background that no initial conditions have.
+
+    Parameters
+    ----------
+    what : str
+        Named in the message.
+    box_size : float
+        Any unit of length.
+    redshift : float
+    cosmology : Cosmology
+    """
+    if not (np.isfinite(box_size) and box_size > 0):
+        raise CosmologyError(
+            f"{what} says a box size of {box_size:g}; it must be positive and finite: correct it, or write the file "
+            "again"
+        )
+    if not 0 <= redshift <= LARGEST_REDSHIFT:
+        raise CosmologyError(
+            f"{what} says redshift {redshift:g}; it must lie in 0..{LARGEST_REDSHIFT:g}: correct it, or write the file "
+            "again"
+        )
+    if not 0.1 <= cosmology.h <= 2:
+        raise CosmologyError(
+            f"{what} says h = {cosmology.h:g}; it must lie in 0.1..2, the Hubble constant in 100 km/s/Mpc: correct it"
+        )
+    if cosmology.omega_m > 3 or abs(cosmology.omega_lambda) > 3:
+        raise CosmologyError(
+            f"{what} says Omega_m {cosmology.omega_m:g} and Omega_Lambda {cosmology.omega_lambda:g}; both must lie "
+            "within 3, the densities today over the critical one: correct them"
+        )
+    stretch = np.linspace(1.0, 1.0 + redshift, 200)
+    curvature = 1 - cosmology.omega_m - cosmology.omega_lambda
+    if np.any(cosmology.omega_m * stretch**3 + curvature * stretch**2 + cosmology.omega_lambda <= 0):
+        raise CosmologyError(
+            f"{what} says Omega_m {cosmology.omega_m:g} and Omega_Lambda {cosmology.omega_lambda:g}, under which no "
+            f"universe expands from redshift {redshift:g} to 0; correct them"
+        )
+
+
+def check_time(what: str, redshift: float, time: float) -> None:
+    """Raise `CosmologyError` where a header's scale factor and redshift contradict each other.
+
+    A time of 0 or beyond 1 is no scale factor, but what some writers leave there, and says nothing.
+    """
+    if 0 < time <= 1 and abs(time * (1 + redshift) - 1) > _TIME_TOLERANCE:
+        raise CosmologyError(
+            f"{what} says redshift {redshift:g} and scale factor {time:g}, which is redshift {1 / time - 1:g}; both "
+            "must agree: correct the header"
+        )
+
+
+def stored_dataset(file_name: str, file: Any, name: str) -> Any:
+    """The HDF5 dataset `name` of an open file, once its bytes are known to be there.
+
+    HDF5 lets a small file declare an array of any size that was never written, or that lies in other files; reading
+    it would fill the memory with zeros.
+
+    Raises
+    ------
+    FormatError
+        For a name that is missing or no array of numbers, and for an array without its bytes.
+    """
+    import h5py
+
+    found = file.get(name)
+    if not isinstance(found, h5py.Dataset) or found.dtype.kind not in "fiu":
+        raise FormatError(f"{file_name} has no array of numbers {name}; it is damaged or incomplete, write it again")
+    stored = int(found.id.get_storage_size())
+    elsewhere = found.is_virtual or found.external or stored > file.id.get_filesize()
+    if elsewhere or found.nbytes > LARGEST_COMPRESSION * stored:
+        raise FormatError(
+            f"{name} of {file_name} has {stored} bytes for {found.shape} values; all must be written in the file "
+            "itself: it is truncated, or points to other files, write it again"
+        )
+    return found
+
+
+def header_numbers(file_name: str, attributes: dict[str, Any], name: str, count: int | None = None) -> NDArray:
+    """Header entry as a flat float64 array; `FormatError` unless it holds `count` numbers (at least one)."""
+    values = np.ravel(np.asarray(attributes[name]))
+    if values.dtype.kind not in "fiu" or values.size < 1 or (count is not None and values.size != count):
+        raise FormatError(
+            f"{name} of {file_name} holds {values.size} values of type {values.dtype}; "
+            f"{'one number' if count in (None, 1) else f'{count} numbers'} must stand there: write the file again"
+        )
+    return values.astype(np.float64)
+
+
+def check_reach(name: str, values: NDArray, limit: float, unit: str, why: str) -> None:
+    """Raise `InitialConditionsError` unless all of `values` are finite and within +-`limit`."""
+    check_finite(name, values)
+    reach = float(max(values.max(), -values.min()))
+    if reach > limit:
+        raise InitialConditionsError(
+            f"{name} reach {reach:.4g}{unit}; at most {limit:.4g}{unit} can be, {why}: the file is damaged, or read in "
+            "the wrong precision or byte order; copy it again, or open it with yt_protohalos.load"
+        )
+
+
+def check_finite(name: str, values: NDArray) -> None:
+    """Raise `InitialConditionsError` where `values` holds NaN or infinity."""
+    bad = int(values.size - np.count_nonzero(np.isfinite(values)))
+    if bad:
+        raise InitialConditionsError(f"{name} hold {bad} NaN or infinite values; all must be finite: remake the file")
+
+
+def check_peak(name: str, values: NDArray) -> None:
+    """Raise `InitialConditionsError` where one site stands out as no Gaussian field has it."""
+    rms = float(np.std(values, dtype=np.float64))
+    peak = float(max(abs(float(values.max())), abs(float(values.min()))))
+    if peak > LARGEST_PEAK * rms:
+        raise InitialConditionsError(
+            f"{name} reach {peak:.4g}, {peak / rms:.0f} times their rms; linear initial conditions stay below "
+            f"{LARGEST_PEAK:g}: single values are damaged, copy or write the file again"
+        )
