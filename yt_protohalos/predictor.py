@@ -242,25 +242,38 @@ class ProtohaloPredictor:
 def label_core(
     embedding: NDArray[np.float32], seen: NDArray[np.bool_], crop: Crop, clustering: Mapping[str, float]
 ) -> NDArray[np.int32]:
-    """Cluster the members of a crop and keep what lies in its core.
+    """Cluster the members of a crop, join fragments and keep what lies in the core.
 
     embedding : float32, (out, out, out, 3); seen : bool, (out, out, out), the members
     clustering : n_dens, n_ngb and persistence of `cluster_embedding`; width_ratio and distance of `merge_groups`,
         without which it is left out
     returns : int32, core shape, labels 1..m, 0 none
     """
-    labels = np.zeros(seen.shape, dtype=np.int32)
     points = embedding[seen]
-    groups = cluster_embedding(
+    return join_core(points, group_members(points, clustering), seen, crop, clustering)
+
+
+def group_members(points: NDArray[np.float32], clustering: Mapping[str, float]) -> NDArray[np.int32]:
+    """Groups of `cluster_embedding` with the settings of a card, int32, (N,)."""
+    return cluster_embedding(
         points,
         n_dens=int(clustering["n_dens"]),
         n_ngb=int(clustering["n_ngb"]),
         persistence=float(clustering["persistence"]),
     )
+
+
+def join_core(
+    points: NDArray[np.float32],
+    groups: NDArray[np.int32],
+    seen: NDArray[np.bool_],
+    crop: Crop,
+    clustering: Mapping[str, float],
+) -> NDArray[np.int32]:
+    """Second half of `label_core`: join fragments and number what lies in the core."""
     limits = {name: float(clustering[name]) for name in MERGING_KEYS if name in clustering}
-    if limits:
-        groups = merge_groups(points, groups, **limits)
-    labels[seen] = 1 + groups
+    labels = np.zeros(seen.shape, dtype=np.int32)
+    labels[seen] = 1 + (merge_groups(points, groups, **limits) if limits else groups)
     core = labels[crop.output_core]
     kept = np.unique(core[core > 0])
     return np.where(core > 0, 1 + np.searchsorted(kept, core), 0).astype(np.int32)
