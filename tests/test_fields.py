@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +28,7 @@ from yt_protohalos.exceptions import (
 )
 from yt_protohalos.surface import box as surface_box
 from yt_protohalos.surface.fields import CELL_FIELDS, PROTOHALO_FIELDS
+from yt_protohalos.surface.options import OptionKeywords, PredictionOptions
 
 yt.set_log_level("error")
 
@@ -269,6 +272,7 @@ import yt_protohalos as ph
 from standins import make_predictor
 from surface_fakes import FakePredictor
 from yt_protohalos.predictor import ProtohaloPredictor
+from yt_protohalos.surface import box
 yt.set_log_level("error")
 made = []
 def stand_in(name, precision):
@@ -276,6 +280,7 @@ def stand_in(name, precision):
     made[-1].card = ph.surface.box.load_card(name)[0]
     return made[-1]
 ProtohaloPredictor.from_pretrained = stand_in
+box._import_keras = lambda: None
 ds = ph.load(sys.argv[1])
 ph.add_protohalo_fields(ds, model=sys.argv[2])
 print(ds.all_data()["all", "particle_protohalo_mass"].sum().v, len(made))
@@ -289,6 +294,70 @@ print(ds.all_data()["all", "particle_protohalo_mass"].sum().v, len(made))
         results.append(done.stdout.split())
     assert results[0][0] == results[1][0]
     assert [result[1] for result in results] == ["1", "0"]
+
+
+TAKE_OPTIONS = ["predict", "add_protohalo_fields", "deposit_to_lattice", "find_protohalos", "ProtohaloFinder"]
+OPTION_NAMES = [each.name for each in fields(PredictionOptions)]
+
+
+@pytest.mark.parametrize("name", TAKE_OPTIONS)
+def test_every_function_of_options_shows_each_of_them_once(name):
+    function = getattr(ph, name)
+    signature, text = inspect.signature(function), inspect.getdoc(function)
+    defaults = {option: signature.parameters[option].default for option in OPTION_NAMES}
+    assert PredictionOptions(**defaults) == PredictionOptions()
+    assert not any(each.kind is each.VAR_KEYWORD for each in signature.parameters.values())
+    section = text.split("Parameters\n---")[1].split("\n\n")[0]
+    entries = [each for line in section.splitlines() if " : " in line for each in line.split(" : ")[0].split(", ")]
+    assert sorted({*entries} & {*OPTION_NAMES}) == sorted(OPTION_NAMES)
+    assert len(entries) == len({*entries})
+    assert "**options" not in text
+
+
+@pytest.mark.parametrize("name", TAKE_OPTIONS)
+def test_an_unknown_option_is_named_with_those_that_exist(ics, name, tmp_path):
+    with pytest.raises(TypeError, match=f"treshold.*{', '.join(OPTION_NAMES)}"):
+        getattr(ph, name)(ph.load(ics[1]), treshold=0.5)
+
+
+def test_options_are_declared_alike_for_reader_and_type_checker():
+    declared = {each.name: each.type for each in fields(PredictionOptions)[1:]}
+    assert {name: each.__forward_arg__ for name, each in OptionKeywords.__annotations__.items()} == declared
+
+
+def test_options_that_ask_for_the_same_prediction_are_equal():
+    predictor = FakePredictor()
+    one = PredictionOptions(predictor=predictor, threshold=0.5)
+    assert {one: 1}[PredictionOptions(None, predictor, 0.5, on_spacing="allow", on_range="warn")] == 1
+    for other in ({"threshold": 0.6}, {"precision": "float32"}, {"cache": False}, {"predictor": FakePredictor()}):
+        assert PredictionOptions(**{"predictor": predictor, "threshold": 0.5, **other}) != one
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "error"),
+    [
+        ("threshold", 1.0, ModelError), ("threshold", "0.5", ModelError), ("threshold", np.nan, ModelError),
+        ("precision", "float8", ModelError), ("on_spacing", "shrug", ModelError), ("on_range", None, ModelError),
+    ],
+)  # fmt: skip
+def test_options_are_checked_when_they_are_made(option, value, error):
+    with pytest.raises(error, match=option):
+        PredictionOptions(**{option: value})
+
+
+def test_networks_are_loaded_without_the_start_up_lines_of_their_library(tmp_path):
+    """A stand-in for keras says what a library says in C; only a user who asks for all messages sees it."""
+    (tmp_path / "keras.py").write_text("import os; os.write(2, b'I0000 custom operations are on')")
+    code = "import os; from yt_protohalos.surface.box import _import_keras as f; f(); os.write(2, b'later')"
+    for level, said in ((None, "later"), ("3", "later"), ("0", "I0000 custom operations are onlater")):
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+        environment.pop("TF_CPP_MIN_LOG_LEVEL", None)
+        if level is not None:
+            environment["TF_CPP_MIN_LOG_LEVEL"] = level
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=120
+        )
+        assert (done.returncode, done.stderr) == (0, said)
 
 
 def test_bad_input_is_refused_at_registration(ics, tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
@@ -18,18 +19,20 @@ from yt.funcs import get_pbar
 from yt.utilities.logger import ytLogger
 from yt.utilities.parallel_tools.parallel_analysis_interface import communication_system
 
-from ..exceptions import MissingPredictionError, ModelError, StoreError
+from ..exceptions import MissingPredictionError, StoreError
 from ..linear_field import LinearField
 from ..models.card import ModelCard
 from ..models.limits import check_amplitude, check_cosmology, model_side
 from ..models.registry import DEFAULT_MODEL, load_card, verify
 from ..prediction import Prediction
-from ..predictor import PRECISIONS, ProtohaloPredictor
+from ..predictor import ProtohaloPredictor
 from ..progress import Progress, set_bar
 from ..store import PredictionCache, cache_key, field_identity
 from .linear import linear_field
+from .options import OptionKeywords, PredictionOptions, Unpack, takes_options
 
 _MEMO = "_protohalo_memo"
+_DEFAULTS = PredictionOptions()
 
 
 class _Bar:
@@ -139,21 +142,11 @@ class BoxPrediction:
         return prediction
 
 
-def box_prediction(
-    ds: Dataset,
-    model: str | Path | None = None,
-    *,
-    predictor: ProtohaloPredictor | None = None,
-    threshold: float | None = None,
-    precision: str = "auto",
-    on_spacing: str = "warn",
-    on_range: str = "error",
-    cache: bool | str | os.PathLike[str] = True,
-) -> BoxPrediction:
-    """The dataset's prediction object for a model and settings; the same one for the same arguments.
+def box_prediction(ds: Dataset, options: PredictionOptions = _DEFAULTS) -> BoxPrediction:
+    """The dataset's prediction object for some options; the same one for the same options.
 
-    Reads and checks the initial conditions on first use. With neither `model` nor `predictor`, the prediction chosen
-    last for this dataset if there is one, else the default model's.
+    Reads and checks the initial conditions on first use. With no options, the prediction chosen last for this dataset
+    if there is one, else the default model's.
 
     Raises
     ------
@@ -161,47 +154,39 @@ def box_prediction(
         Before any network runs.
     """
     memo = _memo(ds)
-    if memo.current is not None and (model, predictor, threshold, precision, cache) == (None, None, None, "auto", True):
+    if memo.current is not None and options == _DEFAULTS:
         return memo.current
-    _check_settings(threshold, precision)
+    predictor, precision = options.predictor, options.precision
     if predictor is None:
-        name = DEFAULT_MODEL if model is None else model
+        name = DEFAULT_MODEL if options.model is None else options.model
         card, folder = load_card(name)
         verify(card, folder)
-        make_predictor: Callable[[], ProtohaloPredictor] = partial(
-            ProtohaloPredictor.from_pretrained, name, precision=precision
-        )
-    elif model is not None:
-        raise ModelError(f"model {str(model)!r} and a predictor were both given; pass one of them")
+        make_predictor: Callable[[], ProtohaloPredictor] = partial(_pretrained, name, precision)
     else:
         card, precision = predictor.card, predictor.precision
         make_predictor = partial(_itself, predictor)
-    threshold = card.threshold if threshold is None else threshold
-    disk = _cache(cache)
+    threshold = card.threshold if options.threshold is None else float(options.threshold)
+    disk = _cache(options.cache)
     field = linear_field(ds)
     # both objects live as long as the entry does, so that their ids are theirs alone
     key = (id(field), id(predictor), card.sha256, threshold, precision, disk and disk.folder)
     if key not in memo.boxes:
-        model_side(card, field.lattice, on_spacing)
-        check_cosmology(card, field.cosmology, on_range)
-        check_amplitude(card, field, on_range)
+        model_side(card, field.lattice, options.on_spacing)
+        check_cosmology(card, field.cosmology, options.on_range)
+        check_amplitude(card, field, options.on_range)
         settings = {"threshold": threshold, "precision": precision}
         memo.boxes[key] = BoxPrediction(field, card, settings, make_predictor, disk)
     memo.current = memo.boxes[key]
     return memo.current
 
 
+@takes_options
 def predict(
     ds: Dataset,
     model: str | Path | None = None,
     *,
-    predictor: ProtohaloPredictor | None = None,
-    threshold: float | None = None,
-    precision: str = "auto",
-    on_spacing: str = "warn",
-    on_range: str = "error",
-    cache: bool | str | os.PathLike[str] = True,
     progress: Progress = True,
+    **options: Unpack[OptionKeywords],
 ) -> Prediction:
     """Run the whole-box prediction of a dataset now, with a progress bar.
 
@@ -209,17 +194,8 @@ def predict(
     ----------
     ds : yt Dataset
         Initial conditions, as `yt_protohalos.load` or `yt.load` returns them.
-    model : str or path, optional
-        Name of a bundled model or folder of one; by default the model of `add_protohalo_fields`, else the bundled one.
-    predictor : ProtohaloPredictor, optional
-        A predictor in hand, instead of `model`.
-    threshold : float, optional
-        Semantic threshold on the calibrated probability; the model's own by default.
-    precision : {"auto", "float32", "mixed", "bfloat16"}
-    on_spacing, on_range : {"warn", "error", "allow"}
-        What to do when the lattice spacing is not the model's, and when sigma_8 is outside the model's range.
-    cache : bool or path
-        Keep the result on disk, where later processes find it: True for the user's cache folder, a path for another.
+    model, **options
+        As in `PredictionOptions`.
     progress : bool or callable
         True for yt's progress bar, False for none, or a callable as `progress.track` takes.
 
@@ -232,11 +208,7 @@ def predict(
     ------
     ModelError, InitialConditionsError, CosmologyError, LatticeError, OutOfRangeError
     """
-    box = box_prediction(
-        ds, model, predictor=predictor, threshold=threshold, precision=precision, on_spacing=on_spacing,
-        on_range=on_range, cache=cache,
-    )  # fmt: skip
-    return box.get(progress)
+    return box_prediction(ds, PredictionOptions.read(model, options)).get(progress)
 
 
 @dataclass
@@ -277,11 +249,34 @@ def _crop_folder(cache: PredictionCache, key: str) -> Iterator[Path | None]:
         lock.unlink(missing_ok=True)
 
 
-def _check_settings(threshold: float | None, precision: str) -> None:
-    if threshold is not None and not 0 < threshold < 1:
-        raise ModelError(f"threshold {threshold!r} is not between 0 and 1; it is a probability, e.g. 0.5")
-    if precision not in PRECISIONS:
-        raise ModelError(f"precision {precision!r} is unknown; use one of {', '.join(PRECISIONS)}")
+def _pretrained(name: str | Path, precision: str) -> ProtohaloPredictor:
+    _import_keras()
+    return ProtohaloPredictor.from_pretrained(name, precision=precision)
+
+
+def _import_keras() -> None:
+    """Import keras without the start-up lines of its backend, unless ``TF_CPP_MIN_LOG_LEVEL`` is 0 or 1."""
+    with ExitStack() as stack:
+        if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2") not in ("0", "1") and "keras" not in sys.modules:
+            stack.enter_context(_silent_stderr())
+        import keras  # noqa: F401
+
+
+@contextmanager
+def _silent_stderr() -> Iterator[None]:
+    """Drop what C code writes to standard error: no setting turns off what tensorflow says before it reads its own."""
+    try:
+        kept = os.dup(2)
+    except OSError:
+        yield
+        return
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def _itself(predictor: ProtohaloPredictor) -> ProtohaloPredictor:

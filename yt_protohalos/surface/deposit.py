@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -10,31 +9,30 @@ import yt
 from yt.data_objects.static_output import Dataset
 
 from ..linear_field import LinearField
-from ..predictor import ProtohaloPredictor
 from ..progress import Progress
 from .box import box_prediction
 from .fields import site_arrays
 from .in_memory import with_cosmology
+from .options import OptionKeywords, PredictionOptions, Unpack, takes_options
 
 
+@takes_options
 def deposit_to_lattice(
     ds: Dataset,
     model: str | Path | None = None,
     *,
-    predictor: ProtohaloPredictor | None = None,
-    threshold: float | None = None,
-    precision: str = "auto",
-    on_spacing: str = "warn",
-    on_range: str = "error",
-    cache: bool | str | os.PathLike[str] = True,
     progress: Progress = True,
+    **options: Unpack[OptionKeywords],
 ) -> Dataset:
     """The cell fields of a dataset on its Lagrangian lattice, as a uniform grid that yt slices and projects.
 
     Parameters
     ----------
-    ds, model, predictor, threshold, precision, on_spacing, on_range, cache, progress
-        As in `predict`.
+    ds : yt Dataset
+        Initial conditions.
+    model, **options
+        As in `PredictionOptions`.
+    progress : bool or callable
 
     Returns
     -------
@@ -53,10 +51,7 @@ def deposit_to_lattice(
     >>> grid = deposit_to_lattice(ds)
     >>> yt.SlicePlot(grid, "z", ("gas", "protohalo_mass")).save()
     """
-    box = box_prediction(
-        ds, model, predictor=predictor, threshold=threshold, precision=precision, on_spacing=on_spacing,
-        on_range=on_range, cache=cache,
-    )  # fmt: skip
+    box = box_prediction(ds, PredictionOptions.read(model, options))
     box.get(progress)
     data, described = {}, {}
     for name, field, values in site_arrays(box):

@@ -6,7 +6,6 @@ data object, looks its sites up in the result.
 
 from __future__ import annotations
 
-import os
 import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,9 +19,9 @@ from yt.fields.field_detector import FieldDetector
 from yt.utilities.logger import ytLogger
 
 from ..exceptions import InitialConditionsError, LatticeError
-from ..predictor import ProtohaloPredictor
 from .box import BoxPrediction, box_prediction, predict
 from .linear import particle_sites
+from .options import OptionKeywords, PredictionOptions, Unpack, takes_options
 
 __all__ = ["CELL_FIELDS", "LINEAR_FIELDS", "PROTOHALO_FIELDS", "add_protohalo_fields", "predict"]
 
@@ -84,16 +83,11 @@ LINEAR_FIELDS = {
 CELL_FIELDS = {**PROTOHALO_FIELDS, **LINEAR_FIELDS}
 
 
+@takes_options
 def add_protohalo_fields(
     ds: Dataset,
     model: str | Path | None = None,
-    *,
-    predictor: ProtohaloPredictor | None = None,
-    threshold: float | None = None,
-    precision: str = "auto",
-    on_spacing: str = "warn",
-    on_range: str = "error",
-    cache: bool | str | os.PathLike[str] = True,
+    **options: Unpack[OptionKeywords],
 ) -> list[FieldName]:
     """Register the protohalo fields of a dataset; no network runs here.
 
@@ -101,12 +95,14 @@ def add_protohalo_fields(
     ``particle_protohalo_probability``, ``particle_protohalo_id`` (-1 outside) and ``particle_protohalo_mass``
     (Lagrangian mass in Msun, 0 outside). Cell fields, of datasets with a grid: ``("gas", "protohalo_probability")``,
     ``_id``, ``_mass``, ``("gas", "linear_overdensity")`` and ``("gas", "linear_potential")`` ((Mpccm/h)^2), both
-    at z = 0. For cells of a particle dataset see `deposit_to_lattice`.
+    at z = 0. For cells of a particle dataset see `deposit_to_lattice`. Calling again with other options replaces them.
 
     Parameters
     ----------
-    ds, model, predictor, threshold, precision, on_spacing, on_range, cache
-        As in `predict`. Calling again with other settings replaces the fields.
+    ds : yt Dataset
+        Initial conditions.
+    model, **options
+        As in `PredictionOptions`.
 
     Returns
     -------
@@ -125,10 +121,7 @@ def add_protohalo_fields(
     >>> ds.all_data()["all", "particle_protohalo_mass"]
     """
     _refuse_stored(ds)
-    box = box_prediction(
-        ds, model, predictor=predictor, threshold=threshold, precision=precision, on_spacing=on_spacing,
-        on_range=on_range, cache=cache,
-    )  # fmt: skip
+    box = box_prediction(ds, PredictionOptions.read(model, options))
     names: list[FieldName] = []
     for ptype in lattice_particle_types(ds):
         for name, field in PROTOHALO_FIELDS.items():

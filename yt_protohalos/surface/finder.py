@@ -21,16 +21,17 @@ from ..catalog import LAGRANGIAN, Catalog, protohalo_catalog
 from ..exceptions import CatalogError
 from ..linear_field import LinearField
 from ..prediction import Prediction
-from ..predictor import ProtohaloPredictor
 from ..progress import Progress
 from .box import box_prediction
 from .fields import lattice_particle_types
 from .linear import particle_sites
+from .options import OptionKeywords, PredictionOptions, Unpack, takes_options
 
 CATALOG_NAME = "protohalos"
 _AXES = "xyz"
 
 
+@takes_options
 class ProtohaloFinder:
     """Halo finder whose haloes are those the initial conditions will form.
 
@@ -42,9 +43,9 @@ class ProtohaloFinder:
         Folder of the catalogue, ``<output_dir>/<name>.0.h5``; made if it does not exist.
     name : str
         First part of the file name. yt takes every ``<name>*.h5`` in the folder for a part of the catalogue.
+    model, **options
+        As in `PredictionOptions`.
     progress : bool or callable
-    model, predictor, threshold, precision, on_spacing, on_range, cache
-        As in `predict`; without any of them, the prediction that `add_protohalo_fields` chose, if it was called.
 
     Raises
     ------
@@ -64,13 +65,8 @@ class ProtohaloFinder:
         *,
         name: str = CATALOG_NAME,
         model: str | Path | None = None,
-        predictor: ProtohaloPredictor | None = None,
-        threshold: float | None = None,
-        precision: str = "auto",
-        on_spacing: str = "warn",
-        on_range: str = "error",
-        cache: bool | str | os.PathLike[str] = True,
         progress: Progress = True,
+        **options: Unpack[OptionKeywords],
     ) -> None:
         if not name or Path(name).name != name:
             raise CatalogError(f"catalogue name {name!r} is not a plain file name; give one without folders")
@@ -78,10 +74,7 @@ class ProtohaloFinder:
         self.path = Path(output_dir).expanduser() / f"{name}.0.h5"
         check_writable(self.path.parent)
         self.progress = progress
-        self.box = box_prediction(
-            ds, model, predictor=predictor, threshold=threshold, precision=precision, on_spacing=on_spacing,
-            on_range=on_range, cache=cache,
-        )  # fmt: skip
+        self.box = box_prediction(ds, PredictionOptions.read(model, options))
 
     def run(self) -> YTHaloCatalogDataset:
         """Predict if needed, write the catalogue and load it.
@@ -108,26 +101,24 @@ class ProtohaloFinder:
         return load_catalog(self.path)
 
 
+@takes_options
 def find_protohalos(
     ds: Dataset,
     output_dir: str | os.PathLike[str] = CATALOG_NAME,
     *,
     name: str = CATALOG_NAME,
     model: str | Path | None = None,
-    predictor: ProtohaloPredictor | None = None,
-    threshold: float | None = None,
-    precision: str = "auto",
-    on_spacing: str = "warn",
-    on_range: str = "error",
-    cache: bool | str | os.PathLike[str] = True,
     progress: Progress = True,
+    **options: Unpack[OptionKeywords],
 ) -> YTHaloCatalogDataset:
     """Find the protohaloes of initial conditions and write them as a halo catalogue.
 
     Parameters
     ----------
-    ds, output_dir, name, model, predictor, threshold, precision, on_spacing, on_range, cache, progress
+    ds, output_dir, name, progress
         As in `ProtohaloFinder`.
+    model, **options
+        As in `PredictionOptions`.
 
     Returns
     -------
@@ -146,10 +137,7 @@ def find_protohalos(
     >>> catalog = find_protohalos(ds, output_dir="protohalos")
     >>> catalog.halo("halos", 0)["member_ids"]
     """
-    return ProtohaloFinder(
-        ds, output_dir, name=name, model=model, predictor=predictor, threshold=threshold, precision=precision,
-        on_spacing=on_spacing, on_range=on_range, cache=cache, progress=progress,
-    ).run()  # fmt: skip
+    return ProtohaloFinder(ds, output_dir, name=name, model=model, progress=progress, **options).run()
 
 
 def write_catalog(
