@@ -19,7 +19,7 @@ LARGEST_COMPRESSION = 1100
 LARGEST_PEAK = 20.0
 """Largest deviation of one site, in rms: a Gaussian field of 4096^3 sites stays below 8."""
 _TIME_TOLERANCE = 0.01
-_PASSED_ON = (ProtohaloError, FileNotFoundError, PermissionError, MemoryError, Warning)
+_PASSED_ON: tuple[type[BaseException], ...] = (ProtohaloError, FileNotFoundError, PermissionError, MemoryError, Warning)
 
 
 @contextmanager
@@ -30,9 +30,10 @@ def library_errors(
 
     Errors of this package, warnings, missing files and memory, and those in `let_pass` go on as they are.
     """
+    passed_on = _PASSED_ON + let_pass
     try:
         yield
-    except (*_PASSED_ON, *let_pass):
+    except passed_on:
         raise
     except Exception as error:
         said = " ".join(str(error).split()) or "no further word"
@@ -129,6 +130,11 @@ def header_numbers(file_name: str, attributes: dict[str, Any], name: str, count:
             f"{'one number' if count in (None, 1) else f'{count} numbers'} must stand there: write the file again"
         )
     return values.astype(np.float64)
+
+
+def quiet_casts() -> np.errstate:
+    """Context in which signalling NaNs of a damaged file may be cast without a warning; the checks name them after."""
+    return np.errstate(invalid="ignore", over="ignore")
 
 
 def check_reach(name: str, values: NDArray, limit: float, unit: str, why: str) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ..exceptions import FormatError
+from .checks import quiet_casts
 
 HEADER_SIZE = 256
 MOST_BLOCKS = 1000
@@ -69,7 +70,9 @@ class GadgetLayout:
         count = sum(self.header.counts[i] for i in self.variable_mass)
         with self.path.open("rb") as file:
             file.seek(self.offsets["Mass"])
-            return np.fromfile(file, dtype=f"{self.endian}f{self.float_size}", count=count).astype(np.float64)
+            masses = np.fromfile(file, dtype=f"{self.endian}f{self.float_size}", count=count)
+        with quiet_casts():
+            return masses.astype(np.float64)
 
 
 def is_gadget_binary(path: Path) -> bool:

@@ -12,7 +12,7 @@ from ..atomic import atomic_path
 from ..cosmology import Cosmology
 from ..exceptions import CosmologyError, FormatError, InitialConditionsError
 from ..lattice import Lattice
-from .checks import header_numbers, library_errors, stored_dataset
+from .checks import header_numbers, library_errors, quiet_casts, stored_dataset
 
 
 def write_gadget_hdf5(
@@ -123,7 +123,8 @@ def _mass_of_type(name: str, file: Any, index: int, count: int, each: float) -> 
                 f"{'whole' if kind == 'iu' else 'real'} numbers of 4 or 8 bytes in shape {shape} must stand there: "
                 "write the file again"
             )
-    return count * each if each else float(np.sum(file[f"{group}/Masses"][()], dtype=np.float64))
+    with quiet_casts():
+        return count * each if each else float(np.sum(file[f"{group}/Masses"][()], dtype=np.float64))
 
 
 def _header(lattice: Lattice, cosmology: Cosmology, redshift: float, dtype: np.dtype) -> dict[str, object]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..cosmology import Cosmology
 from ..exceptions import FormatError, InitialConditionsError, LatticeError
+from .checks import quiet_casts
 
 HEADER_BYTES = 44
 """nx ny nz (int32), dx x0 y0 z0 (Mpc), a, Omega_m, Omega_Lambda, H0 (float32)."""
@@ -58,7 +59,8 @@ class GraficLayout:
                 f"{self.n}; "
                 "it is truncated or not grafic2, copy it again"
             )
-        return records["plane"].reshape((self.n,) * 3).transpose(2, 1, 0).astype(np.float64)
+        with quiet_casts():
+            return records["plane"].reshape((self.n,) * 3).transpose(2, 1, 0).astype(np.float64)
 
 
 def grafic_folder(path: Path) -> Path | None:

@@ -13,7 +13,7 @@ from yt.utilities.logger import ytLogger
 
 from ..cosmology import Cosmology
 from ..exceptions import InitialConditionsError, LatticeError
-from ..initial_conditions.checks import check_finite, library_errors
+from ..initial_conditions.checks import check_finite, library_errors, quiet_casts
 from ..initial_conditions.grids import field_from_density
 from ..initial_conditions.music_conf import BoxFacts
 from ..initial_conditions.particles import SiteMap, field_from_displacements, field_from_particles
@@ -131,23 +131,25 @@ def _read(ds: Any, ptype: str | None, field: Field | None) -> LinearField:
 
 def _check_cubic(ds: Any) -> None:
     width = np.asarray(ds.domain_width.to("code_length"))
-    if np.ptp(width) > 1e-6 * width.max():
+    if not np.allclose(width, width[0], rtol=1e-6, atol=0.0, equal_nan=True):
         raise LatticeError(f"the box measures {width.tolist()} in code units; it must be a cube: cut or remake it")
 
 
 def _read_particles(ds: Any, ptype: str | None, facts: BoxFacts) -> LinearField:
     size, redshift, cosmology = facts.required(str(ds))
     whole = ds.all_data()
-    used, share = _lattice_type(ds, ptype, whole)
+    with quiet_casts():
+        used, share = _lattice_type(ds, ptype, whole)
     available = set(ds.derived_field_list)
     velocities = ids = masses = None
-    if (used, "particle_velocity_x") in available:
-        velocities = np.asarray(whole[used, "particle_velocity"].to("km/s"), dtype=np.float32)
-    if (used, "particle_index") in available:
-        ids = _integers(np.asarray(whole[used, "particle_index"]))
-    if (used, "particle_mass") in available and ds.cosmological_simulation:
-        masses = np.asarray(whole[used, "particle_mass"].to("Msun")) * cosmology.h / share
-    positions = _box_positions(ds, used, whole, size)
+    with quiet_casts():
+        if (used, "particle_velocity_x") in available:
+            velocities = np.asarray(whole[used, "particle_velocity"].to("km/s"), dtype=np.float32)
+        if (used, "particle_index") in available:
+            ids = _integers(np.asarray(whole[used, "particle_index"]))
+        if (used, "particle_mass") in available and ds.cosmological_simulation:
+            masses = np.asarray(whole[used, "particle_mass"].to("Msun")) * cosmology.h / share
+        positions = _box_positions(ds, used, whole, size)
     field, sites = field_from_particles(positions, velocities, ids, size, cosmology, redshift, masses)
     _sites[ds] = sites
     ytLogger.info(
@@ -221,7 +223,8 @@ def _read_grid(ds: Any, field: Field | None, facts: BoxFacts) -> LinearField:
     used = field or _density_field(ds)
     if used not in ds.derived_field_list:
         raise InitialConditionsError(f"{ds} has no field {used}; name one of {sorted(ds.field_list)} with field=...")
-    values = np.asarray(cube[used])
+    with quiet_casts():
+        values = np.asarray(cube[used])
     if cube[used].units.dimensions == ds.unit_registry["g"][1] / ds.unit_registry["cm"][1] ** 3:
         check_finite("densities", values)
         if not values.mean() > 0:
@@ -256,6 +259,9 @@ def _from_displacement_fields(
     ds: Any, cube: Any, names: tuple[list[Field], list[Field]], lattice: Lattice, cosmology: Cosmology, redshift: float
 ) -> LinearField:
     places, speeds = names
-    displacement = np.stack([np.asarray(cube[name].to("Mpccm/h"), dtype=np.float32) for name in places])
-    velocity = np.stack([np.asarray(cube[name].to("km/s"), dtype=np.float32) for name in speeds]) if speeds else None
+    with quiet_casts():
+        displacement = np.stack([np.asarray(cube[name].to("Mpccm/h"), dtype=np.float32) for name in places])
+        velocity = None
+        if speeds:
+            velocity = np.stack([np.asarray(cube[name].to("km/s"), dtype=np.float32) for name in speeds])
     return field_from_displacements(displacement, velocity, lattice, cosmology, redshift, ds.displacement_offset)

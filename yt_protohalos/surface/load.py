@@ -168,11 +168,11 @@ def _load_gadget_binary(path: Path, kwargs: dict[str, Any]) -> Any:
             )
     mass = sum(float(np.dot(each.header.counts, each.header.masses)) for each in layouts)
     mass += sum(float(each.read_masses().sum()) for each in layouts if each.variable_mass)
+    check_box(path.name, header.box_size, header.redshift, Cosmology(header.h, header.omega_m, header.omega_lambda))
+    check_time(path.name, header.redshift, header.time)
     if "unit_base" not in kwargs:
         unit_base = _unit_base(path.name, header.box_size, mass, header.omega_m, header.h)
         kwargs = {**kwargs, "unit_base": unit_base}
-    check_box(path.name, header.box_size, header.redshift, Cosmology(header.h, header.omega_m, header.omega_lambda))
-    check_time(path.name, header.redshift, header.time)
     return GadgetICsDataset(str(files[0]), **kwargs)
 
 
@@ -194,8 +194,13 @@ def _load_gadget_hdf5(path: Path, kwargs: dict[str, Any]) -> Any:
         path = parts[0]
     redshift = _header_number(path, header, "Redshift")
     box = header_numbers(path.name, header, "BoxSize")
-    if np.ptp(box) > 0:
+    if np.any(box[1:] != box[:-1]):
         raise LatticeError(f"the box of {path.name} measures {box.tolist()}; it must be a cube: cut or remake it")
+    if {"HubbleParam", "Omega0", "OmegaLambda"} <= set(header):
+        numbers = [_header_number(path, header, name) for name in ("HubbleParam", "Omega0", "OmegaLambda")]
+        check_box(path.name, float(box[0]), redshift, Cosmology(*numbers))
+    if "Time" in header:
+        check_time(path.name, redshift, _header_number(path, header, "Time"))
     if "unit_base" not in kwargs:
         omega_m, h = (_header_number(path, header, name) for name in ("Omega0", "HubbleParam"))
         if "Unit length in cgs (U_L)" in units:
@@ -203,11 +208,6 @@ def _load_gadget_hdf5(path: Path, kwargs: dict[str, Any]) -> Any:
         else:
             unit_base = _unit_base(path.name, float(box[0]), mass, omega_m, h)
         kwargs = {**kwargs, "unit_base": unit_base}
-    if {"HubbleParam", "Omega0", "OmegaLambda"} <= set(header):
-        numbers = [_header_number(path, header, name) for name in ("HubbleParam", "Omega0", "OmegaLambda")]
-        check_box(path.name, float(box[0]), redshift, Cosmology(*numbers))
-    if "Time" in header:
-        check_time(path.name, redshift, _header_number(path, header, "Time"))
     return GadgetHDF5ICsDataset(str(path), **kwargs)
 
 
@@ -249,7 +249,7 @@ def _unit_base(name: str, box: float, mass: float, omega_m: float, h: float) -> 
         in_mass = mass * mass_unit * (h if bare else 1.0)
         implied = (in_mass / (omega_m * CRITICAL_DENSITY)) ** (1 / 3)
         tried.append(f"{length_name}: {in_box:.4g} against {implied:.4g}")
-        if abs(in_box / implied - 1) < _LENGTH_TOLERANCE:
+        if abs(in_box - implied) < _LENGTH_TOLERANCE * implied:
             unit_base: dict[str, Any] = {"length": (1.0, length_name), "mass": (mass_unit, mass_name)}
             ytLogger.info("Box of %.5g Mpc/h: lengths are in %s.", in_box, length_name)
             return unit_base
