@@ -346,6 +346,14 @@ def test_two_exchanged_ids_are_noticed(particles):
         field_from_particles(particles.positions, particles.velocities, ids, size, PAPER_COSMOLOGY, REDSHIFT)
 
 
+def test_a_page_of_zeros_among_the_velocities_is_noticed(particles):
+    speeds = particles.velocities.copy()
+    speeds[1000:1341] = 0.0
+    ids, size = np.arange(len(speeds)), particles.field.box_size
+    with pytest.raises(InitialConditionsError, match="particles have a velocity that does not belong"):
+        field_from_particles(particles.positions, speeds, ids, size, PAPER_COSMOLOGY, REDSHIFT)
+
+
 # numbers that cannot be
 
 
