@@ -72,10 +72,9 @@ def describe_run(attributes: dict[str, Any]) -> dict[str, Any]:
     """What a card says of a run."""
     settings = json.loads(str(attributes["settings"]))
     settings.pop("cosmology")
-    return {
-        "seed": int(attributes["seed"]), "code": str(attributes["code"]), "steps": int(attributes["steps"]),
-        "halo_finder": str(attributes["halo_finder"]), **settings,
-    }  # fmt: skip
+    # a user's own run has neither
+    known = {name: int(attributes[name]) for name in ("seed", "steps") if name in attributes}
+    return {**known, "code": str(attributes["code"]), "halo_finder": str(attributes["halo_finder"]), **settings}
 
 
 def describe_training(folder: Path) -> dict[str, Any]:

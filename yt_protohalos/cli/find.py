@@ -9,7 +9,7 @@ from .common import add_prediction_options, prediction_options, set_log_level, w
 
 HELP = "find the protohalos of initial conditions: catalogue, label and probability cubes, pictures"
 EXAMPLE = """  protohalos find ics_gadget.dat -o protohalos
-  protohalos find music_generic.hdf5 -o out --box-size 50 --redshift 49 --model planck-v1 --threshold 0.5"""
+  protohalos find music_generic.hdf5 -o out --box-size 50 --redshift 49 --model planck-v2 --threshold 0.5"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
