@@ -90,7 +90,7 @@ def test_continuous_integration_runs_the_test_command_of_the_readme():
     """.ci/run greps the command out of the README: it must be there once, and the same in the installation page."""
     found = TEST_COMMAND.findall((ROOT / "README.md").read_text())
     assert len(found) == 1
-    assert found[0].endswith("python -m pytest")
+    assert found[0].endswith("python -m pytest -n 2 --dist loadfile")
     assert TEST_COMMAND.findall((ROOT / "docs" / "install.md").read_text()) == found
     assert r"'^python3 -m venv \.venv-test ' README.md" in (ROOT / ".ci" / "run").read_text()
 
