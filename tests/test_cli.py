@@ -31,7 +31,6 @@ def fakes(tmp_path, monkeypatch):
         return made[-1]
 
     monkeypatch.setattr(ProtohaloPredictor, "from_pretrained", from_pretrained)
-    monkeypatch.setattr("yt_protohalos.surface.box._import_keras", lambda: None)
     monkeypatch.setenv("YT_PROTOHALOS_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     return made

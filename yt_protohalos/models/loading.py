@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..exceptions import ModelError
+from ..networks.backend import import_keras
 from .card import NetworkCard
 
 Network = Callable[[NDArray[np.float32]], NDArray[np.float32]]
@@ -26,8 +27,7 @@ def computes_bfloat16() -> bool:
 
 
 def _sees_gpu() -> bool:
-    import keras
-
+    keras = import_keras()
     backend = keras.backend.backend()
     if backend == "tensorflow":
         import tensorflow

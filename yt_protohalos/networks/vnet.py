@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..exceptions import ModelError
+from .backend import import_keras
 
 PAPER_FILTERS = (16, 32, 64, 128, 128)
 LEAKY_SLOPE = 0.1
@@ -64,8 +65,8 @@ def build_vnet(
         For a side, margin, head or filters that cannot be built.
     """
     _check_architecture(side, in_channels, head, margin, filters, embedding)
-    import keras
-    from keras import layers
+    keras = import_keras()
+    layers = keras.layers
 
     policy = dtype_policy or "float32"
 

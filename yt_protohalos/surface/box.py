@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
@@ -250,33 +249,7 @@ def _crop_folder(cache: PredictionCache, key: str) -> Iterator[Path | None]:
 
 
 def _pretrained(name: str | Path, precision: str) -> ProtohaloPredictor:
-    _import_keras()
     return ProtohaloPredictor.from_pretrained(name, precision=precision)
-
-
-def _import_keras() -> None:
-    """Import keras without the start-up lines of its backend, unless ``TF_CPP_MIN_LOG_LEVEL`` is 0 or 1."""
-    with ExitStack() as stack:
-        if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2") not in ("0", "1") and "keras" not in sys.modules:
-            stack.enter_context(_silent_stderr())
-        import keras  # noqa: F401
-
-
-@contextmanager
-def _silent_stderr() -> Iterator[None]:
-    """Drop what C code writes to standard error: no setting turns off what tensorflow says before it reads its own."""
-    try:
-        kept = os.dup(2)
-    except OSError:
-        yield
-        return
-    try:
-        with open(os.devnull, "wb") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
 
 
 def _itself(predictor: ProtohaloPredictor) -> ProtohaloPredictor:

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from ..exceptions import InitialConditionsError
 from ..lattice import Lattice
+from ..quiet import silent_descriptor
 
 LINKING_LENGTH = 0.2
 MIN_SITES = 155
@@ -50,7 +51,8 @@ def friends_of_friends(
     from yt_astro_analysis.halo_analysis.halo_finding.fof.EnzoFOF import RunFOF
 
     unit = np.mod(np.asarray(positions, dtype=np.float64) / lattice.box_size, 1.0)
-    groups = RunFOF(*(np.ascontiguousarray(unit[:, axis]) for axis in range(3)), linking_length / lattice.n)
+    with silent_descriptor(1):
+        groups = RunFOF(*(np.ascontiguousarray(unit[:, axis]) for axis in range(3)), linking_length / lattice.n)
     return rank_by_size(np.asarray(groups).astype(np.int64), min_sites).reshape(lattice.shape)
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..exceptions import ModelError
+from ..networks.backend import import_keras
 from ..networks.channels import POSITION_UNIT
 from ..networks.losses import (
     EMBEDDING_UNIT,
@@ -186,8 +187,7 @@ class Trainer:
 
     def run(self, progress: Progress = True, seconds: float = float("inf")) -> None:
         """Train until the last step, or for about `seconds` of wall time; resumes from the checkpoint."""
-        import keras
-
+        keras = import_keras()
         keras.utils.set_random_seed(self.settings.seed)
         self._build(self.settings.side_at(0))
         self._restore()
@@ -215,8 +215,7 @@ class Trainer:
 
     def _build(self, side: int) -> None:
         """Compile the network for a crop side, keeping weights and optimiser state."""
-        import keras
-
+        keras = import_keras()
         old = self.model
         self.model = build_vnet(**self.settings.architecture(side), dtype_policy=self.settings.dtype_policy)
         loss = (

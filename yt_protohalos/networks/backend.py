@@ -1,0 +1,26 @@
+"""Keras, and through it the backend, loaded when a network is wanted and not before."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import ExitStack
+from typing import Any
+
+from ..quiet import silent_descriptor
+
+
+def import_keras() -> Any:
+    """Import keras without the start-up lines of its backend, unless ``TF_CPP_MIN_LOG_LEVEL`` is 0 or 1."""
+    with ExitStack() as stack:
+        if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2") not in ("0", "1") and "keras" not in sys.modules:
+            # no setting turns off what tensorflow says before it reads its own
+            stack.enter_context(silent_descriptor(2))
+        import keras
+
+        if keras.backend.backend() == "tensorflow":
+            import tensorflow
+
+            # without a GPU its drivers complain at the first look, which may as well be here
+            tensorflow.config.list_physical_devices()
+    return keras
