@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 
 import numpy as np
@@ -161,6 +162,12 @@ def test_a_folder_keeps_to_its_settings(labelled: LabelledField, tmp_path: Path)
     Trainer(settings(), [labelled], [], tmp_path)
     with pytest.raises(ModelError, match="learning_rate"):
         Trainer(settings(learning_rate=5e-4), [labelled], [], tmp_path)
+    stored = json.loads((tmp_path / "settings.json").read_text())
+    del stored["settings"]["instance_loss"], stored["settings"]["residual"]
+    (tmp_path / "settings.json").write_text(json.dumps(stored))
+    Trainer(settings(), [labelled], [], tmp_path)  # settings that came later had their defaults
+    with pytest.raises(ModelError, match="residual"):
+        Trainer(settings(residual=True), [labelled], [], tmp_path)
 
 
 def test_beta_is_the_measured_share(labelled: LabelledField) -> None:

@@ -11,7 +11,7 @@ from .common import say
 HELP = "train a network on finished runs; run it again to resume"
 EXAMPLE = """  protohalos train semantic --runs runs/run_010*.h5 --held-out runs/run_0900.h5 -o training/semantic
   protohalos train instance --runs runs/run_010*.h5 --held-out runs/run_0900.h5 -o training/instance \\
-      --stages 96:4000 144:400 --loss scaled --semantic training/semantic"""
+      --stages 96:4000 --loss weighted --push-weight 20 --semantic training/semantic"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

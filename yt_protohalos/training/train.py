@@ -174,7 +174,9 @@ class Trainer:
         wanted = json.loads(json.dumps(asdict(self.settings)))
         if path.exists():
             stored = json.loads(path.read_text())
-            changed = [key for key in wanted if stored["settings"].get(key) != wanted[key]]
+            # a folder of an earlier version lacks the settings that came later, and ran with what are their defaults
+            known = {**asdict(TrainingSettings(self.settings.head)), **stored["settings"]}
+            changed = [key for key in wanted if json.loads(json.dumps(known[key])) != wanted[key]]
             if changed:
                 raise ModelError(
                     f"{self.folder} holds a run with other {', '.join(changed)}; give the same settings or a new folder"
