@@ -28,7 +28,7 @@ has 0.800 and 0.750; PySCo, another N-body code, on a force mesh of 2.67 cells a
 matches 96 %.
 
 Two runs of seed 901 that differ below the lattice alone (fine seeds 1 and 2) agree to ACC 0.925 and F1 0.912 and match
-98 %: the limit in the set-up of the training runs. The paper's networks have 0.864 and 0.838 on its own runs, whose
+97 %: the limit in the set-up of the training runs. The paper's networks have 0.864 and 0.838 on its own runs, whose
 limit is 0.903 and 0.884.
 """
 

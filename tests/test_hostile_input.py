@@ -61,7 +61,9 @@ def read(path: Path, name: str, particles: Particles) -> LinearField:
     return linear_field(load(path, **facts(name, particles)))
 
 
-def refused(path: Path, name: str, particles: Particles, kind: type = ProtohaloError, match: str = r"[;:,]") -> None:
+def assert_refused(
+    path: Path, name: str, particles: Particles, kind: type = ProtohaloError, match: str = r"[;:,]"
+) -> None:
     """Refused by name, and the message has more than one clause."""
     with pytest.raises(kind, match=match) as caught:
         read(path, name, particles)
@@ -90,14 +92,14 @@ def test_truncated_files_are_refused(valid, particles, name, kept):
     path, main = valid(name)
     data = main.read_bytes()
     main.write_bytes(data[: int(len(data) * kept) if isinstance(kept, float) else kept])
-    refused(path, name, particles)
+    assert_refused(path, name, particles)
 
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_zero_filled_files_are_refused(valid, particles, name):
     path, main = valid(name)
     main.write_bytes(bytes(main.stat().st_size))
-    refused(path, name, particles)
+    assert_refused(path, name, particles)
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -121,7 +123,7 @@ def test_numbers_in_the_other_byte_order_than_the_header_says_are_refused(valid,
         middle = len(data) // 8 * 4
         swapped = np.frombuffer(data[start:middle], dtype="<u4").byteswap().tobytes()
         main.write_bytes(data[:start] + swapped + data[middle:])
-    refused(path, name, particles)
+    assert_refused(path, name, particles)
 
 
 # headers that lie
@@ -140,12 +142,12 @@ def test_gadget_headers_that_lie_are_refused(valid, particles, entry, value):
     at = {"BoxSize": BOX, "Omega0": OMEGA_M, "HubbleParam": H, "Redshift": Z}[entry]
     path, _ = valid("gadget1")
     patch(path, 4 + at, struct.pack("<d", value))
-    refused(path, "gadget1", particles, (CosmologyError, UnitsError))
+    assert_refused(path, "gadget1", particles, (CosmologyError, UnitsError))
     for name in HDF5:
         path, _ = valid(name)
         with h5py.File(path, "a") as file:
             file["Header"].attrs[entry] = value
-        refused(path, name, particles, (CosmologyError, UnitsError))
+        assert_refused(path, name, particles, (CosmologyError, UnitsError))
 
 
 @pytest.mark.parametrize("entry", ["BoxSize", "Redshift", "Omega0", "HubbleParam", "NumPart_ThisFile", "MassTable"])
@@ -156,21 +158,21 @@ def test_hdf5_header_entries_that_are_missing_or_no_numbers_are_refused(valid, p
         del file["Header"].attrs[entry]
         if value is not None:
             file["Header"].attrs[entry] = value
-    refused(path, "hdf5", particles)
+    assert_refused(path, "hdf5", particles)
 
 
 def test_header_and_parameters_that_contradict_each_other_are_refused(valid, particles):
     path, _ = valid("hdf5")
     with h5py.File(path, "a") as file:
         file.create_group("Parameters").attrs["BoxSize"] = 2 * particles.field.box_size
-    refused(path, "hdf5", particles, CosmologyError, "Parameters")
+    assert_refused(path, "hdf5", particles, CosmologyError, "Parameters")
 
 
 @pytest.mark.parametrize("scale", [0.0, -0.02, 2.0, np.nan, 1e-300])
 def test_tipsy_times_that_are_no_scale_factors_are_refused(valid, particles, scale):
     path, _ = valid("tipsy")
     patch(path, 0, struct.pack(">d", scale))
-    refused(path, "tipsy", particles, (FormatError, CosmologyError))
+    assert_refused(path, "tipsy", particles, (FormatError, CosmologyError))
 
 
 @pytest.mark.parametrize("entry", ["spacing", "scale", "omega_m", "hubble"])
@@ -179,7 +181,7 @@ def test_grafic_headers_that_lie_are_refused(valid, particles, entry, value):
     path, main = valid("grafic")
     at = {"spacing": 16, "scale": 32, "omega_m": 36, "hubble": 44}[entry]
     patch(main, at, struct.pack("<f", value))
-    refused(path, "grafic", particles)
+    assert_refused(path, "grafic", particles)
 
 
 @pytest.mark.parametrize(
@@ -217,7 +219,7 @@ def test_boxes_and_redshifts_given_wrongly_are_refused(valid, particles, name, v
 def test_gadget_counts_that_do_not_fit_the_file_are_refused(valid, particles, count):
     path, _ = valid("gadget1")
     patch(path, 8, struct.pack("<i", count))
-    refused(path, "gadget1", particles, FormatError)
+    assert_refused(path, "gadget1", particles, FormatError)
 
 
 @pytest.mark.parametrize("files", [2, 70_000, 2**31 - 1])
@@ -226,23 +228,23 @@ def test_numbers_of_files_that_are_not_there_are_refused(valid, particles, files
     path = path.rename(path.with_name("ics.0"))
     patch(path, 4 + FILES, struct.pack("<i", files) + struct.pack("<d", particles.field.box_size))
     patch(path, 4 + 96, struct.pack("<6I", 0, 4096, 0, 0, 0, 0))
-    refused(path, "gadget1", particles, FormatError, "files")
+    assert_refused(path, "gadget1", particles, FormatError, "files")
     path, _ = valid("hdf5")
     path = path.rename(path.with_name("ics.0.hdf5"))
     with h5py.File(path, "a") as file:
         file["Header"].attrs["NumFilesPerSnapshot"] = files
-    refused(path, "hdf5", particles, FormatError, "files")
+    assert_refused(path, "hdf5", particles, FormatError, "files")
 
 
 def test_tipsy_and_grafic_counts_that_do_not_fit_the_file_are_refused(valid, particles):
     for count in (-1, 4097, 2**31 - 1):
         path, _ = valid("tipsy")
         patch(path, 8, struct.pack(">i", count) + struct.pack(">3i", 3, 0, count))
-        refused(path, "tipsy", particles, FormatError)
+        assert_refused(path, "tipsy", particles, FormatError)
     for side in (-16, 0, 15, 17, 40_000, 2**31 - 1):
         path, main = valid("grafic")
         patch(main, 4, struct.pack("<3i", side, side, side))
-        refused(path, "grafic", particles, FormatError)
+        assert_refused(path, "grafic", particles, FormatError)
 
 
 def test_arrays_that_were_never_written_are_refused_without_their_memory(tmp_path, particles):
@@ -264,7 +266,7 @@ def test_arrays_that_were_never_written_are_refused_without_their_memory(tmp_pat
         with h5py.File(enzo / f"ParticleDisplacements_{axis}", "w") as file:
             file.create_dataset(f"ParticleDisplacements_{axis}", (1, side, side, side), "f4", chunks=(1, 16, 16, 16))
     for path, name in ((hdf5, "hdf5"), (music, "music"), (enzo, "enzo")):
-        refused(path, name, particles, FormatError, "bytes for")
+        assert_refused(path, name, particles, FormatError, "bytes for")
         assert read_apart(path, facts(name, particles), particles)[0].kind == "refused"
 
 
@@ -281,12 +283,12 @@ def test_hdf5_arrays_of_the_wrong_kind_are_refused(valid, particles):
         with h5py.File(path, "a") as file:
             del file[f"PartType1/{field}"]
             file[f"PartType1/{field}"] = values
-        refused(path, "hdf5", particles, FormatError, field)
+        assert_refused(path, "hdf5", particles, FormatError, field)
     path, _ = valid("hdf5")
     with h5py.File(path, "a") as file:
         del file["PartType1/Coordinates"]
         file.create_group("PartType1/Coordinates")
-    refused(path, "hdf5", particles, FormatError, "Coordinates")
+    assert_refused(path, "hdf5", particles, FormatError, "Coordinates")
 
 
 def test_a_zero_filled_end_is_not_walked_as_billions_of_blocks(valid, particles):
@@ -335,7 +337,7 @@ def test_duplicated_ids_are_refused(valid, particles, name):
     else:
         with h5py.File(path, "a") as file:
             file["PartType1/ParticleIDs"][-1] = 7
-    refused(path, name, particles, InitialConditionsError, "1 of 4096 particle IDs are duplicates")
+    assert_refused(path, name, particles, InitialConditionsError, "1 of 4096 particle IDs are duplicates")
 
 
 def test_two_exchanged_ids_are_noticed(particles):
@@ -374,7 +376,7 @@ def test_one_number_that_cannot_be_is_refused(valid, particles, name, field, val
         cube = "ParticleDisplacements_y" if field == "Coordinates" else "ParticleVelocities_y"
         with h5py.File(path / cube, "a") as file:
             file[cube][0, 3, 4, 5] = value
-    refused(path, name, particles, InitialConditionsError)
+    assert_refused(path, name, particles, InitialConditionsError)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1e30, 50.0])
@@ -387,7 +389,7 @@ def test_one_cell_that_cannot_be_is_refused(valid, particles, name, value):
         with h5py.File(path, "a") as file:
             cube = file["level_004_DM_rho" if name == "music" else "DM_dx"]
             cube[tuple(side // 2 for side in cube.shape)] = value
-    refused(path, name, particles, InitialConditionsError)
+    assert_refused(path, name, particles, InitialConditionsError)
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -412,7 +414,7 @@ def test_constant_fields_are_refused(valid, particles, name):
                     file.visititems(
                         lambda _, array: array.write_direct(np.zeros_like(array)) if hasattr(array, "dtype") else None
                     )
-    refused(path, name, particles)
+    assert_refused(path, name, particles)
 
 
 # initial conditions that are none
@@ -428,14 +430,14 @@ def test_shell_crossed_displacements_and_evolved_snapshots_are_refused(tmp_path,
         for ids in (None, np.random.default_rng(0).permutation(lattice.n_sites)):
             path = tmp_path / f"ics_{number}_{ids is None}.dat"
             write_gadget2(path, particles, positions=positions, redshift=redshift, ids=ids)
-            refused(path, "gadget1", particles, (InitialConditionsError, UnitsError))
+            assert_refused(path, "gadget1", particles, (InitialConditionsError, UnitsError))
 
 
 def test_glasses_and_body_centred_loads_are_refused(tmp_path, particles):
     lattice = particles.field.lattice
     random = np.random.default_rng(0).uniform(0, lattice.box_size, particles.positions.shape)
     write_gadget2(tmp_path / "glass.dat", particles, positions=random)
-    refused(tmp_path / "glass.dat", "gadget1", particles, InitialConditionsError, "glass")
+    assert_refused(tmp_path / "glass.dat", "gadget1", particles, InitialConditionsError, "glass")
     size = particles.field.box_size
     centred = np.concatenate([particles.positions, (particles.positions + lattice.spacing / 2) % size])
     speeds = np.concatenate([particles.velocities] * 2)
@@ -460,7 +462,7 @@ def test_a_staggered_lattice_of_gas_and_dark_matter_gives_the_dark_matters_field
 
 @pytest.mark.skipif(not (SHARED / "ics").exists(), reason="the MUSIC files are not at hand")
 def test_a_zoom_is_refused(particles):
-    refused(SHARED / "ics" / "music_zoom.dat", "gadget1", particles, InitialConditionsError, "zoom")
+    assert_refused(SHARED / "ics" / "music_zoom.dat", "gadget1", particles, InitialConditionsError, "zoom")
 
 
 def test_boxes_that_are_not_cubes_are_refused(tmp_path, valid, particles):
@@ -468,15 +470,15 @@ def test_boxes_that_are_not_cubes_are_refused(tmp_path, valid, particles):
     path, _ = valid("hdf5")
     with h5py.File(path, "a") as file:
         file["Header"].attrs["BoxSize"] = np.array([size, size, 2 * size])
-    refused(path, "hdf5", particles, LatticeError, "cube")
+    assert_refused(path, "hdf5", particles, LatticeError, "cube")
     # a brick of as many particles in a header that knows one side only
     i = np.arange(count)
     brick = np.stack([i // 512, i // 32 % 16, i % 32], axis=1) * (size / np.array([8, 16, 32]))
     write_gadget2(tmp_path / "brick.dat", particles, positions=brick)
-    refused(tmp_path / "brick.dat", "gadget1", particles)
+    assert_refused(tmp_path / "brick.dat", "gadget1", particles)
     path, main = valid("grafic")
     patch(main, 4, struct.pack("<3i", 16, 16, 8))
-    refused(path, "grafic", particles, LatticeError, "cubic")
+    assert_refused(path, "grafic", particles, LatticeError, "cubic")
 
 
 @pytest.mark.parametrize("n", [1, 2])
@@ -484,7 +486,7 @@ def test_lattices_without_any_mode_are_refused(tmp_path, n):
     field = LinearField.from_density(np.zeros((n, n, n)), n * 0.2, PAPER_COSMOLOGY, REDSHIFT)
     positions = field.lattice.sites(np.arange(n**3)) * field.spacing + 0.01 * np.arange(n**3)[:, None]
     tiny = Particles(field, positions.astype("f4"), np.ones((n**3, 3), dtype="f4"))
-    refused(write_gadget2(tmp_path / "ics.dat", tiny), "gadget1", tiny, LatticeError, "at least 3")
+    assert_refused(write_gadget2(tmp_path / "ics.dat", tiny), "gadget1", tiny, LatticeError, "at least 3")
     with pytest.raises(LatticeError, match="at least 3"):
         field_from_density(np.random.default_rng(0).normal(size=(n, n, n)), 1.0, PAPER_COSMOLOGY, REDSHIFT)
 
@@ -521,11 +523,11 @@ def test_files_of_two_runs_are_no_set(tmp_path, particles):
     (tmp_path / "other").mkdir()
     other = write_gadget2(tmp_path / "other" / "ics.dat", particles, files=2, redshift=99.0)
     first.with_name("ics.dat.1").write_bytes(other.with_name("ics.dat.1").read_bytes())
-    refused(first, "gadget1", particles, FormatError, "agree in all")
+    assert_refused(first, "gadget1", particles, FormatError, "agree in all")
 
 
 def test_grafic_files_of_two_sizes_are_refused(tmp_path, particles):
     folder = write_grafic(tmp_path / "grafic", particles)
     data = (folder / "ic_velcx").read_bytes()
     (folder / "ic_velcx").write_bytes(data[: len(data) // 2])
-    refused(folder, "grafic", particles, FormatError, "ic_velcx")
+    assert_refused(folder, "grafic", particles, FormatError, "ic_velcx")

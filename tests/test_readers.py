@@ -48,7 +48,7 @@ def particles() -> Particles:
     return realisation(16)
 
 
-def same_field(ds, particles: Particles, tolerance: float = 1e-4) -> None:
+def assert_same_field(ds, particles: Particles, tolerance: float = 1e-4) -> None:
     field = linear_field(ds)
     assert low_mode_difference(field.delta, particles.field.delta) < tolerance
     assert field.box_size == pytest.approx(particles.field.box_size, rel=1e-6)
@@ -170,20 +170,20 @@ def test_gadget2_variants(tmp_path, particles, file_format, double, long_ids, fi
         files=files,
         per_mpc=per_mpc,
     )
-    same_field(load(path), particles)
+    assert_same_field(load(path), particles)
 
 
 @pytest.mark.parametrize(
     "variant", [{"endian": ">"}, {"mass_block": True}, {"mass_block": True, "files": 2, "double": True}]
 )
 def test_gadget2_byte_order_and_mass_block(tmp_path, particles, variant):
-    same_field(load(write_gadget2(tmp_path / "ics.dat", particles, **variant)), particles)
+    assert_same_field(load(write_gadget2(tmp_path / "ics.dat", particles, **variant)), particles)
 
 
 def test_a_set_of_files_opens_by_any_member_and_by_its_stem(tmp_path, particles):
     first = write_gadget2(tmp_path / "ics.dat", particles, files=3)
-    same_field(load(first.with_name("ics.dat.2")), particles)
-    same_field(load(tmp_path / "ics.dat"), particles)
+    assert_same_field(load(first.with_name("ics.dat.2")), particles)
+    assert_same_field(load(tmp_path / "ics.dat"), particles)
     first.with_name("ics.dat.1").unlink()
     with pytest.raises(FormatError, match=r"1 of 3 files are missing \(ics.dat.1"):
         load(first)
@@ -209,7 +209,7 @@ def test_einstein_de_sitter_headers_stay_cosmological(tmp_path):
     write_gadget_hdf5(tmp_path / "ics.hdf5", own.positions, own.velocities, own.field.lattice, flat, REDSHIFT)
     for ds in (binary, load(tmp_path / "ics.hdf5")):
         assert ds.cosmological_simulation
-        same_field(ds, own)
+        assert_same_field(ds, own)
         assert linear_field(ds).cosmology.omega_lambda == 0.0
 
 
@@ -227,7 +227,7 @@ def test_gas_beside_dark_matter_is_left_aside_and_no_file_appears(tmp_path, part
         file["PartType0/Velocities"] = file["PartType1/Velocities"][()]
         file["PartType0/ParticleIDs"] = count + file["PartType1/ParticleIDs"][()]
     ds = load(path)
-    same_field(ds, particles)
+    assert_same_field(ds, particles)
     assert len(particle_sites(ds, "PartType1", ds.all_data())) == count
     assert [each.name for each in tmp_path.iterdir()] == ["ics.hdf5"]
 
@@ -250,7 +250,7 @@ def write_hdf5_set(path: Path, particles: Particles, files: int) -> Path:
 
 
 def test_hdf5_sets_of_files(tmp_path, particles):
-    same_field(load(write_hdf5_set(tmp_path / "ics.hdf5", particles, 3)), particles)
+    assert_same_field(load(write_hdf5_set(tmp_path / "ics.hdf5", particles, 3)), particles)
 
 
 # conventions: found from the data, never assumed
@@ -272,7 +272,7 @@ def test_delta_does_not_depend_on_where_sites_lie_or_ids_start(tmp_path, particl
             order=rng.permutation(lattice.n_sites),
         )
     )
-    same_field(ds, particles)
+    assert_same_field(ds, particles)
     assert linear_field(ds).site_offset == pytest.approx(offset, abs=1e-3)
 
 
@@ -497,14 +497,14 @@ def test_plain_yt_reading_megaparsecs_as_kiloparsecs_is_noticed(tmp_path, partic
     path = write_gadget2(tmp_path / "ics.dat", particles)
     with pytest.raises(UnitsError, match=r"yt_protohalos\.load"):
         linear_field(yt.load(str(path)))
-    same_field(load(path), particles)
+    assert_same_field(load(path), particles)
 
 
 def test_a_box_in_no_usual_unit_is_refused_and_unit_base_overrides(tmp_path, particles):
     path = write_gadget2(tmp_path / "ics.dat", particles, per_mpc=7.0)
     with pytest.raises(UnitsError, match="unit_base"):
         load(path)
-    same_field(load(path, unit_base={"length": (1 / 7, "Mpccm/h")}), particles)
+    assert_same_field(load(path, unit_base={"length": (1 / 7, "Mpccm/h")}), particles)
 
 
 def test_boxes_that_are_not_cubes_are_refused(particles):

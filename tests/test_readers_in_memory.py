@@ -60,7 +60,7 @@ def known(particles: Particles) -> dict:
     return {"box_size": particles.field.box_size, "cosmology": PAPER_COSMOLOGY}
 
 
-def check(ds, particles: Particles) -> None:
+def assert_same_field(ds, particles: Particles) -> None:
     field = linear_field(ds)
     assert low_mode_difference(field.delta, particles.field.delta) < 1e-4
     assert ds.cosmological_simulation
@@ -78,13 +78,13 @@ def check(ds, particles: Particles) -> None:
 
 @pytest.mark.parametrize("endian", ["<", ">"])
 def test_tipsy_in_either_byte_order(tmp_path, particles, endian):
-    check(load(write_tipsy(tmp_path / "ics.tipsy", particles, endian), **known(particles)), particles)
+    assert_same_field(load(write_tipsy(tmp_path / "ics.tipsy", particles, endian), **known(particles)), particles)
 
 
 def test_enzo_from_its_folder_or_a_file_in_it(tmp_path, particles):
     folder = write_enzo(tmp_path / "enzo", particles)
-    check(load(folder), particles)
-    check(load(folder / "parameter_file.txt"), particles)
+    assert_same_field(load(folder), particles)
+    assert_same_field(load(folder / "parameter_file.txt"), particles)
     assert linear_field(load(folder)).site_offset == 0.5
 
 

@@ -256,7 +256,7 @@ def test_the_command_makes_a_run_that_the_train_command_takes(ics, snapshot, tmp
 # --- refusals ----------------------------------------------------------------------------------------------------
 
 
-def refuse(error: type[Exception], match: str, ics, tmp_path: Path, **source) -> None:
+def assert_refused(error: type[Exception], match: str, ics, tmp_path: Path, **source) -> None:
     """The error is raised and nothing is written."""
     output = tmp_path / "refused.h5"
     with pytest.raises(error, match=match):
@@ -265,8 +265,8 @@ def refuse(error: type[Exception], match: str, ics, tmp_path: Path, **source) ->
 
 
 def test_one_source_of_haloes_is_needed(ics, snapshot, tmp_path):
-    refuse(TypeError, "either snapshot", ics, tmp_path)
-    refuse(TypeError, "either snapshot", ics, tmp_path, snapshot=snapshot, catalog=snapshot)
+    assert_refused(TypeError, "either snapshot", ics, tmp_path)
+    assert_refused(TypeError, "either snapshot", ics, tmp_path, snapshot=snapshot, catalog=snapshot)
 
 
 def test_an_input_is_never_written_over(ics, snapshot, tmp_path):
@@ -282,15 +282,15 @@ def test_ids_of_another_run_are_counted(ics, own, final, tmp_path):
     path = write_snapshot(tmp_path / "last.hdf5", own, final)
     with h5py.File(path, "r+") as file:
         file["PartType1/ParticleIDs"][:7] = np.arange(7) + 10**6
-    refuse(
+    assert_refused(
         InitialConditionsError, "7 of the 8000 particle IDs of the final snapshot are not", ics, tmp_path, snapshot=path
     )
     with h5py.File(path, "r+") as file:
         file["PartType1/ParticleIDs"][:7] = 4000
-    refuse(InitialConditionsError, "7 of the 8000 particle IDs .* repeats", ics, tmp_path, snapshot=path)
+    assert_refused(InitialConditionsError, "7 of the 8000 particle IDs .* repeats", ics, tmp_path, snapshot=path)
     with h5py.File(path, "r+") as file:
         del file["PartType1/ParticleIDs"]
-    refuse(InitialConditionsError, "has no particle IDs", ics, tmp_path, snapshot=path)
+    assert_refused(InitialConditionsError, "has no particle IDs", ics, tmp_path, snapshot=path)
 
 
 def test_another_number_of_particles_is_refused(ics, tmp_path):
@@ -300,27 +300,27 @@ def test_another_number_of_particles_is_refused(ics, tmp_path):
         tmp_path / "last.hdf5", (other.positions * scale).astype(np.float32), other.velocities,
         Lattice(16, other.field.box_size * scale), other.field.cosmology, 0.0,
     )  # fmt: skip
-    refuse(LatticeError, "'PartType1': 4096.*8000 sites", ics, tmp_path, snapshot=path)
+    assert_refused(LatticeError, "'PartType1': 4096.*8000 sites", ics, tmp_path, snapshot=path)
 
 
 def test_another_box_or_matter_density_or_an_earlier_time_is_refused(ics, own, final, tmp_path):
     wide = write_snapshot(tmp_path / "wide.hdf5", own, final, box=1.1 * own.field.box_size)
-    refuse(LatticeError, "one box", ics, tmp_path, snapshot=wide)
+    assert_refused(LatticeError, "one box", ics, tmp_path, snapshot=wide)
     ds = particle_dataset(
         final, None, np.full(N**3, own.mass), own.field.box_size, ph.Cosmology(0.7, 0.25, 0.75), 0.0, "x"
     )
-    refuse(InitialConditionsError, "Omega_m = 0.25", ics, tmp_path, snapshot=ds)
-    refuse(InitialConditionsError, "must be later", ics, tmp_path, snapshot=ics)
+    assert_refused(InitialConditionsError, "Omega_m = 0.25", ics, tmp_path, snapshot=ds)
+    assert_refused(InitialConditionsError, "must be later", ics, tmp_path, snapshot=ics)
     flat = yt.load_particles(
         {f"particle_position_{a}": final[:, i] for i, a in enumerate("xyz")}, bbox=np.array([[0, 4.0]] * 3)
     )
-    refuse(CosmologyError, "final snapshot .* does not say its", ics, tmp_path, snapshot=flat)
+    assert_refused(CosmologyError, "final snapshot .* does not say its", ics, tmp_path, snapshot=flat)
 
 
 def test_a_box_that_is_no_cube_is_refused(ics, snapshot, own, final, tmp_path):
     with h5py.File(snapshot, "r+") as file:
         file["Header"].attrs["BoxSize"] = np.array([1.0, 1.0, 2.0]) * own.field.box_size
-    refuse(LatticeError, "must be a cube", ics, tmp_path, snapshot=snapshot)
+    assert_refused(LatticeError, "must be a cube", ics, tmp_path, snapshot=snapshot)
 
 
 def test_a_snapshot_before_the_end_gives_a_warning_with_its_redshift(ics, own, final, tmp_path):
@@ -335,13 +335,13 @@ def test_haloes_of_other_initial_conditions_or_axes_are_refused(own, ics, cube, 
     """They stand where the field is not overdense."""
     moved = own.field.lattice.shifted(cube, (N // 2, N // 2, 0))
     path = write_catalog(tmp_path / "cat.h5", "labels", moved)
-    refuse(InitialConditionsError, "mean linear overdensity", ics, tmp_path, catalog=path)
+    assert_refused(InitialConditionsError, "mean linear overdensity", ics, tmp_path, catalog=path)
 
 
 def test_a_run_without_haloes_is_refused(ics, own, tmp_path):
     pytest.importorskip("yt_astro_analysis")
     path = write_snapshot(tmp_path / "last.hdf5", own, own.positions)
-    refuse(InitialConditionsError, "no halo has 155 particles", ics, tmp_path, snapshot=path)
+    assert_refused(InitialConditionsError, "no halo has 155 particles", ics, tmp_path, snapshot=path)
 
 
 @pytest.mark.parametrize(
@@ -371,7 +371,7 @@ def test_catalogues_of_no_known_layout_say_what_is_wrong(content, error, match, 
         with h5py.File(path, "w") as file:
             for name, values in content.items():
                 file[name] = values
-    refuse(error, match, ics, tmp_path, catalog=path)
+    assert_refused(error, match, ics, tmp_path, catalog=path)
 
 
 def test_one_file_of_several_is_refused(tmp_path):

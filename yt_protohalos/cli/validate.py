@@ -279,10 +279,12 @@ def read_labels(path: Path) -> NDArray[np.int64]:
     import h5py
     import numpy as np
 
+    from ..training.user_runs import CUBE_NAMES
+
     if not path.is_file():
         raise FileNotFoundError(f"no file {path}; give an HDF5 file with halo labels on the initial lattice")
     with h5py.File(path, "r") as file:
-        found = [name for name in ("labels", "halo_id") if name in file]
+        found = [name for name in CUBE_NAMES if name in file]
         if len(found) != 1:
             raise ScoringError(f"{path} holds {found or 'neither'} of `labels` and `halo_id`; it needs exactly one")
         values = file[found[0]][()].astype(np.int64)

@@ -100,8 +100,8 @@ def scaled_weinberger(
 ) -> Callable[[Any, Any], Any]:
     """Weinberger loss whose margins grow with the instance, so that pseudo-space keeps the scale of Lagrangian space.
 
-    With fixed margins a cluster-size protohalo must shrink forty-fold and a dwarf not at all, and neighbours must make
-    room for each other. Here every instance contracts towards its own centre by the same factor, and clusters of all
+    With fixed margins a large protohalo must shrink far more than a small one, and neighbours must make room for each
+    other. Here every instance contracts towards its own centre by the same factor, and clusters of all
     sizes have the same density. R is (3 N / 4 pi)^(1/3) for an instance of N sites, and E its extent: the radius of the
     ball that spreads as widely as its sites.
 

@@ -50,7 +50,7 @@ def build_vnet(
         positions through every level.
     residual : bool
         Let the second convolution of every block add to what enters the block, starting from nothing (Milletari et al.
-        2016; the zero start is that of Zhang et al. 2019). Without normalisation, a plain network learns slowly.
+        2016; the zero start is that of Zhang et al. 2019).
     dtype_policy : str, optional
         Keras dtype policy of the inner layers, e.g. ``"mixed_bfloat16"``; float32 by default. The output is float32.
 

@@ -160,7 +160,9 @@ def box_prediction(ds: Dataset, options: PredictionOptions = _DEFAULTS) -> BoxPr
         name = DEFAULT_MODEL if options.model is None else options.model
         card, folder = load_card(name)
         verify(card, folder)
-        make_predictor: Callable[[], ProtohaloPredictor] = partial(_pretrained, name, precision)
+        make_predictor: Callable[[], ProtohaloPredictor] = partial(
+            ProtohaloPredictor.from_pretrained, name, precision=precision
+        )
     else:
         card, precision = predictor.card, predictor.precision
         make_predictor = partial(_itself, predictor)
@@ -246,10 +248,6 @@ def _crop_folder(cache: PredictionCache, key: str) -> Iterator[Path | None]:
         yield folder
         shutil.rmtree(folder, ignore_errors=True)
         lock.unlink(missing_ok=True)
-
-
-def _pretrained(name: str | Path, precision: str) -> ProtohaloPredictor:
-    return ProtohaloPredictor.from_pretrained(name, precision=precision)
 
 
 def _itself(predictor: ProtohaloPredictor) -> ProtohaloPredictor:

@@ -28,7 +28,7 @@ def label_centres(labels: NDArray[np.int32], lattice: Lattice) -> NDArray[np.flo
 def attribute_sites(labels: NDArray[np.int32], lattice: Lattice, reach: float) -> NDArray[np.int32]:
     """Give each site outside haloes the label of the nearest halo site at most `reach` sites away, periodically.
 
-    A semantic network fills the gaps of haloes and rounds their faces, so a tenth of the sites it finds belong to no
+    A semantic network fills the gaps of haloes and rounds their faces, so a sixth of the sites it finds belong to no
     halo; nearly all of them touch one, and this says which.
 
     labels : int32, (n, n, n), 0 outside
