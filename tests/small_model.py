@@ -22,7 +22,7 @@ def write_small_model(folder: Path, name: str = "small") -> Path:
     """
     import keras
 
-    from yt_protohalos.networks.channels import network_input
+    from yt_protohalos.networks.channels import FIELD_CHANNELS, network_input
     from yt_protohalos.networks.vnet import build_vnet
 
     keras.utils.set_random_seed(3)
@@ -41,7 +41,7 @@ def write_small_model(folder: Path, name: str = "small") -> Path:
         )
         if head == "semantic":
             field = generate_initial_conditions(SIDE, SIDE * SPACING, seed=5)
-            channels_in = network_input(field.delta, field.phi, normalisation, False)
+            channels_in = network_input({"delta": field.delta, "phi": field.phi}, FIELD_CHANNELS, normalisation)
             probability = np.clip(np.asarray(network(channels_in[None])), 1e-6, 1 - 1e-6)
             intercept = -float(np.median(np.log(probability / (1 - probability))))
     calibration = {"slope": 1.0, "intercept": intercept}

@@ -13,7 +13,8 @@ from scipy import ndimage
 from yt_protohalos.cosmology import PAPER_COSMOLOGY
 from yt_protohalos.initial_conditions.generate import generate_initial_conditions
 from yt_protohalos.linear_field import LinearField
-from yt_protohalos.models.card import FIELD_CHANNELS, POSITION_CHANNELS, ModelCard, NetworkCard
+from yt_protohalos.models.card import ModelCard, NetworkCard
+from yt_protohalos.networks.channels import FIELD_CHANNELS, POSITION_CHANNELS
 from yt_protohalos.predictor import ProtohaloPredictor
 
 SPACING = 50 / 256

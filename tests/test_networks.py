@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from yt_protohalos.exceptions import ModelError
-from yt_protohalos.networks.channels import network_input, remove_gauge
+from yt_protohalos.networks.channels import FIELD_CHANNELS, POSITION_CHANNELS, network_input, remove_gauge
 from yt_protohalos.networks.losses import balanced_cross_entropy, scaled_weinberger, weinberger
 from yt_protohalos.networks.vnet import build_vnet
 
@@ -226,8 +226,8 @@ def test_a_constant_and_a_gradient_of_phi_change_no_channel() -> None:
     q = np.indices((12, 12, 12)).astype(np.float32)
     moved = phi + 3.0 + 0.2 * q[0] - 0.4 * q[1] + 0.1 * q[2]
     scales = {"delta": 5.0, "phi": 2.0}
-    first = network_input(delta, phi, scales, positions=True)
-    second = network_input(delta, moved, scales, positions=True)
+    first = network_input({"delta": delta, "phi": phi}, POSITION_CHANNELS, scales)
+    second = network_input({"delta": delta, "phi": moved}, POSITION_CHANNELS, scales)
     assert np.allclose(first, second, atol=1e-5)
     assert abs(remove_gauge(phi).mean()) < 1e-6
     assert np.array_equal(first[..., 0], delta / np.float32(5.0))
@@ -237,6 +237,6 @@ def test_a_constant_and_a_gradient_of_phi_change_no_channel() -> None:
 def test_normalisation_must_be_complete_and_positive() -> None:
     cube = np.zeros((4, 4, 4), dtype=np.float32)
     with pytest.raises(ModelError, match="phi"):
-        network_input(cube, cube, {"delta": 5.0}, positions=False)
+        network_input({"delta": cube, "phi": cube}, FIELD_CHANNELS, {"delta": 5.0})
     with pytest.raises(ModelError, match="delta"):
-        network_input(cube, cube, {"delta": 0.0, "phi": 1.0}, positions=False)
+        network_input({"delta": cube, "phi": cube}, FIELD_CHANNELS, {"delta": 0.0, "phi": 1.0})

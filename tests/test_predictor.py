@@ -23,7 +23,7 @@ from yt_protohalos import predictor as predictor_module
 from yt_protohalos.cosmology import Cosmology
 from yt_protohalos.exceptions import LatticeError, ModelError, OutOfRangeError, SpacingWarning, StoreError
 from yt_protohalos.lattice import Lattice
-from yt_protohalos.networks.channels import network_input
+from yt_protohalos.networks.channels import POSITION_CHANNELS, network_input
 from yt_protohalos.networks.symmetry import Symmetry
 from yt_protohalos.prediction import Prediction
 from yt_protohalos.predictor import ProtohaloPredictor, calibrated, evaluate, nearest_sites
@@ -102,10 +102,11 @@ def test_a_constant_in_phi_moves_nothing(field, prediction):
     lifted = replace(field, phi=field.phi + np.float32(50))
     np.testing.assert_array_equal(make_predictor().predict(lifted, progress=False).labels, prediction.labels)
     scales = {"delta": 1.0, "phi": 1.0}
-    plain = network_input(field.delta, field.phi, scales, True)
+    plain = network_input({"delta": field.delta, "phi": field.phi}, POSITION_CHANNELS, scales)
     ramp = np.arange(N, dtype=np.float32)
     tilted = field.phi + 50 + 0.7 * ramp[:, None, None] - 1.3 * ramp[None, None, :]
-    np.testing.assert_allclose(network_input(field.delta, tilted, scales, True), plain, atol=1e-4)
+    moved = network_input({"delta": field.delta, "phi": tilted}, POSITION_CHANNELS, scales)
+    np.testing.assert_allclose(moved, plain, atol=1e-4)
 
 
 def test_a_network_that_reads_phi_gives_the_same_labels_for_any_constant(field):

@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import math
 import numbers
-import os
 
 import numpy as np
 from numba import njit
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial import cKDTree
 
+from .cores import available_cores
 from .exceptions import ClusteringError
 
 _MORTON_BITS = 20  # cells of 2^-20 of the extent on each axis; three axes fit an int64
@@ -171,7 +171,7 @@ def _search(
         cut = []
         for start in range(0, len(rows), step):
             block = rows[start : start + step]
-            workers = _n_workers() if len(block) > _THREADED_ROWS else 1
+            workers = available_cores() if len(block) > _THREADED_ROWS else 1
             distance, index = tree.query(sites[block], k=np.arange(1, width + 1), workers=workers)
             whole = _order_neighbours(distance, index, members, first, block, n_dens, radius, neighbours)
             cut.append(block[~whole])
@@ -179,12 +179,6 @@ def _search(
         rows = np.concatenate(cut) if width < len(sites) else rows[:0]
         width *= 2
     return radius, neighbours
-
-
-def _n_workers() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 @njit(cache=True)

@@ -6,15 +6,18 @@ x on axis 0.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
+from .cores import available_cores
 from .cosmology import Cosmology
+from .evolution import EvolvedField, evolve_field
 from .exceptions import InitialConditionsError, LatticeError
 from .lattice import Lattice
+from .progress import Progress
 
 Cube = NDArray[np.float32]
 
@@ -44,6 +47,7 @@ class LinearField:
     cosmology: Cosmology
     redshift: float
     site_offset: float = 0.0
+    _evolved: list[EvolvedField] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for name in ("delta", "phi"):
@@ -89,6 +93,12 @@ class LinearField:
         """Mass of one site in Msun/h."""
         return self.cosmology.site_mass(self.spacing)
 
+    def evolved(self, progress: Progress = False) -> EvolvedField:
+        """The field evolved approximately to its target time, computed once; see `evolution.evolve_field`."""
+        if not self._evolved:
+            self._evolved.append(evolve_field(self.delta, self.lattice, progress))
+        return self._evolved[0]
+
     def resampled(self, n: int) -> LinearField:
         """Same field on a lattice of `n` sites a side, by Fourier truncation or padding."""
         lattice = Lattice(n, self.box_size)
@@ -99,10 +109,6 @@ class LinearField:
         return replace(self, delta=delta, phi=phi, lattice=lattice)
 
 
-def _workers() -> int:
-    return -1
-
-
 def potential(delta: Cube, lattice: Lattice) -> Cube:
     """Solve laplacian(phi) = delta on the periodic lattice.
 
@@ -111,13 +117,13 @@ def potential(delta: Cube, lattice: Lattice) -> Cube:
     Source: López-Cano et al. 2024, eq. 8.
     """
     lattice.check_cube(delta, "delta")
-    spectrum = fft.rfftn(delta.astype(np.float32, copy=False), workers=_workers())
+    spectrum = fft.rfftn(delta.astype(np.float32, copy=False), workers=available_cores())
     kx, ky, kz = lattice.wavenumbers()
     k2 = kx**2 + ky**2 + kz**2
     k2[0, 0, 0] = 1.0
     spectrum /= -k2
     spectrum[0, 0, 0] = 0.0
-    return fft.irfftn(spectrum, s=lattice.shape, workers=_workers(), overwrite_x=True)
+    return fft.irfftn(spectrum, s=lattice.shape, workers=available_cores(), overwrite_x=True)
 
 
 def _derivative_wavenumber(lattice: Lattice, axis: int) -> NDArray[np.float32]:
@@ -131,9 +137,11 @@ def _derivative_wavenumber(lattice: Lattice, axis: int) -> NDArray[np.float32]:
 
 def displacement_component(phi: Cube, lattice: Lattice, axis: int) -> Cube:
     """First-order displacement psi = -d phi / dq along one axis, (n, n, n), Mpc/h at z = 0."""
-    spectrum = fft.rfftn(phi, workers=_workers())
+    spectrum = fft.rfftn(phi, workers=available_cores())
     spectrum *= -1j * _derivative_wavenumber(lattice, axis)
-    return fft.irfftn(spectrum.astype(np.complex64, copy=False), s=lattice.shape, workers=_workers(), overwrite_x=True)
+    return fft.irfftn(
+        spectrum.astype(np.complex64, copy=False), s=lattice.shape, workers=available_cores(), overwrite_x=True
+    )
 
 
 def divergence(vector: NDArray[np.float32], lattice: Lattice) -> Cube:
@@ -144,11 +152,13 @@ def divergence(vector: NDArray[np.float32], lattice: Lattice) -> Cube:
     """
     total: NDArray[np.complex64] | None = None
     for axis in range(3):
-        spectrum = fft.rfftn(vector[axis].astype(np.float32, copy=False), workers=_workers())
+        spectrum = fft.rfftn(vector[axis].astype(np.float32, copy=False), workers=available_cores())
         spectrum *= 1j * _derivative_wavenumber(lattice, axis)
         total = spectrum if total is None else total + spectrum
     assert total is not None
-    return fft.irfftn(total.astype(np.complex64, copy=False), s=lattice.shape, workers=_workers(), overwrite_x=True)
+    return fft.irfftn(
+        total.astype(np.complex64, copy=False), s=lattice.shape, workers=available_cores(), overwrite_x=True
+    )
 
 
 def without_nyquist(cube: NDArray) -> NDArray:
@@ -156,9 +166,9 @@ def without_nyquist(cube: NDArray) -> NDArray:
     n = cube.shape[0]
     if n % 2:
         return cube
-    spectrum = fft.rfftn(cube, workers=-1)
+    spectrum = fft.rfftn(cube, workers=available_cores())
     spectrum[n // 2] = spectrum[:, n // 2] = spectrum[..., n // 2] = 0
-    return fft.irfftn(spectrum, s=cube.shape, workers=-1, overwrite_x=True)
+    return fft.irfftn(spectrum, s=cube.shape, workers=available_cores(), overwrite_x=True)
 
 
 def second_order_source(phi: Cube, lattice: Lattice) -> Cube:
@@ -166,13 +176,13 @@ def second_order_source(phi: Cube, lattice: Lattice) -> Cube:
 
     With laplacian(phi2) = source, the second-order displacement is D2 grad(phi2), D2 = -3/7 D^2 (nearly).
     """
-    spectrum = fft.rfftn(phi, workers=_workers())
+    spectrum = fft.rfftn(phi, workers=available_cores())
     k = lattice.wavenumbers()
     odd = [_derivative_wavenumber(lattice, axis) for axis in range(3)]
 
     def second_derivative(i: int, j: int) -> Cube:
         factor = -(k[i] * k[i]) if i == j else -(odd[i] * odd[j])
-        return fft.irfftn(spectrum * factor, s=lattice.shape, workers=_workers(), overwrite_x=True)
+        return fft.irfftn(spectrum * factor, s=lattice.shape, workers=available_cores(), overwrite_x=True)
 
     source = np.zeros(lattice.shape, dtype=np.float32)
     diagonal = [second_derivative(i, i) for i in range(3)]
@@ -205,7 +215,7 @@ def fourier_resample(cube: Cube, lattice: Lattice, n: int, shift: float = 0.0) -
     m = lattice.n
     if n == m and shift == 0.0:
         return cube
-    spectrum = fft.fftshift(fft.rfftn(cube, workers=_workers()), axes=(0, 1))
+    spectrum = fft.fftshift(fft.rfftn(cube, workers=available_cores()), axes=(0, 1))
     # modes at and beyond the smaller Nyquist wavenumber are dropped, so that the result stays real
     half = (min(n, m) - 1) // 2
     kept = np.arange(-half, half + 1)
@@ -215,7 +225,7 @@ def fourier_resample(cube: Cube, lattice: Lattice, n: int, shift: float = 0.0) -
         small = small * phase[:, None, None] * phase[None, :, None] * phase[kept >= 0][None, None, :]
     large = np.zeros((n, n, n // 2 + 1), dtype=np.complex64)
     large[np.ix_(kept % n, kept % n, kept[kept >= 0])] = small * (n / m) ** 3
-    return fft.irfftn(large, s=(n, n, n), workers=_workers(), overwrite_x=True)
+    return fft.irfftn(large, s=(n, n, n), workers=available_cores(), overwrite_x=True)
 
 
 def power_spectrum(delta: Cube, lattice: Lattice, n_bins: int = 0) -> tuple[NDArray, NDArray, NDArray]:
@@ -226,7 +236,7 @@ def power_spectrum(delta: Cube, lattice: Lattice, n_bins: int = 0) -> tuple[NDAr
     wavenumber, power, modes : arrays
         Mean wavenumber (h/Mpc), power ((Mpc/h)^3) and number of independent modes a bin of width 2 pi / L.
     """
-    spectrum = fft.rfftn(delta, workers=_workers())
+    spectrum = fft.rfftn(delta, workers=available_cores())
     kx, ky, kz = lattice.wavenumbers()
     k = np.sqrt(kx**2 + ky**2 + kz**2)
     # the half spectrum holds each mode once, and its conjugate too where kz is 0 or the Nyquist wavenumber

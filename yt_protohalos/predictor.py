@@ -22,7 +22,7 @@ from .models.card import MERGING_KEYS, ModelCard, NetworkCard
 from .models.limits import check_amplitude, check_cosmology, model_side
 from .models.loading import Network, computes_bfloat16, load_network
 from .models.registry import DEFAULT_MODEL, load_card, verify
-from .networks.channels import network_input
+from .networks.channels import crop_cubes, network_input, sees_evolution
 from .networks.symmetry import spread_symmetries
 from .prediction import Prediction
 from .progress import Progress, track
@@ -135,6 +135,8 @@ class ProtohaloPredictor:
         seen = field if side == field.n else field.resampled(side)
         if probability is not None:
             seen.lattice.check_cube(probability, "probability")
+        if sees_evolution((*self.card.semantic.channels, *self.card.instance.channels)):
+            seen.evolved(progress)
         crops = None
         if store is not None:
             crops = CropStore(store, {**field_identity(seen), "model": self.card.sha256, **settings})
@@ -298,14 +300,8 @@ def evaluate(
     ModelError
         The output has another shape, or values that are not finite.
     """
-    delta = field.lattice.crop(field.delta, crop.input_start, crop.input_shape)
-    phi = field.lattice.crop(field.phi, crop.input_start, crop.input_shape)
-    membership = None
-    if card.sees_probability:
-        if probability is None:
-            raise ModelError("the instance network sees the membership probability; pass the one of the box")
-        membership = field.lattice.crop(probability, crop.input_start, crop.input_shape)
-    channels = network_input(delta, phi, card.normalisation, card.positions, membership)
+    cubes = crop_cubes(field, card.channels, crop.input_start, card.side, probability)
+    channels = network_input(cubes, card.channels, card.normalisation)
     if symmetries == 1:
         return _run(network, card, channels)
     total = np.zeros((*(card.output_side,) * 3, 1), dtype=np.float64)

@@ -15,13 +15,11 @@ import numpy as np
 
 from ..cosmology import Cosmology
 from ..exceptions import CosmologyError, ModelError
+from ..networks.channels import FIELD_CHANNELS, check_channels
 
 CARD_FORMAT = 1
 PHI_GAUGE = "crop mean and gradient removed"
-FIELD_CHANNELS = ("delta", "phi")
-POSITION_CHANNELS = ("delta", "phi", "q_x", "q_y", "q_z")
 MERGING_KEYS = ("width_ratio", "distance")
-PROBABILITY_CHANNELS = (*POSITION_CHANNELS, "probability")
 _CLUSTERING_KEYS = ("n_dens", "n_ngb", "persistence")
 _HEADS = ("semantic", "instance")
 _ARCHITECTURE_KEYS = ("side", "margin", "in_channels", "head", "filters")
@@ -40,11 +38,11 @@ class NetworkCard:
     sha256 : str
         SHA-256 of the weight file, 64 hexadecimal digits.
     channels : tuple of str
-        ``("delta", "phi")``, ``("delta", "phi", "q_x", "q_y", "q_z")`` or the latter with ``"probability"``, the
-        calibrated output of the semantic network; in the order of the input.
+        Names of `networks.channels.CHANNELS`, in its order; ``"probability"``, the calibrated output of the semantic
+        network, is for the instance network alone, positions too.
     normalisation : dict
-        ``{"delta": scale, "phi": scale}``: delta is divided by its scale (dimensionless), phi by its own
-        ((Mpc/h)^2) after its gauge is fixed.
+        ``{"delta": scale, "phi": scale}`` of those that are channels: delta is divided by its scale
+        (dimensionless), phi by its own ((Mpc/h)^2) after its gauge is fixed.
     phi_gauge : str
         How constant and gradient of phi are removed; `PHI_GAUGE` is the only way known.
     """
@@ -86,16 +84,18 @@ class NetworkCard:
             )
 
     def _check_input(self) -> None:
-        known = (FIELD_CHANNELS, POSITION_CHANNELS, PROBABILITY_CHANNELS)
-        if self.channels not in known:
-            raise ModelError(f"channels {self.channels} are unknown; use {', '.join(str(names) for names in known)}")
+        check_channels(self.channels)
+        extra = [name for name in self.channels if name == "probability" or name[1:] in ("_x", "_y", "_z")]
+        if self.architecture["head"] == "semantic" and extra:
+            raise ModelError(f"semantic channels {', '.join(extra)} are for the instance network; leave them out")
         if self.architecture["in_channels"] != len(self.channels):
             raise ModelError(
                 f"in_channels {self.architecture['in_channels']} differs from the {len(self.channels)} channels named; "
                 "make them agree"
             )
-        if set(self.normalisation) != set(FIELD_CHANNELS):
-            raise ModelError(f"normalisation names {sorted(self.normalisation)}; it needs delta and phi, no other")
+        scaled = [name for name in FIELD_CHANNELS if name in self.channels]
+        if sorted(self.normalisation) != scaled:
+            raise ModelError(f"normalisation names {sorted(self.normalisation)}; it needs {scaled}, no other")
         for name, scale in self.normalisation.items():
             if not _is_number(scale) or scale <= 0:
                 raise ModelError(f"normalisation of {name} is {scale!r}; give a positive number")
@@ -116,11 +116,6 @@ class NetworkCard:
     def output_side(self) -> int:
         """Sites a side of the output, ``side - 2 margin``."""
         return self.side - 2 * self.margin
-
-    @property
-    def positions(self) -> bool:
-        """Whether the Lagrangian positions in the crop are channels."""
-        return self.channels[: len(POSITION_CHANNELS)] == POSITION_CHANNELS
 
     @property
     def sees_probability(self) -> bool:

@@ -1,16 +1,66 @@
-"""What a network sees: normalised delta, gauge-free phi, and Lagrangian positions."""
+"""What a network sees of a crop: its channels, by name.
+
+==================================  ====================================================================================
+``delta``, ``phi``                  linear overdensity and gauge-free potential, over their scales
+``q_x``, ``q_y``, ``q_z``           Lagrangian position from the crop's centre, in units of 64 sites
+``x_x``, ``x_y``, ``x_z``           evolved position from the crop's centre, in units of 8 sites
+``density_50_0``, ...               log density around the evolved site over 3 (`evolution.DENSITY_NAMES`)
+``probability``                     calibrated membership probability of the semantic network
+==================================  ====================================================================================
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..evolution import DENSITY_NAMES
 from ..exceptions import ModelError
+from ..lattice import Triple
+from ..linear_field import LinearField
+from .symmetry import Symmetry
+
+FIELD_CHANNELS = ("delta", "phi")
+LAGRANGIAN_POSITION = ("q_x", "q_y", "q_z")
+EVOLVED_POSITION = ("x_x", "x_y", "x_z")
+POSITION_CHANNELS = (*FIELD_CHANNELS, *LAGRANGIAN_POSITION)
+PROBABILITY_CHANNELS = (*POSITION_CHANNELS, "probability")
+EVOLVED_SEMANTIC = (*FIELD_CHANNELS, *DENSITY_NAMES)
+EVOLVED_INSTANCE = (*POSITION_CHANNELS, *EVOLVED_POSITION, *DENSITY_NAMES[-3:], "probability")
+CHANNELS = (*POSITION_CHANNELS, *EVOLVED_POSITION, *DENSITY_NAMES, "probability")
+"""Every channel there is, in the order in which a network takes those it has."""
 
 POSITION_UNIT = 64.0
-"""Lattice sites that make one unit of the position channels, whatever the crop's side."""
+"""Lattice sites that make one unit of the Lagrangian position channels, whatever the crop's side."""
+
+EVOLVED_POSITION_UNIT = 8.0
+"""Sites that make one unit of the evolved position channels: the width of a large halo at the target time."""
+
+LOG_DENSITY_UNIT = 3.0
+
+Cubes = dict[str, NDArray]
+
+
+def check_channels(channels: Sequence[str]) -> None:
+    """Refuse channels that are unknown, repeated or out of order, and positions that are not whole triples.
+
+    Raises
+    ------
+    ModelError
+    """
+    known = tuple(name for name in CHANNELS if name in channels)
+    if not channels or tuple(channels) != known:
+        raise ModelError(f"channels {tuple(channels)} are unknown or out of order; use some of {', '.join(CHANNELS)}")
+    for triple in (LAGRANGIAN_POSITION, EVOLVED_POSITION):
+        if any(name in channels for name in triple) and not all(name in channels for name in triple):
+            raise ModelError(f"channels {tuple(channels)} hold a part of a position; name {', '.join(triple)} or none")
+
+
+def sees_evolution(channels: Collection[str]) -> bool:
+    """Whether any of the channels comes from the evolved field."""
+    return not {*EVOLVED_POSITION, *DENSITY_NAMES}.isdisjoint(channels)
 
 
 def remove_gauge(phi: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -24,62 +74,128 @@ def remove_gauge(phi: NDArray[np.float32]) -> NDArray[np.float32]:
         m = phi.shape[axis]
         if m < 2:
             continue
-        shape = [1, 1, 1]
-        shape[axis] = m
-        ramp = (np.arange(m) - 0.5 * (m - 1)).reshape(shape)
+        slope_ramp = (np.arange(m) - 0.5 * (m - 1)).reshape(_along(axis, m))
         profile = result.mean(axis=tuple(a for a in range(3) if a != axis), dtype=np.float64)
-        slope = float(np.dot(profile, ramp.ravel()) / np.dot(ramp.ravel(), ramp.ravel()))
-        result = result - (slope * ramp).astype(np.float32)
+        slope = float(np.dot(profile, slope_ramp.ravel()) / np.dot(slope_ramp.ravel(), slope_ramp.ravel()))
+        result = result - (slope * slope_ramp).astype(np.float32)
+    return result
+
+
+def crop_cubes(
+    field: LinearField,
+    channels: Sequence[str],
+    start: Triple,
+    side: int,
+    probability: NDArray[np.float32] | None = None,
+) -> Cubes:
+    """Periodic crops of everything that the channels are made of.
+
+    Parameters
+    ----------
+    field : LinearField
+        Evolved here if a channel needs it and it has not been.
+    channels : sequence of str
+    start : tuple of int
+        First site of the crop.
+    side : int
+    probability : float32, (n, n, n), optional
+        Calibrated probability of the whole box.
+
+    Returns
+    -------
+    dict
+        Arrays (side, side, side) by the name of a channel, without the Lagrangian positions; those of the evolved
+        position hold the displacement, in sites.
+
+    Raises
+    ------
+    ModelError
+        A channel needs a probability that was not given.
+    """
+
+    def crop(cube: NDArray) -> NDArray:
+        return field.lattice.crop(cube, start, (side,) * 3)
+
+    cubes: Cubes = {name: crop(getattr(field, name)) for name in FIELD_CHANNELS if name in channels}
+    if sees_evolution(channels):
+        evolved = field.evolved()
+        for axis, name in enumerate(EVOLVED_POSITION):
+            if name in channels:
+                cubes[name] = crop(evolved.displacement[axis])
+        for i, name in enumerate(DENSITY_NAMES):
+            if name in channels:
+                cubes[name] = crop(evolved.density[i])
+    if "probability" in channels:
+        if probability is None:
+            raise ModelError("the network sees the membership probability; pass the one of the box")
+        cubes["probability"] = crop(probability)
+    return cubes
+
+
+def transform(cubes: Cubes, symmetry: Symmetry) -> Cubes:
+    """Apply a symmetry of the cube to crops of scalars, and to the displacement as to a vector."""
+    result = {name: symmetry.apply(cube) for name, cube in cubes.items() if name not in EVOLVED_POSITION}
+    if EVOLVED_POSITION[0] in cubes:
+        vector = [cubes[name] for name in EVOLVED_POSITION]
+        for name, source, flipped in zip(EVOLVED_POSITION, symmetry.axes, symmetry.flips, strict=True):
+            moved = symmetry.apply(vector[source])
+            result[name] = -moved if flipped else moved
     return result
 
 
 def network_input(
-    delta: NDArray[np.float32],
-    phi: NDArray[np.float32],
-    normalisation: Mapping[str, float],
-    positions: bool,
-    probability: NDArray[np.float32] | None = None,
+    cubes: Mapping[str, NDArray], channels: Sequence[str], normalisation: Mapping[str, float]
 ) -> NDArray[np.float32]:
     """Stack the channels of one crop.
 
     Parameters
     ----------
-    delta : float32, (s, s, s)
-        Linear overdensity at z = 0.
-    phi : float32, (s, s, s)
-        Potential in comoving (Mpc/h)^2; its mean and gradient are removed here.
+    cubes : mapping
+        From `crop_cubes`: overdensity at z = 0, potential in comoving (Mpc/h)^2 and so on.
+    channels : sequence of str
+        Names, in the order wanted.
     normalisation : mapping
-        ``{"delta": scale, "phi": scale}``, from the model card.
-    positions : bool
-        Append the three Lagrangian positions, in units of 64 sites from the crop's centre.
-    probability : float32, (s, s, s), optional
-        Append the calibrated membership probability that the semantic network gives.
+        ``{"delta": scale, "phi": scale}`` of those that are channels, from the model card.
 
     Returns
     -------
-    float32, (s, s, s, 2, 3, 5 or 6)
-        delta, phi[, q_x, q_y, q_z][, probability].
+    float32, (side, side, side, len(channels))
 
     Raises
     ------
     ModelError
         If a scale is missing or not positive.
     """
-    for name in ("delta", "phi"):
-        scale = normalisation.get(name)
-        if scale is None or not scale > 0:
-            raise ModelError(f"normalisation of {name} is {scale}; the card needs a positive scale for each channel")
-    shape = delta.shape
-    n_channels = 2 + 3 * positions + (probability is not None)
-    stacked = np.empty((*shape, n_channels), dtype=np.float32)
-    stacked[..., 0] = delta / np.float32(normalisation["delta"])
-    stacked[..., 1] = remove_gauge(phi) / np.float32(normalisation["phi"])
-    if positions:
-        for axis in range(3):
-            ramp = (np.arange(shape[axis], dtype=np.float32) - np.float32(0.5 * (shape[axis] - 1))) / POSITION_UNIT
-            along = [1, 1, 1]
-            along[axis] = shape[axis]
-            stacked[..., 2 + axis] = ramp.reshape(along)
-    if probability is not None:
-        stacked[..., -1] = probability
+    shape = next(iter(cubes.values())).shape
+    stacked = np.empty((*shape, len(channels)), dtype=np.float32)
+    for i, name in enumerate(channels):
+        stacked[..., i] = _channel(name, cubes, shape, normalisation)
     return stacked
+
+
+def _channel(name: str, cubes: Mapping[str, NDArray], shape: Triple, normalisation: Mapping[str, float]) -> NDArray:
+    if name in LAGRANGIAN_POSITION:
+        return _ramp(LAGRANGIAN_POSITION.index(name), shape) / np.float32(POSITION_UNIT)
+    cube = cubes[name]
+    if name in EVOLVED_POSITION:
+        return (_ramp(EVOLVED_POSITION.index(name), shape) + cube) / np.float32(EVOLVED_POSITION_UNIT)
+    if name in DENSITY_NAMES:
+        return cube / np.float32(LOG_DENSITY_UNIT)
+    if name not in FIELD_CHANNELS:
+        return cube
+    scale = normalisation.get(name)
+    if scale is None or not scale > 0:
+        raise ModelError(f"normalisation of {name} is {scale}; the card needs a positive scale for each channel")
+    return (remove_gauge(cube) if name == "phi" else cube) / np.float32(scale)
+
+
+def _ramp(axis: int, shape: Triple) -> NDArray[np.float32]:
+    """Sites from the centre of a crop along one axis, ready to broadcast."""
+    m = shape[axis]
+    return (np.arange(m, dtype=np.float32) - np.float32(0.5 * (m - 1))).reshape(_along(axis, m))
+
+
+def _along(axis: int, m: int) -> list[int]:
+    shape = [1, 1, 1]
+    shape[axis] = m
+    return shape

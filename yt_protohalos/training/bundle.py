@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from ..analysis.scores import score_table
 from ..cosmology import Cosmology
 from ..exceptions import ModelError
-from ..models.card import FIELD_CHANNELS, POSITION_CHANNELS, PROBABILITY_CHANNELS, ModelCard, NetworkCard
+from ..models.card import ModelCard, NetworkCard
 from ..models.registry import file_sha256, write_card
 from ..networks.vnet import build_vnet
 from ..predictor import ProtohaloPredictor, calibrated
 from ..progress import Progress
 from .calibrate import choose_threshold, fit_calibration, tune_clustering
-from .dataset import LabelledField
+from .dataset import LabelledField, input_channels
 from .labels import LINKING_LENGTH, MIN_SITES
 
 PAPER_CLUSTERING = {"n_dens": 20, "n_ngb": 15, "persistence": 4.2}
@@ -52,9 +52,7 @@ def export_network(training_folder: str | Path, filename: str | Path, side: int,
         raise ModelError(f"{training_folder} holds no checkpoint.npz; train first")
     stored = json.loads((training_folder / "settings.json").read_text(encoding="utf-8"))
     settings, constants = stored["settings"], stored["constants"]
-    channels: tuple[str, ...] = FIELD_CHANNELS
-    if settings["head"] == "instance":
-        channels = PROBABILITY_CHANNELS if settings.get("mask_threshold", 0) > 0 else POSITION_CHANNELS
+    channels = input_channels(settings["head"], settings.get("mask_threshold", 0), settings.get("channels", ()))
     architecture = {
         "side": side, "in_channels": len(channels), "head": settings["head"], "margin": settings["margin"],
         "filters": settings["filters"], "input_skip": settings["input_skip"],
@@ -71,7 +69,7 @@ def export_network(training_folder: str | Path, filename: str | Path, side: int,
     os.replace(partial, filename)
     return NetworkCard(
         architecture=architecture, weights=filename.name, sha256=file_sha256(filename), channels=channels,
-        normalisation=constants["normalisation"],
+        normalisation={name: scale for name, scale in constants["normalisation"].items() if name in channels},
     )  # fmt: skip
 
 

@@ -12,7 +12,17 @@ from numpy.typing import NDArray
 from ..exceptions import InitialConditionsError, LatticeError
 from ..lattice import Triple
 from ..linear_field import LinearField
-from ..networks.channels import network_input, remove_gauge
+from ..networks.channels import (
+    FIELD_CHANNELS,
+    POSITION_CHANNELS,
+    PROBABILITY_CHANNELS,
+    check_channels,
+    crop_cubes,
+    network_input,
+    remove_gauge,
+    sees_evolution,
+    transform,
+)
 from ..networks.symmetry import Symmetry
 from .augment import attribute_sites, label_centres, split_images
 from .simulate import read_run
@@ -90,6 +100,22 @@ def measure_normalisation(runs: Sequence[LabelledField], side: int, n_crops: int
     return {"delta": round(float(np.sqrt(np.mean(delta))), 4), "phi": round(float(np.sqrt(np.mean(phi))), 4)}
 
 
+def input_channels(head: str, mask_threshold: float, channels: Sequence[str] = ()) -> tuple[str, ...]:
+    """The channels named, or else the paper's, with the probability where an instance network sees it.
+
+    Raises
+    ------
+    ModelError
+        Channels that `networks.channels.check_channels` refuses.
+    """
+    if channels:
+        check_channels(channels)
+        return tuple(channels)
+    if head == "semantic":
+        return FIELD_CHANNELS
+    return PROBABILITY_CHANNELS if mask_threshold > 0 else POSITION_CHANNELS
+
+
 def make_sample(
     run: LabelledField,
     start: Triple,
@@ -99,15 +125,17 @@ def make_sample(
     normalisation: Mapping[str, float],
     symmetry: Symmetry | None = None,
     mask_threshold: float = 0.0,
+    channels: Sequence[str] = (),
 ) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
     """Channels and target of one crop.
 
     With a `mask_threshold`, the instance target is what the network will meet in use: the sites whose predicted
-    probability exceeds the threshold, each with the label of the nearest halo; the probability is a channel then.
+    probability exceeds the threshold, each with the label of the nearest halo.
+    `channels` are those of `input_channels`.
 
     Returns
     -------
-    channels : float32, (side, side, side, 2, 5 or 6)
+    channels : float32, (side, side, side, number of channels)
     target : int32, (side - 2 margin, ..., 1)
         1 inside haloes and 0 outside (semantic), or instance labels 1..K with periodic images apart (instance).
     """
@@ -116,33 +144,28 @@ def make_sample(
     if inner < 1:
         raise LatticeError(f"margin {margin} leaves nothing of a crop of {side} sites; use less")
     centre = (start[0] + margin, start[1] + margin, start[2] + margin)
-    delta = lattice.crop(run.field.delta, start, (side,) * 3)
-    phi = lattice.crop(run.field.phi, start, (side,) * 3)
+    names = input_channels(head, mask_threshold, channels)
+    if run.probability is None and (mask_threshold > 0 or "probability" in names):
+        raise InitialConditionsError("a mask threshold needs runs with a membership probability; predict it first")
+    cubes = crop_cubes(run.field, names, start, side, run.probability)
     target = lattice.crop(run.labels, centre, (inner,) * 3)
     if head == "semantic":
         target = (target > 0).astype(np.int32)
-    probability = None
     if head == "instance":
         if mask_threshold > 0:
-            probability, target = _predicted_members(run, start, side, margin, mask_threshold)
+            target = _predicted_members(run, centre, inner, mask_threshold)
         target = split_images(target, centre, run.centres, lattice, MIN_INSTANCE_SITES)
     if symmetry is not None:
-        delta, phi, target = (symmetry.apply(cube) for cube in (delta, phi, target))
-        probability = None if probability is None else symmetry.apply(probability)
-    return network_input(delta, phi, normalisation, head == "instance", probability), target[..., None]
+        cubes, target = transform(cubes, symmetry), symmetry.apply(target)
+    return network_input(cubes, names, normalisation), target[..., None]
 
 
-def _predicted_members(
-    run: LabelledField, start: Triple, side: int, margin: int, mask_threshold: float
-) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-    """Probability of a crop, and the attributed labels of its predicted members in the network's output."""
-    if run.probability is None or run.attributed is None:
-        raise InitialConditionsError("a mask threshold needs runs with a membership probability; predict it first")
+def _predicted_members(run: LabelledField, start: Triple, side: int, mask_threshold: float) -> NDArray[np.int32]:
+    """Attributed labels of the predicted members in a crop."""
+    assert run.probability is not None and run.attributed is not None
     probability = run.field.lattice.crop(run.probability, start, (side,) * 3)
-    inner = (slice(margin, side - margin),) * 3
-    first = (start[0] + margin, start[1] + margin, start[2] + margin)
-    labels = run.field.lattice.crop(run.attributed, first, (side - 2 * margin,) * 3)
-    return probability, np.where(probability[inner] > np.float32(mask_threshold), labels, 0).astype(np.int32)
+    labels = run.field.lattice.crop(run.attributed, start, (side,) * 3)
+    return np.where(probability > np.float32(mask_threshold), labels, 0).astype(np.int32)
 
 
 @dataclass(frozen=True)
@@ -155,10 +178,14 @@ class Sampler:
     normalisation: Mapping[str, float]
     seed: int
     mask_threshold: float = 0.0
+    channels: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.runs:
             raise InitialConditionsError("no training runs were given; name at least one run file")
+        if sees_evolution(self.channels):
+            for run in self.runs:
+                run.field.evolved()
 
     def batch(self, step: int, side: int, size: int = 1) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
         """Channels (size, side, ...) and targets of one training step."""
@@ -168,9 +195,9 @@ class Sampler:
             run = self.runs[int(rng.integers(len(self.runs)))]
             x, y, z = (int(s) for s in rng.integers(0, run.field.n, size=3))
             symmetry = Symmetry.random(rng)
-            samples.append(
-                make_sample(
-                    run, (x, y, z), side, self.margin, self.head, self.normalisation, symmetry, self.mask_threshold
-                )
-            )
+            sample = make_sample(
+                run, (x, y, z), side, self.margin, self.head, self.normalisation, symmetry, self.mask_threshold,
+                self.channels,
+            )  # fmt: skip
+            samples.append(sample)
         return np.stack([s[0] for s in samples]), np.stack([s[1] for s in samples])

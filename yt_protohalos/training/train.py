@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ..exceptions import ModelError
 from ..networks.backend import import_keras
-from ..networks.channels import POSITION_UNIT
+from ..networks.channels import EVOLVED_POSITION, EVOLVED_POSITION_UNIT, LAGRANGIAN_POSITION, POSITION_UNIT
 from ..networks.losses import (
     EMBEDDING_UNIT,
     PULL_WEIGHT,
@@ -30,13 +30,16 @@ from ..networks.losses import (
 )
 from ..networks.vnet import PAPER_FILTERS, build_vnet
 from ..progress import Progress, track
-from .dataset import LabelledField, Sampler, make_sample, measure_beta, measure_normalisation
+from .dataset import LabelledField, Sampler, input_channels, make_sample, measure_beta, measure_normalisation
 
 LOG_COLUMNS = ("step", "side", "seconds", "learning_rate", "loss", "held_out_loss")
 
 INSTANCE_LOSSES: dict[str, Callable[..., Any]] = {
     "weinberger": weinberger, "weighted": partial(weinberger, by_radius=True), "scaled": scaled_weinberger
 }  # fmt: skip
+EVOLVED_EMBEDDING_UNIT = 2.0
+"""Sites of evolved position that make one unit of the pseudo-space of `weinberger` at the start of a training."""
+
 MASK_THRESHOLD = 0.4
 """Probability above which sites teach an instance network: below the usual threshold, so that a user may lower it."""
 
@@ -64,6 +67,8 @@ class TrainingSettings:
     mask_threshold : float
         Above 0, the instance network learns on the sites that a semantic network puts above this probability (each with
         the nearest halo's label) and sees the probability; 0 for the paper's, the true members.
+    channels : tuple of str
+        Names of `networks.channels.CHANNELS`; empty for the paper's.
     """
 
     head: str
@@ -81,6 +86,7 @@ class TrainingSettings:
     input_skip: bool = False
     residual: bool = False
     mask_threshold: float = 0.0
+    channels: tuple[str, ...] = ()
     dtype_policy: str = "mixed_bfloat16"
     seed: int = 1
     max_instances: int = 1024
@@ -94,11 +100,13 @@ class TrainingSettings:
             raise ModelError(f"loss {self.instance_loss!r} is unknown; use one of {', '.join(INSTANCE_LOSSES)}")
         if not 0 < self.final_rate <= self.learning_rate or not 0 <= self.average_decay < 1 or self.batch < 1:
             raise ModelError("need 0 < final_rate <= learning_rate, 0 <= average_decay < 1 and batch >= 1")
+        object.__setattr__(self, "channels", tuple(self.channels))
+        input_channels(self.head, self.mask_threshold, self.channels)
 
     @property
     def in_channels(self) -> int:
-        """Count delta and phi, three positions for the instance head, and the probability with a mask threshold."""
-        return 2 if self.head == "semantic" else 5 + (self.mask_threshold > 0)
+        """Number of channels."""
+        return len(input_channels(self.head, self.mask_threshold, self.channels))
 
     @property
     def total_steps(self) -> int:
@@ -129,14 +137,22 @@ class TrainingSettings:
         }  # fmt: skip
 
 
-def start_at_positions(model: Any) -> None:
-    """Let an instance network's embedding begin as the Lagrangian position, in the unit of `scaled_weinberger`."""
+def start_at_positions(model: Any, channels: Sequence[str]) -> None:
+    """Let an instance network's embedding begin as a position that it is handed by its input skip.
+
+    The evolved position where it is a channel, a halo's width on the scale of the margins of `weinberger`; else the
+    Lagrangian one, in the unit of `scaled_weinberger`.
+    """
     head = model.get_layer("instance")
     kernel, bias = (np.zeros(weight.shape, dtype=np.float32) for weight in head.get_weights())
-    n_fields, n_inputs = 2, model.input_shape[-1]
-    first = kernel.shape[3] - n_inputs + n_fields
-    for axis in range(3):
-        kernel[0, 0, 0, first + axis, axis] = POSITION_UNIT / EMBEDDING_UNIT
+    evolved = EVOLVED_POSITION[0] in channels
+    names, scale = (
+        (EVOLVED_POSITION, EVOLVED_POSITION_UNIT / EVOLVED_EMBEDDING_UNIT)
+        if evolved
+        else (LAGRANGIAN_POSITION, POSITION_UNIT / EMBEDDING_UNIT)
+    )
+    for axis, name in enumerate(names):
+        kernel[0, 0, 0, kernel.shape[3] - len(channels) + channels.index(name), axis] = scale
     head.set_weights([kernel, bias])
 
 
@@ -161,6 +177,7 @@ class Trainer:
             self.constants["normalisation"],
             settings.seed,
             settings.mask_threshold,
+            settings.channels,
         )
         self.held_out, self.n_held_out_crops = list(held_out), n_held_out_crops
         self.step = 0
@@ -212,6 +229,16 @@ class Trainer:
                     break
         self._save_checkpoint()
 
+    @property
+    def _channels(self) -> tuple[str, ...]:
+        return input_channels(self.settings.head, self.settings.mask_threshold, self.settings.channels)
+
+    @property
+    def _starts_at_positions(self) -> bool:
+        settings = self.settings
+        evolved = EVOLVED_POSITION[0] in settings.channels and settings.input_skip
+        return settings.head == "instance" and (settings.instance_loss == "scaled" or evolved)
+
     def _batch(self, step: int) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
         return self.sampler.batch(step, self.settings.side_at(step), self.settings.batch)
 
@@ -233,8 +260,8 @@ class Trainer:
         )
         self.model.compile(optimizer=optimizer, loss=loss, jit_compile=False)
         optimizer.build(self.model.trainable_variables)
-        if old is None and self.settings.head == "instance" and self.settings.instance_loss == "scaled":
-            start_at_positions(self.model)
+        if old is None and self._starts_at_positions:
+            start_at_positions(self.model, self._channels)
         if old is not None:
             self.model.set_weights(old.get_weights())
             for new_variable, variable in zip(optimizer.variables, old.optimizer.variables, strict=True):
@@ -291,6 +318,7 @@ class Trainer:
                 settings.head,
                 self.constants["normalisation"],
                 mask_threshold=settings.mask_threshold,
+                channels=settings.channels,
             )
             self.model.reset_metrics()
             losses.append(float(self.model.test_on_batch(channels[None], target[None])))
