@@ -78,7 +78,6 @@ def test_large_waves_follow_second_order_perturbation_theory() -> None:
     moved = evolve_field(delta, lattice).displacement
     first, second = (perturbation_theory(delta, lattice, order) for order in (1, 2))
     error = [float(np.std(moved - expected)) for expected in (first, second)]
-    print(f"rms distance from first order {error[0]:.3f} sites, from second order {error[1]:.3f} sites")
     assert error[1] < 0.6 * error[0]
 
 
@@ -152,5 +151,4 @@ def test_sites_end_nearer_to_their_place_in_the_reference_run_than_perturbation_
 
     evolved = median_distance(field.evolved().displacement)
     second_order = median_distance(perturbation_theory(field.delta, field.lattice, 2))
-    print(f"median distance from the N-body position: {evolved:.3f} Mpc/h, second order {second_order:.3f} Mpc/h")
     assert evolved < 0.35 * second_order

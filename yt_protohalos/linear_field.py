@@ -109,6 +109,15 @@ class LinearField:
         return replace(self, delta=delta, phi=phi, lattice=lattice)
 
 
+def _to_fourier(cube: NDArray) -> NDArray[np.complexfloating]:
+    return fft.rfftn(cube, workers=available_cores())
+
+
+def _to_real(spectrum: NDArray[np.complexfloating], shape: tuple[int, ...]) -> NDArray:
+    """Cube of a spectrum, which is overwritten."""
+    return fft.irfftn(spectrum, s=shape, workers=available_cores(), overwrite_x=True)
+
+
 def potential(delta: Cube, lattice: Lattice) -> Cube:
     """Solve laplacian(phi) = delta on the periodic lattice.
 
@@ -117,13 +126,13 @@ def potential(delta: Cube, lattice: Lattice) -> Cube:
     Source: López-Cano et al. 2024, eq. 8.
     """
     lattice.check_cube(delta, "delta")
-    spectrum = fft.rfftn(delta.astype(np.float32, copy=False), workers=available_cores())
+    spectrum = _to_fourier(delta.astype(np.float32, copy=False))
     kx, ky, kz = lattice.wavenumbers()
     k2 = kx**2 + ky**2 + kz**2
     k2[0, 0, 0] = 1.0
     spectrum /= -k2
     spectrum[0, 0, 0] = 0.0
-    return fft.irfftn(spectrum, s=lattice.shape, workers=available_cores(), overwrite_x=True)
+    return _to_real(spectrum, lattice.shape)
 
 
 def _derivative_wavenumber(lattice: Lattice, axis: int) -> NDArray[np.float32]:
@@ -137,7 +146,7 @@ def _derivative_wavenumber(lattice: Lattice, axis: int) -> NDArray[np.float32]:
 
 def displacement_component(phi: Cube, lattice: Lattice, axis: int) -> Cube:
     """First-order displacement psi = -d phi / dq along one axis, (n, n, n), Mpc/h at z = 0."""
-    spectrum = fft.rfftn(phi, workers=available_cores())
+    spectrum = _to_fourier(phi)
     spectrum *= -1j * _derivative_wavenumber(lattice, axis)
     return fft.irfftn(
         spectrum.astype(np.complex64, copy=False), s=lattice.shape, workers=available_cores(), overwrite_x=True
@@ -152,7 +161,7 @@ def divergence(vector: NDArray[np.float32], lattice: Lattice) -> Cube:
     """
     total: NDArray[np.complex64] | None = None
     for axis in range(3):
-        spectrum = fft.rfftn(vector[axis].astype(np.float32, copy=False), workers=available_cores())
+        spectrum = _to_fourier(vector[axis].astype(np.float32, copy=False))
         spectrum *= 1j * _derivative_wavenumber(lattice, axis)
         total = spectrum if total is None else total + spectrum
     assert total is not None
@@ -166,9 +175,9 @@ def without_nyquist(cube: NDArray) -> NDArray:
     n = cube.shape[0]
     if n % 2:
         return cube
-    spectrum = fft.rfftn(cube, workers=available_cores())
+    spectrum = _to_fourier(cube)
     spectrum[n // 2] = spectrum[:, n // 2] = spectrum[..., n // 2] = 0
-    return fft.irfftn(spectrum, s=cube.shape, workers=available_cores(), overwrite_x=True)
+    return _to_real(spectrum, cube.shape)
 
 
 def second_order_source(phi: Cube, lattice: Lattice) -> Cube:
@@ -176,13 +185,13 @@ def second_order_source(phi: Cube, lattice: Lattice) -> Cube:
 
     With laplacian(phi2) = source, the second-order displacement is D2 grad(phi2), D2 = -3/7 D^2 (nearly).
     """
-    spectrum = fft.rfftn(phi, workers=available_cores())
+    spectrum = _to_fourier(phi)
     k = lattice.wavenumbers()
     odd = [_derivative_wavenumber(lattice, axis) for axis in range(3)]
 
     def second_derivative(i: int, j: int) -> Cube:
         factor = -(k[i] * k[i]) if i == j else -(odd[i] * odd[j])
-        return fft.irfftn(spectrum * factor, s=lattice.shape, workers=available_cores(), overwrite_x=True)
+        return _to_real(spectrum * factor, lattice.shape)
 
     source = np.zeros(lattice.shape, dtype=np.float32)
     diagonal = [second_derivative(i, i) for i in range(3)]
@@ -215,7 +224,7 @@ def fourier_resample(cube: Cube, lattice: Lattice, n: int, shift: float = 0.0) -
     m = lattice.n
     if n == m and shift == 0.0:
         return cube
-    spectrum = fft.fftshift(fft.rfftn(cube, workers=available_cores()), axes=(0, 1))
+    spectrum = fft.fftshift(_to_fourier(cube), axes=(0, 1))
     # modes at and beyond the smaller Nyquist wavenumber are dropped, so that the result stays real
     half = (min(n, m) - 1) // 2
     kept = np.arange(-half, half + 1)
@@ -225,7 +234,7 @@ def fourier_resample(cube: Cube, lattice: Lattice, n: int, shift: float = 0.0) -
         small = small * phase[:, None, None] * phase[None, :, None] * phase[kept >= 0][None, None, :]
     large = np.zeros((n, n, n // 2 + 1), dtype=np.complex64)
     large[np.ix_(kept % n, kept % n, kept[kept >= 0])] = small * (n / m) ** 3
-    return fft.irfftn(large, s=(n, n, n), workers=available_cores(), overwrite_x=True)
+    return _to_real(large, (n, n, n))
 
 
 def power_spectrum(delta: Cube, lattice: Lattice, n_bins: int = 0) -> tuple[NDArray, NDArray, NDArray]:
@@ -236,7 +245,7 @@ def power_spectrum(delta: Cube, lattice: Lattice, n_bins: int = 0) -> tuple[NDAr
     wavenumber, power, modes : arrays
         Mean wavenumber (h/Mpc), power ((Mpc/h)^3) and number of independent modes a bin of width 2 pi / L.
     """
-    spectrum = fft.rfftn(delta, workers=available_cores())
+    spectrum = _to_fourier(delta)
     kx, ky, kz = lattice.wavenumbers()
     k = np.sqrt(kx**2 + ky**2 + kz**2)
     # the half spectrum holds each mode once, and its conjugate too where kz is 0 or the Nyquist wavenumber

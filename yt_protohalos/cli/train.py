@@ -6,12 +6,14 @@ import argparse
 from pathlib import Path
 
 from ..exceptions import ModelError
+from ..networks.channels import CHANNEL_SETS
 from .common import say
 
 HELP = "train a network on finished runs; run it again to resume"
 EXAMPLE = """  protohalos train semantic --runs runs/run_010*.h5 --held-out runs/run_0900.h5 -o training/semantic
   protohalos train instance --runs runs/run_010*.h5 --held-out runs/run_0900.h5 -o training/instance \\
-      --stages 96:4000 --loss weighted --push-weight 20 --semantic training/semantic"""
+      --stages 96:4000 --loss weighted --push-weight 20 --semantic training/semantic
+  protohalos train semantic --channels evolved --runs runs/run_010*.h5 -o training/evolved"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,6 +41,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="for the instance network: training folder of the semantic network whose predicted members it learns on "
         "and whose probability it sees (default: the true members, as in the paper)",
     )
+    parser.add_argument(
+        "--channels",
+        choices=("linear", "evolved", "delta", "phi"),
+        default="linear",
+        help="delta and phi (default, the paper's), with the approximately evolved field (the instance network then "
+        "needs --semantic), or one field alone (semantic network)",
+    )
     parser.add_argument("--residual", action="store_true", help="residual blocks")
     parser.add_argument("--seed", type=int, default=1, help="seed of crops and first weights (default: %(default)s)")
     parser.add_argument("--float32", action="store_true", help="train in float32 instead of mixed bfloat16")
@@ -53,6 +62,10 @@ def run(args: argparse.Namespace) -> int:
         raise FileNotFoundError(f"no run file {', '.join(missing)}; make runs with: protohalos simulate")
     if args.semantic is not None and (args.head != "instance" or not args.held_out):
         raise ModelError("--semantic belongs to the instance network and needs --held-out runs to calibrate with")
+    if args.channels not in CHANNEL_SETS[args.head]:
+        raise ModelError(f"--channels {args.channels} is for the semantic network; use linear or evolved")
+    if args.head == "instance" and args.channels == "evolved" and args.semantic is None:
+        raise ModelError("--channels evolved needs --semantic DIR: the instance network sees the probability too")
     from ..training.dataset import LabelledField
     from ..training.membership import add_membership
     from ..training.train import MASK_THRESHOLD, Trainer, TrainingSettings
@@ -63,6 +76,7 @@ def run(args: argparse.Namespace) -> int:
         dtype_policy="float32" if args.float32 else "mixed_bfloat16",
         instance_loss=args.loss, loss_weights=loss_weights(args.loss, args.push_weight), residual=args.residual,
         mask_threshold=0.0 if args.semantic is None else MASK_THRESHOLD,
+        channels=() if args.channels == "linear" else CHANNEL_SETS[args.head][args.channels],
     )  # fmt: skip
     runs = {path.stem: LabelledField.from_run(path) for path in [*args.runs, *args.held_out]}
     held_out = [path.stem for path in args.held_out]

@@ -32,6 +32,12 @@ EVOLVED_INSTANCE = (*POSITION_CHANNELS, *EVOLVED_POSITION, *DENSITY_NAMES[-3:], 
 CHANNELS = (*POSITION_CHANNELS, *EVOLVED_POSITION, *DENSITY_NAMES, "probability")
 """Every channel there is, in the order in which a network takes those it has."""
 
+CHANNEL_SETS: dict[str, dict[str, tuple[str, ...]]] = {
+    "semantic": {"linear": FIELD_CHANNELS, "evolved": EVOLVED_SEMANTIC, "delta": ("delta",), "phi": ("phi",)},
+    "instance": {"linear": (), "evolved": EVOLVED_INSTANCE},
+}
+"""What ``protohalos train --channels`` offers; the linear instance network sees what its other settings imply."""
+
 POSITION_UNIT = 64.0
 """Lattice sites that make one unit of the Lagrangian position channels, whatever the crop's side."""
 

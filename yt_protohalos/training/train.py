@@ -101,7 +101,8 @@ class TrainingSettings:
         if not 0 < self.final_rate <= self.learning_rate or not 0 <= self.average_decay < 1 or self.batch < 1:
             raise ModelError("need 0 < final_rate <= learning_rate, 0 <= average_decay < 1 and batch >= 1")
         object.__setattr__(self, "channels", tuple(self.channels))
-        input_channels(self.head, self.mask_threshold, self.channels)
+        if "probability" in input_channels(self.head, self.mask_threshold, self.channels) and not self.mask_threshold:
+            raise ModelError("a network that sees the probability learns on predicted members; give a mask_threshold")
 
     @property
     def in_channels(self) -> int:
