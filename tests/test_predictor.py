@@ -19,14 +19,15 @@ from standins import (
     smoothed,
 )
 
-from yt_protohalos import predictor as predictor_module
+from yt_protohalos import evaluation
 from yt_protohalos.cosmology import Cosmology
+from yt_protohalos.evaluation import calibrated, evaluate
 from yt_protohalos.exceptions import LatticeError, ModelError, OutOfRangeError, SpacingWarning, StoreError
 from yt_protohalos.lattice import Lattice
 from yt_protohalos.networks.channels import POSITION_CHANNELS, network_input
 from yt_protohalos.networks.symmetry import Symmetry
 from yt_protohalos.prediction import Prediction
-from yt_protohalos.predictor import ProtohaloPredictor, calibrated, evaluate, nearest_sites
+from yt_protohalos.predictor import ProtohaloPredictor, nearest_sites
 from yt_protohalos.tiling import CropPlan
 
 N = 24
@@ -40,7 +41,7 @@ def field():
 @pytest.fixture
 def exact(monkeypatch):
     """Clustering without noise, so that the laws of tiling hold to the last site."""
-    monkeypatch.setattr(predictor_module, "cluster_embedding", exact_clusters)
+    monkeypatch.setattr(evaluation, "cluster_embedding", exact_clusters)
 
 
 @pytest.fixture(scope="module")
@@ -87,9 +88,9 @@ def test_labels_do_not_depend_on_the_order_of_crops(field, prediction, monkeypat
 
 
 def test_labels_do_not_depend_on_the_numbering_within_crops(field, prediction, monkeypatch):
-    cluster = predictor_module.cluster_embedding
+    cluster = evaluation.cluster_embedding
     monkeypatch.setattr(
-        predictor_module,
+        evaluation,
         "cluster_embedding",
         lambda points, **settings: (lambda found: found.max(initial=0) - found)(cluster(points, **settings)),
     )

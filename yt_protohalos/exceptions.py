@@ -72,6 +72,10 @@ class StoreError(ProtohaloError, OSError):
     """A stored prediction that cannot be read or written."""
 
 
+class ParallelError(ProtohaloError, RuntimeError):
+    """Work shared by several ranks, one of which could not go on."""
+
+
 class MissingPredictionError(ProtohaloError, RuntimeError):
     """A field or catalogue that needs a prediction nobody has run."""
 

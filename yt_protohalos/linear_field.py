@@ -99,6 +99,10 @@ class LinearField:
             self._evolved.append(evolve_field(self.delta, self.lattice, progress))
         return self._evolved[0]
 
+    def adopt(self, evolved: EvolvedField) -> None:
+        """Take an evolved field computed before, e.g. arrays mapped from disk, in place of any of its own."""
+        self._evolved[:] = [evolved]
+
     def resampled(self, n: int) -> LinearField:
         """Same field on a lattice of `n` sites a side, by Fourier truncation or padding."""
         lattice = Lattice(n, self.box_size)

@@ -5,7 +5,7 @@ Nothing here holds more than one crop beside the result cubes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,26 +13,28 @@ import networkx
 import numpy as np
 from numpy.typing import NDArray
 
-from .clustering import cluster_embedding
-from .exceptions import ModelError
+from .evaluation import calibrated, evaluate, label_core
+from .evolution import EvolvedField
+from .exceptions import ModelError, StoreError
 from .lattice import Lattice
 from .linear_field import LinearField
-from .merging import merge_groups
-from .models.card import MERGING_KEYS, ModelCard, NetworkCard
+from .models.card import ModelCard, NetworkCard
 from .models.limits import check_amplitude, check_cosmology, model_side
 from .models.loading import Network, computes_bfloat16, load_network
 from .models.registry import DEFAULT_MODEL, load_card, verify
-from .networks.channels import crop_cubes, network_input, sees_evolution
-from .networks.symmetry import spread_symmetries
+from .networks.channels import sees_evolution
 from .prediction import Prediction
 from .progress import Progress, track
 from .stitching import relabel_by_size, remove_small, stitch
 from .store import CropStore, field_identity
+from .teamwork import Alone, Team
 from .tiling import Crop, CropPlan
 
 PRECISIONS = ("auto", "float32", "mixed", "bfloat16")
 IOU_THRESHOLD = 0.5
-_OUTPUT_CHANNELS = {"semantic": 1, "instance": 3}
+ALONE = Alone()
+Blocks = Iterator[tuple[Crop, NDArray]]
+_SHARED_PREDICTION = "prediction.h5"
 
 
 class ProtohaloPredictor:
@@ -94,6 +96,7 @@ class ProtohaloPredictor:
         on_spacing: str = "warn",
         on_range: str = "error",
         probability: NDArray[np.float32] | None = None,
+        team: Team = ALONE,
     ) -> Prediction:
         """Find the protohaloes of a box.
 
@@ -114,11 +117,13 @@ class ProtohaloPredictor:
         probability : float32, (n, n, n), optional
             Calibrated probability of every site, where `probability` of this class has computed it before: the
             semantic network then does not run.
+        team : Team
+            The processes that share the crops, each calling this with the same arguments and a store that all see.
 
         Returns
         -------
         Prediction
-            On the lattice of `field`, whatever lattice the model saw.
+            On every rank, on the lattice of `field`, whatever lattice the model saw.
 
         Raises
         ------
@@ -135,22 +140,53 @@ class ProtohaloPredictor:
         seen = field if side == field.n else field.resampled(side)
         if probability is not None:
             seen.lattice.check_cube(probability, "probability")
+        crops = self._open(store, {**field_identity(seen), "model": self.card.sha256, **settings}, team)
         if sees_evolution((*self.card.semantic.channels, *self.card.instance.channels)):
-            seen.evolved(progress)
-        crops = None
-        if store is not None:
-            crops = CropStore(store, {**field_identity(seen), "model": self.card.sha256, **settings})
+            _evolve(seen, crops, team, progress)
 
         if probability is None:
-            probability = self._probability(seen, semantic_plan, crops, progress)
-        mask = probability > np.float32(settings["threshold"])
-        labels_a, labels_b = self._crop_labels(seen, probability, mask, instance_plan, crops, progress)
-        stitched = stitch(labels_a, labels_b, instance_plan.octant_boundaries, iou_threshold=IOU_THRESHOLD)
+            probability = self._probability(seen, semantic_plan, crops, progress, team)
+        labels = self._core_labels(seen, probability, settings["threshold"], instance_plan, crops, progress, team)
+        prediction = None
+        with team.together():
+            if team.is_root:
+                prediction = self._assemble(field, seen, probability, labels, instance_plan, settings, crops)
+                if crops is not None and team.size > 1:
+                    prediction.save(crops.folder / _SHARED_PREDICTION)
+        if prediction is None:
+            assert crops is not None
+            prediction = Prediction.load(crops.folder / _SHARED_PREDICTION)
+        return prediction
+
+    def _open(self, store: str | Path | None, settings: dict[str, Any], team: Team) -> CropStore | None:
+        """The store of finished crops; several ranks find each other's work there, so they must have one."""
+        if store is None:
+            if team.size > 1:
+                raise StoreError(f"{team.size} ranks share their crops on disk; give a store, a folder that all see")
+            return None
+        with team.together():
+            if team.is_root:
+                CropStore(store, settings)
+        return CropStore(store, settings)
+
+    def _assemble(
+        self,
+        field: LinearField,
+        seen: LinearField,
+        probability: NDArray[np.float32],
+        blocks: Blocks,
+        plan: CropPlan,
+        settings: dict[str, Any],
+        crops: CropStore | None,
+    ) -> Prediction:
+        """Stitch the labels of all cores and bring everything to the lattice of the field."""
+        labels_a, labels_b = _label_cubes(seen.lattice, blocks, crops)
+        stitched = stitch(labels_a, labels_b, plan.octant_boundaries, iou_threshold=IOU_THRESHOLD)
         del labels_a, labels_b
         labels = remove_small(stitched.labels, self.card.min_sites)
         final = _label_map(stitched.labels, labels)
-
-        if side != field.n:
+        mask = probability > np.float32(settings["threshold"])
+        if seen.n != field.n:
             index = nearest_sites(field.lattice, seen.lattice, field.site_offset)
             probability, mask, mapped = probability[index], mask[index], labels[index]
             labels = relabel_by_size(mapped)
@@ -190,153 +226,97 @@ class ProtohaloPredictor:
         return CropPlan(n=n, crop=network.side, margin=network.margin, core=self.card.core)
 
     def _probability(
-        self, field: LinearField, plan: CropPlan, crops: CropStore | None, progress: Progress
+        self, field: LinearField, plan: CropPlan, crops: CropStore | None, progress: Progress, team: Team = ALONE
     ) -> NDArray[np.float32]:
         """Calibrated probability of every site, float32 (n, n, n)."""
-        probability = np.empty(field.lattice.shape, dtype=np.float32)
-        for crop in track(plan.crops("a"), "Finding protohalo sites", progress=progress):
-            name = f"probability_{crop.key}"
-            block = None if crops is None else crops.load(name)
-            if block is None:
-                output = evaluate(self.semantic, self.card.semantic, field, crop, self.card.symmetries)[..., 0]
-                block = calibrated(output[crop.output_core], **self.card.calibration)
-                if crops is not None:
-                    crops.save(name, block)
-            field.lattice.paste(probability, block, crop.core_start)
-        return probability
 
-    def _crop_labels(
+        def compute(crop: Crop) -> NDArray[np.float32]:
+            output = evaluate(self.semantic, self.card.semantic, field, crop, self.card.symmetries)[..., 0]
+            return calibrated(output[crop.output_core], **self.card.calibration)
+
+        every = list(plan.crops("a"))
+        blocks = _blocks("probability", every, compute, crops, team, "Finding protohalo sites", progress)
+        with team.together():
+            if team.is_root:
+                probability = _cube(crops, "probability", field.lattice, np.float32)
+                for crop, block in blocks:
+                    field.lattice.paste(probability, block, crop.core_start)
+        return probability if crops is None else crops.open("probability")
+
+    def _core_labels(
         self,
         field: LinearField,
         probability: NDArray[np.float32],
-        mask: NDArray[np.bool_],
+        threshold: float,
         plan: CropPlan,
         crops: CropStore | None,
         progress: Progress,
-    ) -> tuple[NDArray, NDArray]:
-        """Labels of both lattices, (n, n, n) each, 0 none; no label occurs in two crops."""
-        # every label holds a site of its own in its lattice, so there are at most 2 n^3
-        kind = np.int32 if 2 * field.lattice.n_sites < 2**31 else np.int64
-        cubes = {which: np.zeros(field.lattice.shape, dtype=kind) for which in ("a", "b")}
-        offset = 0
-        for crop in track([*plan.crops("a"), *plan.crops("b")], "Separating protohalos", progress=progress):
-            name = f"labels_{crop.key}"
-            block = None if crops is None else crops.load(name)
-            if block is None:
-                block = self._label_crop(field, probability, mask, crop)
-                if crops is not None:
-                    crops.save(name, block)
-            field.lattice.paste(cubes[crop.lattice], np.where(block > 0, block + kind(offset), 0), crop.core_start)
-            offset += int(block.max(initial=0))
-        return cubes["a"], cubes["b"]
+        team: Team,
+    ) -> Blocks:
+        """Labels 1..m of each core of both lattices, 0 none.
 
-    def _label_crop(
-        self, field: LinearField, probability: NDArray[np.float32], mask: NDArray[np.bool_], crop: Crop
-    ) -> NDArray[np.int32]:
-        """Labels 1..m of one core, 0 none; clustered with all masked sites the network saw, so images stay apart."""
-        seen = field.lattice.crop(mask, crop.output_start, crop.output_shape)
-        if not seen[crop.output_core].any():
-            return np.zeros(crop.core_shape, dtype=np.int32)
-        embedding = evaluate(self.instance, self.card.instance, field, crop, probability=probability)
-        return label_core(embedding, seen, crop, self.card.clustering)
+        Clustered with all the members that the network saw, so that the images of a halo stay apart.
+        """
+
+        def compute(crop: Crop) -> NDArray[np.int32]:
+            near = field.lattice.crop(probability, crop.output_start, crop.output_shape)
+            seen = near > np.float32(threshold)
+            if not seen[crop.output_core].any():
+                return np.zeros(crop.core_shape, dtype=np.int32)
+            embedding = evaluate(self.instance, self.card.instance, field, crop, probability=probability)
+            return label_core(embedding, seen, crop, self.card.clustering)
+
+        every = [*plan.crops("a"), *plan.crops("b")]
+        return _blocks("labels", every, compute, crops, team, "Separating protohalos", progress)
 
 
-def label_core(
-    embedding: NDArray[np.float32], seen: NDArray[np.bool_], crop: Crop, clustering: Mapping[str, float]
-) -> NDArray[np.int32]:
-    """Cluster the members of a crop, join fragments and keep what lies in the core.
-
-    embedding : float32, (out, out, out, 3); seen : bool, (out, out, out), the members
-    clustering : n_dens, n_ngb and persistence of `cluster_embedding`; width_ratio and distance of `merge_groups`,
-        without which it is left out
-    returns : int32, core shape, labels 1..m, 0 none
-    """
-    points = embedding[seen]
-    return join_core(points, group_members(points, clustering), seen, crop, clustering)
-
-
-def group_members(points: NDArray[np.float32], clustering: Mapping[str, float]) -> NDArray[np.int32]:
-    """Groups of `cluster_embedding` with the settings of a card, int32, (N,)."""
-    return cluster_embedding(
-        points,
-        n_dens=int(clustering["n_dens"]),
-        n_ngb=int(clustering["n_ngb"]),
-        persistence=float(clustering["persistence"]),
-    )
+def _blocks(
+    kind: str,
+    every: Sequence[Crop],
+    compute: Callable[[Crop], NDArray],
+    crops: CropStore | None,
+    team: Team,
+    title: str,
+    progress: Progress,
+) -> Blocks:
+    """The finished block of every crop, in their order; with a store, all are computed before this returns."""
+    if crops is None:
+        return ((crop, compute(crop)) for crop in track(every, title, progress=progress))
+    with team.together():
+        for crop in track(list(team.share(every)), title, progress=progress if team.is_root else False):
+            if f"{kind}_{crop.key}" not in crops:
+                crops.save(f"{kind}_{crop.key}", compute(crop))
+    return ((crop, crops.take(f"{kind}_{crop.key}")) for crop in every)
 
 
-def join_core(
-    points: NDArray[np.float32],
-    groups: NDArray[np.int32],
-    seen: NDArray[np.bool_],
-    crop: Crop,
-    clustering: Mapping[str, float],
-) -> NDArray[np.int32]:
-    """Second half of `label_core`: join fragments and number what lies in the core."""
-    limits = {name: float(clustering[name]) for name in MERGING_KEYS if name in clustering}
-    labels = np.zeros(seen.shape, dtype=np.int32)
-    labels[seen] = 1 + (merge_groups(points, groups, **limits) if limits else groups)
-    core = labels[crop.output_core]
-    kept = np.unique(core[core > 0])
-    return np.where(core > 0, 1 + np.searchsorted(kept, core), 0).astype(np.int32)
+def _evolve(field: LinearField, crops: CropStore | None, team: Team, progress: Progress) -> None:
+    """Evolve the field once for all ranks and, with a store, for all starts."""
+    if crops is None:
+        field.evolved(progress)
+        return
+    with team.together():
+        if team.is_root and "evolved_density" not in crops:
+            evolved = field.evolved(progress)
+            crops.save("evolved_displacement", evolved.displacement)
+            crops.save("evolved_density", evolved.density)
+    field.adopt(EvolvedField(crops.open("evolved_displacement"), crops.open("evolved_density")))
 
 
-def evaluate(
-    network: Network,
-    card: NetworkCard,
-    field: LinearField,
-    crop: Crop,
-    symmetries: int = 1,
-    probability: NDArray[np.float32] | None = None,
-) -> NDArray[np.float32]:
-    """Run a network on one periodic crop.
-
-    symmetries : of the cube, over which the logit of a semantic network is averaged
-    probability : float32, (n, n, n), calibrated, of the whole box; only a network that sees it needs it
-    returns : float32, (out, out, out, 1 or 3)
-
-    Raises
-    ------
-    ModelError
-        The output has another shape, or values that are not finite.
-    """
-    cubes = crop_cubes(field, card.channels, crop.input_start, card.side, probability)
-    channels = network_input(cubes, card.channels, card.normalisation)
-    if symmetries == 1:
-        return _run(network, card, channels)
-    total = np.zeros((*(card.output_side,) * 3, 1), dtype=np.float64)
-    for symmetry in spread_symmetries(symmetries):
-        total += symmetry.undo(_logit(_run(network, card, symmetry.apply(channels))))
-    return (1 / (1 + np.exp(-total / symmetries))).astype(np.float32)
+def _label_cubes(lattice: Lattice, blocks: Blocks, crops: CropStore | None) -> tuple[NDArray, NDArray]:
+    """Labels of both lattices, (n, n, n) each, 0 none; no label occurs in two crops."""
+    # every label holds a site of its own in its lattice, so there are at most 2 n^3
+    kind = np.int32 if 2 * lattice.n_sites < 2**31 else np.int64
+    cubes = {which: _cube(crops, f"labels_{which}", lattice, kind) for which in ("a", "b")}
+    offset = 0
+    for crop, block in blocks:
+        lattice.paste(cubes[crop.lattice], np.where(block > 0, block + kind(offset), 0), crop.core_start)
+        offset += int(block.max(initial=0))
+    return cubes["a"], cubes["b"]
 
 
-def _run(network: Network, card: NetworkCard, channels: NDArray[np.float32]) -> NDArray[np.float32]:
-    output = np.asarray(network(channels[None]), dtype=np.float32)
-    head = card.architecture["head"]
-    expected = (1, *(card.output_side,) * 3, _OUTPUT_CHANNELS[head])
-    if output.shape != expected:
-        raise ModelError(f"the {head} network returned shape {output.shape}; its card promises {expected}")
-    if not np.isfinite(output).all():
-        raise ModelError(
-            f"the {head} network returned values that are not finite; retrain it or use precision='float32'"
-        )
-    return output[0]
-
-
-def _logit(probability: NDArray[np.float32]) -> NDArray[np.float64]:
-    # beyond 1e-6 a float32 sigmoid says nothing, and 0 and 1 have no logit
-    raw = np.clip(probability.astype(np.float64), 1e-6, 1 - 1e-6)
-    return np.log(raw) - np.log1p(-raw)
-
-
-def calibrated(probability: NDArray[np.float32], slope: float, intercept: float) -> NDArray[np.float32]:
-    """Probability of the balanced network turned into a frequency, logit(p) = slope logit(raw) + intercept.
-
-    probability : float32, any shape, network output in [0, 1]
-    returns : float32, same shape, in (0, 1)
-    """
-    logit = slope * _logit(probability) + intercept
-    return (1 / (1 + np.exp(-logit))).astype(np.float32)
+def _cube(crops: CropStore | None, name: str, lattice: Lattice, dtype: type[np.generic]) -> NDArray:
+    """Cube to be filled by cores, on disk where there is a store."""
+    return np.empty(lattice.shape, dtype) if crops is None else crops.create(name, lattice.shape, dtype)
 
 
 def nearest_sites(lattice: Lattice, seen: Lattice, site_offset: float) -> tuple[NDArray[np.int64], ...]:

@@ -82,6 +82,13 @@ class CropStore:
         except (OSError, ValueError, EOFError) as error:
             raise StoreError(f"{path} cannot be read ({error}); delete it and run again") from error
 
+    def take(self, name: str) -> NDArray:
+        """Array of a crop that this or another process has finished."""
+        array = self.load(name)
+        if array is None:
+            raise StoreError(f"{self._path(name)} is missing; all ranks must see the folder, run it again")
+        return array
+
     def save(self, name: str, array: NDArray) -> None:
         """Write a finished crop; `StoreError` if the disk refuses it."""
         try:
@@ -89,6 +96,23 @@ class CropStore:
                 np.save(stream, array, allow_pickle=False)
         except OSError as error:
             raise StoreError(f"crop {self._path(name)} cannot be written ({error}); make room there") from error
+
+    def create(self, name: str, shape: tuple[int, ...], dtype: type[np.generic]) -> NDArray:
+        """A large array in the folder, mapped into memory and zero, to be filled; it replaces one of that name.
+
+        It is no finished work: a later start fills it again from the crops.
+        """
+        try:
+            return np.lib.format.open_memmap(self._path(name), mode="w+", dtype=dtype, shape=shape)
+        except OSError as error:
+            raise StoreError(f"{self._path(name)} cannot be made ({error}); make room there") from error
+
+    def open(self, name: str) -> NDArray:
+        """An array of the folder, read from disk where it is used; what is written to it stays in memory."""
+        try:
+            return np.load(self._path(name), mmap_mode="c", allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise StoreError(f"{self._path(name)} cannot be read ({error}); delete it and run again") from error
 
     def __contains__(self, name: str) -> bool:
         return self._path(name).is_file()

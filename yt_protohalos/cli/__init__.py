@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from ..exceptions import ProtohaloError
+from .common import USER_ERROR as USER_ERROR
+from .common import fail
 
 COMMANDS = {
     "demo": "yt_protohalos.cli.demo",
@@ -25,7 +27,6 @@ COMMANDS = {
 """Module of each command. It has ``HELP`` (one line), ``EXAMPLE`` (text), ``add_arguments(parser)`` and
 ``run(args) -> int``, and imports nothing heavy before ``run``."""
 
-USER_ERROR = 2
 INTERRUPTED = 130
 
 
@@ -39,9 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             return args.run(args)
         except (ProtohaloError, OSError) as error:
-            return _fail(str(error))
+            return fail(str(error))
         except KeyboardInterrupt:
-            _fail("interrupted; run the same command again to resume")
+            fail("interrupted; run the same command again to resume")
             return INTERRUPTED
 
 
@@ -69,8 +70,3 @@ def _show_warning(
     message: Warning | str, category: type, filename: str, lineno: int, file: object = None, line: object = None
 ) -> None:
     sys.stderr.write(f"protohalos: warning: {message}\n")
-
-
-def _fail(message: str) -> int:
-    sys.stderr.write(f"protohalos: error: {' '.join(message.split())}\n")
-    return USER_ERROR

@@ -16,12 +16,19 @@ if TYPE_CHECKING:
 
 PREDICTION_NAME = "prediction.h5"
 TABLE_ROWS = 10
+USER_ERROR = 2
 
 
 def say(text: str = "") -> None:
     """Write a line to the terminal."""
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
+
+
+def fail(message: str) -> int:
+    """Write what went wrong in one line; returns the exit status."""
+    sys.stderr.write(f"protohalos: error: {' '.join(message.split())}\n")
+    return USER_ERROR
 
 
 def add_prediction_options(parser: argparse.ArgumentParser) -> None:
@@ -71,10 +78,15 @@ def write_results(ds: Any, folder: Path, options: dict[str, Any], progress: bool
     from ..surface.box import predict
     from ..surface.finder import check_writable, find_protohalos
     from ..surface.linear import linear_field
+    from ..surface.parallel import RankTeam
 
     check_writable(folder)
     prediction = predict(ds, progress=progress, **options)
     field = linear_field(ds)
+    if not RankTeam().is_root:
+        if prediction.n_protohalos:
+            find_protohalos(ds, folder, progress=False, **options)
+        return prediction
     folder.mkdir(parents=True, exist_ok=True)
     prediction.save(folder / PREDICTION_NAME)
     written = [folder / PREDICTION_NAME, *write_pictures(prediction, folder, field)]

@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from .common import add_prediction_options, prediction_options, set_log_level, write_results
+from .common import USER_ERROR, add_prediction_options, fail, prediction_options, set_log_level, write_results
 
 HELP = "find the protohalos of initial conditions: catalogue, label and probability cubes, pictures"
 EXAMPLE = """  protohalos find ics_gadget.dat -o protohalos
-  protohalos find music_generic.hdf5 -o out --box-size 50 --redshift 49 --model planck-v2 --threshold 0.5"""
+  protohalos find music_generic.hdf5 -o out --box-size 50 --redshift 49 --model planck-v2 --threshold 0.5
+  mpirun -np 4 protohalos find ics_gadget.dat -o protohalos"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,9 +25,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
     from ..surface.load import load
+    from ..surface.parallel import start_ranks, stop_ranks
 
+    shared = start_ranks()
     set_log_level(args)
     facts = {"box_size": args.box_size, "redshift": args.redshift}
-    ds = load(args.ics, **{name: value for name, value in facts.items() if value is not None})
-    write_results(ds, args.output_dir, prediction_options(args), progress=not args.quiet)
+    try:
+        ds = load(args.ics, **{name: value for name, value in facts.items() if value is not None})
+        write_results(ds, args.output_dir, prediction_options(args), progress=not args.quiet)
+    except Exception as error:
+        if not shared:
+            raise
+        fail(str(error))
+        stop_ranks(USER_ERROR)
     return 0

@@ -18,7 +18,7 @@ from yt.funcs import get_pbar
 from yt.utilities.logger import ytLogger
 from yt.utilities.parallel_tools.parallel_analysis_interface import communication_system
 
-from ..exceptions import MissingPredictionError, StoreError
+from ..exceptions import MissingPredictionError, ParallelError, StoreError
 from ..linear_field import LinearField
 from ..models.card import ModelCard
 from ..models.limits import check_amplitude, check_cosmology, model_side
@@ -29,6 +29,7 @@ from ..progress import Progress, set_bar
 from ..store import PredictionCache, cache_key, field_identity
 from .linear import linear_field
 from .options import OptionKeywords, PredictionOptions, Unpack, takes_options
+from .parallel import RankTeam
 
 _MEMO = "_protohalo_memo"
 _DEFAULTS = PredictionOptions()
@@ -113,11 +114,14 @@ class BoxPrediction:
         return self.get()
 
     def _read(self) -> Prediction | None:
-        if self._cache is None:
+        team = RankTeam()
+        # all ranks read it or none does
+        if self._cache is None or not team.value_of_root(self._cache.path(self.key).is_file):
             return None
         try:
-            prediction = self._cache.get(self.key)
-        except StoreError as error:
+            with team.together():
+                prediction = self._cache.get(self.key)
+        except (StoreError, ParallelError) as error:
             ytLogger.warning("Predicting again, because the cached prediction is unusable: %s", error)
             return None
         if prediction is not None:
@@ -130,15 +134,22 @@ class BoxPrediction:
         predictor = self._make_predictor()
         # the ranges were checked when this object was made; a field must not fail on them later
         options = {"threshold": self.settings["threshold"], "on_spacing": "allow", "on_range": "allow"}
+        team = RankTeam()
         if self._cache is None:
-            return predictor.predict(self.field, progress=progress, **options)
-        with _crop_folder(self._cache, self.key) as crops:
-            prediction = predictor.predict(self.field, progress=progress, store=crops, **options)
-            try:
-                ytLogger.info("Kept the protohalo prediction in %s", self._cache.put(self.key, prediction))
-            except StoreError as error:
-                ytLogger.warning("The prediction is not kept on disk: %s", error)
+            return predictor.predict(self.field, progress=progress, team=team, **options)
+        with _crop_folder(self._cache, self.key, team) as crops:
+            prediction = predictor.predict(self.field, progress=progress, store=crops, team=team, **options)
+            with team.together():
+                if team.is_root:
+                    self._keep(prediction)
         return prediction
+
+    def _keep(self, prediction: Prediction) -> None:
+        assert self._cache is not None
+        try:
+            ytLogger.info("Kept the protohalo prediction in %s", self._cache.put(self.key, prediction))
+        except StoreError as error:
+            ytLogger.warning("The prediction is not kept on disk: %s", error)
 
 
 def box_prediction(ds: Dataset, options: PredictionOptions = _DEFAULTS) -> BoxPrediction:
@@ -229,25 +240,35 @@ def _memo(ds: Dataset) -> _Memo:
 
 
 @contextmanager
-def _crop_folder(cache: PredictionCache, key: str) -> Iterator[Path | None]:
+def _crop_folder(cache: PredictionCache, key: str, team: RankTeam) -> Iterator[Path | None]:
     """Folder for finished crops, from which an interrupted run resumes; removed when all went well.
 
-    None if another process is at work there, or if the disk cannot be written.
+    None if another process is at work there, or if the disk cannot be written. Of several ranks the first holds it for
+    all.
     """
     folder = cache.path(key).with_suffix(".crops")
-    lock = folder.with_suffix(".lock")
     with ExitStack() as stack:
-        try:
-            cache.folder.mkdir(parents=True, exist_ok=True)
-            fcntl.flock(stack.enter_context(open(lock, "w")), fcntl.LOCK_EX | fcntl.LOCK_NB)
-            folder.mkdir(exist_ok=True)
-        except OSError as error:
-            ytLogger.warning("Finished crops are not kept, so an interrupted run cannot resume: %s", error)
+
+        def take() -> bool:
+            try:
+                cache.folder.mkdir(parents=True, exist_ok=True)
+                lock = stack.enter_context(open(folder.with_suffix(".lock"), "w"))
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                folder.mkdir(exist_ok=True)
+            except OSError as error:
+                ytLogger.warning("Finished crops are not kept, so an interrupted run cannot resume: %s", error)
+                return False
+            return True
+
+        if not team.value_of_root(take):
             yield None
             return
         yield folder
-        shutil.rmtree(folder, ignore_errors=True)
-        lock.unlink(missing_ok=True)
+        with team.together():
+            pass  # no rank may lose the folder while another reads from it
+        if team.is_root:
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.with_suffix(".lock").unlink(missing_ok=True)
 
 
 def _itself(predictor: ProtohaloPredictor) -> ProtohaloPredictor:

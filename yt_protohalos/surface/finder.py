@@ -26,6 +26,7 @@ from .box import box_prediction
 from .fields import lattice_particle_types
 from .linear import particle_sites
 from .options import OptionKeywords, PredictionOptions, Unpack, takes_options
+from .parallel import RankTeam
 
 CATALOG_NAME = "protohalos"
 _AXES = "xyz"
@@ -85,6 +86,13 @@ class ProtohaloFinder:
             No protohalo was found: yt cannot read a catalogue without haloes, so none is written.
         """
         prediction = self.box.get(self.progress)
+        team = RankTeam()
+        with team.together():
+            if team.is_root:
+                self._write(prediction)
+        return load_catalog(self.path)
+
+    def _write(self, prediction: Prediction) -> None:
         catalog = protohalo_catalog(prediction, self.box.field)
         if not len(catalog):
             raise CatalogError(
@@ -98,7 +106,6 @@ class ProtohaloFinder:
             self.path, catalog, prediction, self.box.field, ids, {"member_ids": source, "source": str(self.ds)}
         )
         ytLogger.info("Wrote %d protohaloes to %s", len(catalog), self.path)
-        return load_catalog(self.path)
 
 
 @takes_options

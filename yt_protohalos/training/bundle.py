@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 
 from ..analysis.scores import score_table
 from ..cosmology import Cosmology
+from ..evaluation import calibrated
 from ..exceptions import ModelError
 from ..models.card import ModelCard, NetworkCard
 from ..models.registry import file_sha256, write_card
 from ..networks.vnet import build_vnet
-from ..predictor import ProtohaloPredictor, calibrated
+from ..predictor import ProtohaloPredictor
 from ..progress import Progress
 from .calibrate import choose_threshold, fit_calibration, tune_clustering
 from .dataset import LabelledField, input_channels

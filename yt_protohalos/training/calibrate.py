@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from ..analysis.scores import match_haloes
+from ..evaluation import evaluate, group_members, join_core
 from ..exceptions import ScoringError
 from ..models.card import MERGING_KEYS
-from ..predictor import IOU_THRESHOLD, ProtohaloPredictor, evaluate, group_members, join_core
+from ..predictor import IOU_THRESHOLD, ProtohaloPredictor
 from ..progress import Progress, track
 from ..stitching import remove_small, stitch
 from ..tiling import CropPlan

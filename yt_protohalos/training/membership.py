@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..atomic import atomic_path
+from ..evaluation import calibrated, evaluate
 from ..exceptions import ModelError
 from ..models.card import NetworkCard
 from ..models.loading import Network, load_network
-from ..predictor import calibrated, evaluate
 from ..progress import Progress, track
 from ..tiling import CropPlan
 from .bundle import export_network
