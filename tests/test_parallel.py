@@ -140,3 +140,11 @@ def test_several_ranks_without_mpi4py_are_refused(monkeypatch) -> None:
     monkeypatch.setattr(parallel.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ParallelError, match=r"3 ranks .* mpi4py"):
         parallel.start_ranks()
+
+
+def test_ranks_that_mpi_does_not_see_are_refused(monkeypatch) -> None:
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "2")
+    monkeypatch.setattr(parallel.importlib.util, "find_spec", lambda name: object())
+    monkeypatch.setattr(parallel, "enable_parallelism", lambda **_: None)
+    with pytest.raises(ParallelError, match="MPI sees one"):
+        parallel.start_ranks()

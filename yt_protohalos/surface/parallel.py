@@ -18,8 +18,8 @@ from ..exceptions import ParallelError
 
 T = TypeVar("T")
 
-_SIZE_VARIABLES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE", "PMIX_SIZE")
-"""What the launchers of Open MPI, MPICH and Intel MPI, and MVAPICH tell each rank."""
+_SIZE_VARIABLES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS")
+"""What the launchers of Open MPI, MPICH and Intel MPI, MVAPICH, and SLURM tell each rank."""
 
 
 def ranks_started() -> int:
@@ -34,7 +34,7 @@ def start_ranks() -> bool:
     Raises
     ------
     ParallelError
-        There are several ranks, but no mpi4py.
+        There are several ranks, but no mpi4py, or one that does not see them.
     """
     if ranks_started() == 1:
         return False
@@ -45,7 +45,12 @@ def start_ranks() -> bool:
         )
     if communication_system.communicators[-1].size == 1:
         enable_parallelism(suppress_logging=True)
-    return communication_system.communicators[-1].size > 1
+    if communication_system.communicators[-1].size == 1:
+        raise ParallelError(
+            f"{ranks_started()} ranks were started, but MPI sees one and all would do the same work; mpi4py must be "
+            "built for the MPI library of the launcher: pip install --no-binary mpi4py mpi4py"
+        )
+    return True
 
 
 def stop_ranks(status: int) -> None:
