@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import h5py
 import numpy as np
 import pytest
 from scipy import fft
-from standins import make_field
+from standins import make_field, make_network, make_predictor
 
 from yt_protohalos.evolution import DENSITY_NAMES, STEPS, evolve_field
 from yt_protohalos.exceptions import LatticeError, ModelError
@@ -152,3 +153,40 @@ def test_sites_end_nearer_to_their_place_in_the_reference_run_than_perturbation_
     evolved = median_distance(field.evolved().displacement)
     second_order = median_distance(perturbation_theory(field.delta, field.lattice, 2))
     assert evolved < 0.35 * second_order
+
+
+def evolved_predictor():
+    """The stand-ins as networks that see the evolved field too; they read delta, the first channel, alone."""
+    semantic = make_network("semantic", channels=EVOLVED_SEMANTIC, architecture=architecture("semantic"))
+    instance = make_network("instance", channels=EVOLVED_INSTANCE, architecture=architecture("instance"))
+    return make_predictor(semantic=semantic, instance=instance)
+
+
+def architecture(head: str) -> dict:
+    count = len(EVOLVED_SEMANTIC if head == "semantic" else EVOLVED_INSTANCE)
+    return {"side": 40, "margin": 5, "in_channels": count, "head": head, "filters": (2, 4)}
+
+
+def test_a_store_keeps_the_evolved_field_and_an_unfinished_one_starts_again(field, tmp_path, monkeypatch) -> None:
+    expected = evolved_predictor().predict(replace(field), progress=False)
+    steps = []
+
+    def stop_after_five(items, title, total):
+        for number, item in enumerate(items):
+            if "Evolving" in title:
+                steps.append(number)
+                if number == 5:
+                    raise KeyboardInterrupt
+            yield item
+
+    store = tmp_path / "crops"
+    with pytest.raises(KeyboardInterrupt):
+        evolved_predictor().predict(replace(field), progress=stop_after_five, store=store)
+    assert "evolved_density" not in [path.stem for path in store.iterdir()]
+    for _ in range(2):
+        found = evolved_predictor().predict(replace(field), progress=False, store=store)
+        np.testing.assert_array_equal(found.labels, expected.labels)
+        np.testing.assert_array_equal(found.probability, expected.probability)
+        # the second time everything is there
+        monkeypatch.setattr("yt_protohalos.predictor.evolve_field", None)
+    assert not list(store.glob("evolving_*"))

@@ -8,9 +8,11 @@ roughly where each site ends and in how dense a place, which the networks refine
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -33,6 +35,7 @@ SMOOTHING = (0.0, 1.0, 2.0)
 DENSITY_NAMES = tuple(f"density_{100 * growth:.0f}_{width:.0f}" for growth in SNAPSHOTS for width in SMOOTHING)
 _LEAST_DENSITY = 0.01
 _SECOND_ORDER = -3.0 / 7.0
+_STRIP = 8  # planes of sites whose densities are held in float32 at once
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,12 @@ class EvolvedField:
     density: NDArray[np.float16]
 
 
-def evolve_field(delta: NDArray[np.float32], lattice: Lattice, progress: Progress = False) -> EvolvedField:
+def evolve_field(
+    delta: NDArray[np.float32],
+    lattice: Lattice,
+    progress: Progress = False,
+    allocate: Callable[[str, tuple[int, ...], type[np.generic]], NDArray] | None = None,
+) -> EvolvedField:
     """Evolve a linear overdensity to the time at which it is given.
 
     Parameters
@@ -62,6 +70,10 @@ def evolve_field(delta: NDArray[np.float32], lattice: Lattice, progress: Progres
     lattice : Lattice
     progress : bool or callable
         See `progress.track`.
+    allocate : callable, optional
+        ``allocate(name, shape, dtype)`` makes the large arrays, ``"displacement"``, ``"velocity"`` and ``"density"``,
+        42 bytes a site together, e.g. mapped from disk; in memory by default. Four meshes of 4 bytes a site are in
+        memory in any case.
 
     Returns
     -------
@@ -74,23 +86,25 @@ def evolve_field(delta: NDArray[np.float32], lattice: Lattice, progress: Progres
     perturbation theory at the end of each step.
     """
     lattice.check_cube(delta, "delta")
-    n = lattice.n
-    velocity = np.empty((3, n, n, n), dtype=np.float32)
+    make = allocate or (lambda name, shape, dtype: np.empty(shape, dtype))
+    velocity = make("velocity", (3, *lattice.shape), np.float32)
+    moved = make("displacement", (3, *lattice.shape), np.float32)
+    density = make("density", (len(DENSITY_NAMES), *lattice.shape), np.float16)
     spectrum = fft.rfftn(delta.astype(np.float32, copy=False), workers=available_cores())
     for axis in range(3):
         velocity[axis] = _inverse_gradient(spectrum, lattice, axis)
-    moved = np.zeros_like(velocity)
-    density = np.empty((len(DENSITY_NAMES), n, n, n), dtype=np.float16)
+        moved[axis] = 0
+    del spectrum
     kept = {round(growth * STEPS): i for i, growth in enumerate(SNAPSHOTS)}
     step = 1.0 / STEPS
+    half = np.float32(0.5 * step)
     for i in track(range(STEPS), "Evolving the linear field", progress=progress):
         start, middle, end = i * step, (i + 0.5) * step, (i + 1) * step
-        moved += np.float32(0.5 * step) * velocity
+        _by_slabs(_drift, lattice.n, moved, velocity, half)
         _kick(velocity, moved, lattice, _memory(start, middle, end), middle)
-        moved += np.float32(0.5 * step) * velocity
+        _by_slabs(_drift, lattice.n, moved, velocity, half)
         if i + 1 in kept:
-            first = kept[i + 1] * len(SMOOTHING)
-            density[first : first + len(SMOOTHING)] = _log_densities(moved, lattice)
+            _log_densities(moved, lattice, density[kept[i + 1] * len(SMOOTHING) :])
     return EvolvedField(moved, density)
 
 
@@ -106,10 +120,10 @@ def _kick(
     velocity: NDArray[np.float32], moved: NDArray[np.float32], lattice: Lattice, memory: float, growth: float
 ) -> None:
     spectrum = fft.rfftn(_deposit(moved), workers=available_cores())
+    keep, gain = np.float32(memory), np.float32((1 - memory) / growth)
     for axis in range(3):
         pull = _inverse_gradient(spectrum, lattice, axis)
-        velocity[axis] *= np.float32(memory)
-        velocity[axis] += np.float32((1 - memory) / growth) * _at_particles(pull, moved)
+        _by_slabs(_pull, lattice.n, pull, moved, velocity[axis], keep, gain)
 
 
 def _wavenumbers(lattice: Lattice) -> list[NDArray[np.float32]]:
@@ -130,21 +144,39 @@ def _inverse_gradient(spectrum: NDArray[np.complex64], lattice: Lattice, axis: i
     return fft.irfftn(component, s=lattice.shape, workers=available_cores(), overwrite_x=True)
 
 
-def _log_densities(moved: NDArray[np.float32], lattice: Lattice) -> NDArray[np.float16]:
-    deposited = _deposit(moved)
-    spectrum = fft.rfftn(deposited, workers=available_cores())
+def _log_densities(moved: NDArray[np.float32], lattice: Lattice, result: NDArray[np.float16]) -> None:
+    """Write the log densities of one time, a smoothing each."""
+    mesh = _deposit(moved)
+    spectrum = fft.rfftn(mesh, workers=available_cores())
     k = _wavenumbers(lattice)
-    result = np.empty((len(SMOOTHING), *lattice.shape), dtype=np.float16)
     for i, width in enumerate(SMOOTHING):
-        smooth = deposited
         if width:
             # one axis after the other: the kernel in three dimensions would be another cube
             filtered = spectrum.copy()
             for along in k:
                 filtered *= np.exp(-0.5 * (width * along) ** 2)
-            smooth = fft.irfftn(filtered, s=lattice.shape, workers=available_cores(), overwrite_x=True)
-        result[i] = np.log(np.maximum(_at_particles(smooth, moved), _LEAST_DENSITY))
-    return result
+            mesh = fft.irfftn(filtered, s=lattice.shape, workers=available_cores(), overwrite_x=True)
+        _by_slabs(_write_log, lattice.n, mesh, moved, result[i])
+
+
+def _write_log(
+    mesh: NDArray[np.float32], moved: NDArray[np.float32], result: NDArray[np.float16], first: int, last: int
+) -> None:
+    # in strips, for the float32 values of all sites would be another cube
+    for start in range(first, last, _STRIP):
+        stop = min(start + _STRIP, last)
+        values = np.empty((stop - start, *mesh.shape[1:]), dtype=np.float32)
+        _read_clouds(mesh, moved, values, start, stop)
+        result[start:stop] = np.log(np.maximum(values, _LEAST_DENSITY))
+
+
+def _by_slabs(work: Callable[..., None], n: int, *arguments: Any) -> None:
+    """Call ``work(*arguments, first, last)`` for slabs of sites that cover the lattice, on all cores."""
+    edges = np.linspace(0, n, min(n, available_cores()) + 1).astype(int).tolist()
+    with ThreadPoolExecutor(len(edges) - 1) as pool:
+        slabs = [pool.submit(work, *arguments, first, last) for first, last in pairwise(edges)]
+    for slab in slabs:
+        slab.result()
 
 
 def _deposit(moved: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -154,16 +186,11 @@ def _deposit(moved: NDArray[np.float32]) -> NDArray[np.float32]:
     return mesh
 
 
-def _at_particles(mesh: NDArray[np.float32], moved: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Cloud-in-cell interpolation of a mesh at displaced particles, (n, n, n)."""
-    result = np.empty_like(mesh)
-    n = len(mesh)
-    edges = np.linspace(0, n, min(n, available_cores()) + 1).astype(int)
-    with ThreadPoolExecutor(len(edges) - 1) as pool:
-        done = [pool.submit(_read_clouds, mesh, moved, result, *slab) for slab in pairwise(edges.tolist())]
-    for slab in done:
-        slab.result()
-    return result
+@njit(cache=True, nogil=True)
+def _drift(moved: NDArray[np.float32], velocity: NDArray[np.float32], time: np.float32, first: int, last: int) -> None:
+    for axis in range(3):
+        for i in range(first, last):
+            moved[axis, i] += time * velocity[axis, i]
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -199,16 +226,34 @@ def _add_clouds(moved: NDArray[np.float32], mesh: NDArray[np.float32]) -> None:
 def _read_clouds(
     mesh: NDArray[np.float32], moved: NDArray[np.float32], result: NDArray[np.float32], first: int, last: int
 ) -> None:
+    """Cloud-in-cell interpolation of a mesh at the particles of a slab, (last - first, n, n)."""
+    for i in range(first, last):
+        for j in range(mesh.shape[1]):
+            for k in range(mesh.shape[2]):
+                result[i - first, j, k] = _at_particle(mesh, moved, i, j, k)
+
+
+@njit(cache=True, nogil=True)
+def _pull(
+    mesh: NDArray[np.float32], moved: NDArray[np.float32], velocity: NDArray[np.float32],
+    keep: np.float32, gain: np.float32, first: int, last: int,
+) -> None:  # fmt: skip
+    """One component of a kick."""
+    for i in range(first, last):
+        for j in range(mesh.shape[1]):
+            for k in range(mesh.shape[2]):
+                velocity[i, j, k] = velocity[i, j, k] * keep + gain * _at_particle(mesh, moved, i, j, k)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _at_particle(mesh: NDArray[np.float32], moved: NDArray[np.float32], i: int, j: int, k: int) -> np.float32:
     n = mesh.shape[0]
     one = np.float32(1.0)
-    for i in range(first, last):
-        for j in range(n):
-            for k in range(n):
-                x, x1, u = _cell(i + moved[0, i, j, k], n)
-                y, y1, v = _cell(j + moved[1, i, j, k], n)
-                z, z1, w = _cell(k + moved[2, i, j, k], n)
-                near = (one - v) * ((one - w) * mesh[x, y, z] + w * mesh[x, y, z1])
-                near += v * ((one - w) * mesh[x, y1, z] + w * mesh[x, y1, z1])
-                far = (one - v) * ((one - w) * mesh[x1, y, z] + w * mesh[x1, y, z1])
-                far += v * ((one - w) * mesh[x1, y1, z] + w * mesh[x1, y1, z1])
-                result[i, j, k] = (one - u) * near + u * far
+    x, x1, u = _cell(i + moved[0, i, j, k], n)
+    y, y1, v = _cell(j + moved[1, i, j, k], n)
+    z, z1, w = _cell(k + moved[2, i, j, k], n)
+    near = (one - v) * ((one - w) * mesh[x, y, z] + w * mesh[x, y, z1])
+    near += v * ((one - w) * mesh[x, y1, z] + w * mesh[x, y1, z1])
+    far = (one - v) * ((one - w) * mesh[x1, y, z] + w * mesh[x1, y, z1])
+    far += v * ((one - w) * mesh[x1, y1, z] + w * mesh[x1, y1, z1])
+    return (one - u) * near + u * far

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .evaluation import calibrated, evaluate, label_core
-from .evolution import EvolvedField
+from .evolution import EvolvedField, evolve_field
 from .exceptions import ModelError, StoreError
 from .lattice import Lattice
 from .linear_field import LinearField
@@ -296,9 +296,13 @@ def _evolve(field: LinearField, crops: CropStore | None, team: Team, progress: P
         return
     with team.together():
         if team.is_root and "evolved_density" not in crops:
-            evolved = field.evolved(progress)
-            crops.save("evolved_displacement", evolved.displacement)
-            crops.save("evolved_density", evolved.density)
+            evolve_field(
+                field.delta, field.lattice, progress, lambda name, *kind: crops.create(f"evolving_{name}", *kind)
+            )
+            # the density comes last, so that it says that both are whole
+            for name in ("displacement", "density"):
+                crops.rename(f"evolving_{name}", f"evolved_{name}")
+            crops.remove("evolving_velocity")
     field.adopt(EvolvedField(crops.open("evolved_displacement"), crops.open("evolved_density")))
 
 

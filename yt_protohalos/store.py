@@ -107,6 +107,14 @@ class CropStore:
         except OSError as error:
             raise StoreError(f"{self._path(name)} cannot be made ({error}); make room there") from error
 
+    def rename(self, name: str, finished: str) -> None:
+        """Give an array that `create` made the name under which it counts as finished."""
+        os.replace(self._path(name), self._path(finished))
+
+    def remove(self, name: str) -> None:
+        """Delete an array."""
+        self._path(name).unlink(missing_ok=True)
+
     def open(self, name: str) -> NDArray:
         """An array of the folder, read from disk where it is used; what is written to it stays in memory."""
         try:
