@@ -29,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             f"--{head}-side", type=int, default=144, help=f"crop side of the {head} network (default: %(default)s)"
         )
     parser.add_argument("--core", type=int, default=64, help="kept part of a crop, sites (default: %(default)s)")
+    parser.add_argument("--semantic-core", type=int, help="kept part of a semantic crop (default: as --core)")
     parser.add_argument(
         "--symmetries", type=int, default=1, help="symmetries to average the semantic network over (default: 1)"
     )
@@ -62,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
     card = bundle(
         args.name, args.output_dir, semantic, instance, [LabelledField.from_run(path) for path in args.validation],
         beta, spacing, cosmology, args.description, training, core=args.core, symmetries=args.symmetries,
-        progress=not args.quiet,
+        semantic_core=args.semantic_core,        progress=not args.quiet,
     )  # fmt: skip
     say(json.dumps(card.scores, indent=1))
     return 0

@@ -151,13 +151,15 @@ class ModelCard:
         ``n_dens``, ``n_ngb``, ``persistence`` of `cluster_embedding` (paper, appendix B); ``width_ratio`` and
         ``distance`` of `merge_groups`, both or neither.
     core : int
-        Largest side of the kept part of a crop, sites.
+        Largest side of the kept part of an instance crop, sites; of a semantic one too where `semantic_core` is None.
     amplitude_range : tuple of float
         Lowest and highest sigma_8 (times D(z), for other target redshifts) the model was trained on.
     training, scores : dict
         Runs, seeds, steps; scores on the held-out run.
     symmetries : int
         Symmetries of the cube over which the logit of the semantic network is averaged, 1 for none.
+    semantic_core : int, optional
+        Largest side of the kept part of a semantic crop: the larger, the fewer crops and the less context at faces.
     """
 
     name: str
@@ -178,6 +180,7 @@ class ModelCard:
     training: dict[str, Any] = field(default_factory=dict)
     scores: dict[str, Any] = field(default_factory=dict)
     symmetries: int = 1
+    semantic_core: int | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "amplitude_range", tuple(self.amplitude_range))
@@ -187,8 +190,10 @@ class ModelCard:
     def _check_numbers(self) -> None:
         if not self.name or not isinstance(self.name, str):
             raise ModelError(f"name {self.name!r} is empty or not text; name the model")
-        for key, least in (("version", 1), ("min_sites", 1), ("core", 1), ("symmetries", 1)):
+        for key, least in (("version", 1), ("min_sites", 1), ("core", 1), ("symmetries", 1), ("semantic_core", 1)):
             value = getattr(self, key)
+            if key == "semantic_core" and value is None:
+                continue
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
                 raise ModelError(f"{key} {value!r} is not an integer of {least} or more; correct the card")
         if not _is_number(self.spacing) or self.spacing <= 0:
@@ -216,11 +221,15 @@ class ModelCard:
             network: NetworkCard = getattr(self, role)
             if network.architecture["head"] != role:
                 raise ModelError(f"the {role} network has head {network.architecture['head']!r}; it must be {role!r}")
-            if self.core > network.output_side:
+            if self.core_of(role) > network.output_side:
                 raise ModelError(
-                    f"core {self.core} exceeds the output side {network.output_side} of the {role} network; "
+                    f"core {self.core_of(role)} exceeds the output side {network.output_side} of the {role} network; "
                     f"use {network.output_side} or less"
                 )
+
+    def core_of(self, role: str) -> int:
+        """Largest side of the kept part of a crop of the semantic or the instance network."""
+        return self.semantic_core if role == "semantic" and self.semantic_core is not None else self.core
 
     @property
     def sha256(self) -> str:

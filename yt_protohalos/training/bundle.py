@@ -108,6 +108,7 @@ def bundle(
     training: Mapping[str, Any],
     core: int = 64,
     symmetries: int = 1,
+    semantic_core: int | None = None,
     version: int = 1,
     progress: Progress = True,
 ) -> ModelCard:
@@ -135,7 +136,7 @@ def bundle(
         min_sites=MIN_SITES, semantic=semantic, instance=instance, beta=beta, threshold=0.5,
         calibration={"slope": 1.0, "intercept": 0.0}, clustering=PAPER_CLUSTERING, core=core,
         amplitude_range=(0.9 * cosmology.sigma_8, 1.1 * cosmology.sigma_8), training=dict(training),
-        symmetries=symmetries,
+        symmetries=symmetries, semantic_core=semantic_core,
     )  # fmt: skip
     write_card(card, folder)
     raw_predictor = ProtohaloPredictor.from_pretrained(folder)
