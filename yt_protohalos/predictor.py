@@ -223,9 +223,8 @@ class ProtohaloPredictor:
         return {"threshold": float(value), "precision": self.precision, "iou_threshold": IOU_THRESHOLD}
 
     def _plan(self, network: NetworkCard, n: int) -> CropPlan:
-        return CropPlan(
-            n=n, crop=network.side, margin=network.margin, core=self.card.core_of(network.architecture["head"])
-        )
+        core = self.card.core_of(network.architecture["head"])
+        return CropPlan(n=n, crop=network.side, margin=network.margin, core=core)
 
     def _probability(
         self, field: LinearField, plan: CropPlan, crops: CropStore | None, progress: Progress, team: Team = ALONE
