@@ -295,6 +295,7 @@ def fakes(tmp_path, monkeypatch):
         return made[-1]
 
     monkeypatch.setattr(ProtohaloPredictor, "from_pretrained", from_pretrained)
+    monkeypatch.setenv("YT_PROTOHALOS_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     return made
 
@@ -333,6 +334,9 @@ def test_validate_pools_runs_and_writes_tables_and_figures(files, tmp_path, fake
     assert {path.stem for path in (tmp_path / "figures").iterdir()} == set(names)
     text = capsys.readouterr().out
     assert "floor met" in text and "threshold+watershed" in text and "wrote scores.json" in text
+    # what was predicted is kept, so that a second start or one after an interruption goes on from there
+    assert cli.main(arguments) == 0
+    assert fakes[1].runs == 0 and json.loads((tmp_path / "scores.json").read_text()) == result
 
 
 def test_validate_reads_stored_runs(files, tmp_path, fakes, monkeypatch, capsys):

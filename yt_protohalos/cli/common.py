@@ -44,19 +44,29 @@ def add_prediction_options(parser: argparse.ArgumentParser) -> None:
         "--on-range", choices=("warn", "error", "allow"), default="error",
         help="when sigma_8 is outside the model's range (default: %(default)s)",
     )  # fmt: skip
+    add_cache_options(parser)
+    parser.add_argument("-q", "--quiet", action="store_true", help="no progress bars")
+    parser.add_argument("-v", "--verbose", action="store_true", help="yt's own messages too")
+
+
+def add_cache_options(parser: argparse.ArgumentParser) -> None:
+    """Where predictions and the finished crops of interrupted ones are kept."""
     parser.add_argument(
         "--cache", metavar="DIR", help="folder that keeps predictions (default: ~/.cache/yt_protohalos)"
     )
     parser.add_argument("--no-cache", action="store_true", help="neither read nor keep a cached prediction")
-    parser.add_argument("-q", "--quiet", action="store_true", help="no progress bars")
-    parser.add_argument("-v", "--verbose", action="store_true", help="yt's own messages too")
+
+
+def chosen_cache(args: argparse.Namespace) -> bool | str:
+    """The ``cache`` keyword of `predict`."""
+    return False if args.no_cache else (args.cache or True)
 
 
 def prediction_options(args: argparse.Namespace) -> dict[str, Any]:
     """Keywords of `predict` from the options of `add_prediction_options`."""
     return {
         "model": args.model, "threshold": args.threshold, "precision": args.precision, "on_spacing": args.on_spacing,
-        "on_range": args.on_range, "cache": False if args.no_cache else (args.cache or True),
+        "on_range": args.on_range, "cache": chosen_cache(args),
     }  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..exceptions import ScoringError
 from ..models.registry import DEFAULT_MODEL
-from .common import say, set_log_level
+from .common import add_cache_options, chosen_cache, say, set_log_level
 
 if TYPE_CHECKING:
     import numpy as np
@@ -75,6 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", default=DEFAULT_MODEL, help="bundled model or folder of one (default: %(default)s)")
     parser.add_argument("--precision", choices=("auto", "float32", "mixed", "bfloat16"), default="auto")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="also write the tables as JSON")
+    add_cache_options(parser)
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress bars")
     parser.add_argument("-v", "--verbose", action="store_true", help="yt's own messages too")
 
@@ -86,6 +87,7 @@ def run(args: argparse.Namespace) -> int:
     from ..analysis.validation import format_table, pair_table, validation_table
     from ..atomic import atomic_path
     from ..predictor import ProtohaloPredictor
+    from ..surface.box import predict_field
     from ..surface.finder import check_writable
 
     set_log_level(args)
@@ -100,7 +102,7 @@ def run(args: argparse.Namespace) -> int:
     counts = Counts([], {name: [] for name in _methods(args.baselines)}, [])
     for name, read in readers.items():
         field, truth = read()
-        prediction = predictor.predict(field, progress=not args.quiet)
+        prediction = predict_field(field, predictor, chosen_cache(args), not args.quiet)
         _count(name, field, truth, prediction, counts, args.figures)
         del field, truth, prediction
     columns = {"model": validation_table(counts.model)}

@@ -223,6 +223,40 @@ def predict(
     return box_prediction(ds, PredictionOptions.read(model, options)).get(progress)
 
 
+def predict_field(
+    field: LinearField,
+    predictor: ProtohaloPredictor,
+    cache: bool | str | os.PathLike[str] = True,
+    progress: Progress = True,
+    on_spacing: str = "warn",
+    on_range: str = "error",
+) -> Prediction:
+    """Predict a linear field without a dataset, kept on disk and resumed there as `predict` is.
+
+    Parameters
+    ----------
+    field : LinearField
+    predictor : ProtohaloPredictor
+    cache, progress, on_spacing, on_range
+        As in `predict`.
+
+    Returns
+    -------
+    Prediction
+
+    Raises
+    ------
+    OutOfRangeError
+        Before any network runs.
+    """
+    card = predictor.card
+    model_side(card, field.lattice, on_spacing)
+    check_cosmology(card, field.cosmology, on_range)
+    check_amplitude(card, field, on_range)
+    settings = {"threshold": card.threshold, "precision": predictor.precision}
+    return BoxPrediction(field, card, settings, partial(_itself, predictor), _cache(cache)).get(progress)
+
+
 @dataclass
 class _Memo:
     """What this package remembers of a dataset, kept on it so that both are freed together."""
