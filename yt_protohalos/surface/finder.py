@@ -258,7 +258,7 @@ def _attributes(catalog: Catalog, prediction: Prediction, field: LinearField) ->
         omega_curvature=1 - cosmology.omega_m - cosmology.omega_lambda,
     )  # fmt: skip
     velocity = (
-        "zero: not computed" if catalog.position_method == LAGRANGIAN else f"mean {catalog.position_method} velocity"
+        "zero: not computed" if catalog.velocity_method == LAGRANGIAN else f"mean {catalog.velocity_method} velocity"
     )
     # one code length is 1 Mpc, for yt wraps positions in the file's numbers as if they were code lengths
     return {
