@@ -11,11 +11,15 @@ import pytest
 
 from yt_protohalos.cli import main
 from yt_protohalos.cli.simulate import parse_seeds
+from yt_protohalos.evaluation import evaluate
 from yt_protohalos.exceptions import InitialConditionsError, ModelError
 from yt_protohalos.initial_conditions.generate import generate_initial_conditions
 from yt_protohalos.models.card import MERGING_KEYS
+from yt_protohalos.models.loading import load_network
 from yt_protohalos.models.registry import load_card
+from yt_protohalos.networks.channels import EVOLVED_SEMANTIC, FIELD_CHANNELS
 from yt_protohalos.predictor import ProtohaloPredictor
+from yt_protohalos.tiling import CropPlan
 from yt_protohalos.training.bundle import bundle, export_network
 from yt_protohalos.training.dataset import LabelledField
 from yt_protohalos.training.simulate import SimulationSettings, write_run
@@ -91,15 +95,20 @@ def test_seeds_are_numbers_or_rising_ranges() -> None:
             parse_seeds([word])
 
 
-def test_train_and_bundle_commands(labelled: LabelledField, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("channels", ["linear", "evolved"])
+def test_train_and_bundle_commands(
+    labelled: LabelledField, tmp_path: Path, capsys: pytest.CaptureFixture[str], channels: str
+) -> None:
     settings = SimulationSettings(n=N, box_size=N * 50 / 256, mesh=64)
     zeros = np.zeros((N**3, 3), dtype=np.float32)
     run, held_out = tmp_path / "run.h5", tmp_path / "held_out.h5"
     for path in (run, held_out):
         write_run(path, labelled.labels, zeros, zeros, settings, {"seed": 7, "steps": 1})
     common = ["--runs", str(run), "--held-out", str(held_out), "--stages", "32:2", "--float32", "-q"]
+    common += ["--channels", channels]
     assert main(["train", "semantic", *common, "-o", str(tmp_path / "semantic")]) == 0
-    seen = ["--loss", "scaled", "--semantic", str(tmp_path / "semantic")]
+    loss = "scaled" if channels == "linear" else "weighted"
+    seen = ["--loss", loss, "--semantic", str(tmp_path / "semantic")]
     assert main(["train", "instance", *common, *seen, "-o", str(tmp_path / "instance")]) == 0
     cubes = sorted(path.name for path in (tmp_path / "instance").glob("*.npy"))
     assert cubes == ["probability_held_out.npy", "probability_run.npy"]
@@ -112,9 +121,24 @@ def test_train_and_bundle_commands(labelled: LabelledField, tmp_path: Path, caps
     assert card.training["runs"][0]["seed"] == 7
     assert card.training["semantic"]["steps"] == 2
     assert card.instance.sees_probability and not card.semantic.sees_probability
+    expected = EVOLVED_SEMANTIC if channels == "evolved" else FIELD_CHANNELS
+    assert card.semantic.channels == expected
     out = capsys.readouterr().out
     assert json.loads(out[out.index("{") :]) == json.loads(json.dumps(card.scores))
     assert replace(card, version=2).version == 2
+
+
+def test_one_field_alone_makes_a_semantic_network(labelled: LabelledField, tmp_path: Path) -> None:
+    settings = TrainingSettings(
+        "semantic", ((16, 2),), margin=2, filters=(2, 4), dtype_policy="float32", channels=("phi",)
+    )
+    Trainer(settings, [labelled], [], tmp_path / "training").run(progress=False)
+    card = export_network(tmp_path / "training", tmp_path / "phi.weights.h5", side=16)
+    assert card.channels == ("phi",) and list(card.normalisation) == ["phi"]
+    output = evaluate(
+        load_network(card, tmp_path, "float32"), card, labelled.field, CropPlan(N, 16, 2, 8).crops("a")[0]
+    )
+    assert output.shape == (12, 12, 12, 1)
 
 
 def test_commands_fail_early_with_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -124,3 +148,8 @@ def test_commands_fail_early_with_one_line(tmp_path: Path, capsys: pytest.Captur
     command = ["train", "semantic", "--runs", str(tmp_path / "run.h5"), "-o", str(tmp_path), "--stages", "big"]
     assert main(command) == 2
     assert "SIDE:STEPS" in capsys.readouterr().err
+    command = ["train", "instance", "--runs", str(tmp_path / "run.h5"), "-o", str(tmp_path)]
+    assert main([*command, "--channels", "evolved"]) == 2
+    assert "needs --semantic" in capsys.readouterr().err
+    assert main([*command, "--channels", "phi"]) == 2
+    assert "for the semantic network" in capsys.readouterr().err

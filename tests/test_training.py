@@ -12,6 +12,7 @@ import pytest
 from yt_protohalos.exceptions import InitialConditionsError, ModelError
 from yt_protohalos.initial_conditions.generate import generate_initial_conditions
 from yt_protohalos.lattice import Lattice
+from yt_protohalos.networks.channels import EVOLVED_INSTANCE, EVOLVED_POSITION
 from yt_protohalos.networks.symmetry import Symmetry, spread_symmetries
 from yt_protohalos.training.augment import attribute_sites, label_centres, split_images
 from yt_protohalos.training.bundle import export_network
@@ -63,6 +64,23 @@ def test_target_and_channels_are_cut_from_the_same_place(labelled: LabelledField
     channels, target = make_sample(labelled, (20, -3, 5), 16, 2, "semantic", scales, symmetry)
     centre = channels[2:-2, 2:-2, 2:-2, 0]
     assert np.array_equal(target[..., 0], (centre > 0.5).astype(np.int32))
+
+
+def test_an_instance_network_that_sees_evolved_positions_starts_at_half_of_them(
+    labelled: LabelledField, tmp_path: Path
+) -> None:
+    seen = labelled.with_probability(np.random.default_rng(2).random(labelled.field.lattice.shape))
+    with pytest.raises(ModelError, match="mask_threshold"):
+        settings(head="instance", channels=EVOLVED_INSTANCE)
+    chosen = settings(
+        head="instance", channels=EVOLVED_INSTANCE, mask_threshold=0.4, input_skip=True, stages=((16, 1),)
+    )
+    trainer = Trainer(chosen, [seen], [], tmp_path)
+    trainer._build(16)
+    channels, _ = trainer._batch(0)
+    embedding = np.asarray(trainer.model(channels))[0]
+    where = [EVOLVED_INSTANCE.index(name) for name in EVOLVED_POSITION]
+    np.testing.assert_allclose(embedding, channels[0, 2:-2, 2:-2, 2:-2][..., where] * 8.0 / 2.0, atol=1e-4)
 
 
 def test_each_periodic_image_is_an_instance_of_its_own() -> None:
