@@ -187,7 +187,7 @@ def measure(kind: str, ics: str, model: str, queue: Any) -> None:
         dataset = ph.load(ics)
     with clock.stage("linear field"):
         field = ph.linear_field(dataset)
-    if "density_100_0" in predictor.card.semantic.channels:
+    if predictor.card.sees_evolution:
         with clock.stage("evolved field"):
             field.evolved()
     if kind == "plain":

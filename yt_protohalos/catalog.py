@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from .exceptions import CatalogError
 from .linear_field import LinearField, displacement_component, potential, second_order_source
-from .networks.channels import sees_evolution
 from .prediction import Prediction
 
 OVERDENSITY = 200.0
@@ -131,7 +130,7 @@ def protohalo_catalog(
     if field is not None:
         displacement, velocity = _mean_motion(groups, members, field, lpt_order)
         velocity_method = method = FIRST_ORDER if lpt_order == 1 else SECOND_ORDER
-        if _saw_evolution(prediction) if evolved is None else evolved:
+        if prediction.card.sees_evolution if evolved is None else evolved:
             displacement, method = _evolved_motion(groups, members, field), EVOLVED
         position = _wrapped(center + displacement, lattice.box_size)
     volume = n_sites * lattice.spacing**3
@@ -221,10 +220,6 @@ def _mean_motion(
         displacement = displacement + second
         velocity = velocity + cosmology.hubble(0.0) * cosmology.second_growth_rate(0.0) * second
     return displacement, velocity
-
-
-def _saw_evolution(prediction: Prediction) -> bool:
-    return sees_evolution((*prediction.card.semantic.channels, *prediction.card.instance.channels))
 
 
 def _evolved_motion(groups: _Groups, members: NDArray[np.int64], field: LinearField) -> NDArray[np.float64]:

@@ -152,9 +152,7 @@ def displacement_component(phi: Cube, lattice: Lattice, axis: int) -> Cube:
     """First-order displacement psi = -d phi / dq along one axis, (n, n, n), Mpc/h at z = 0."""
     spectrum = _to_fourier(phi)
     spectrum *= -1j * _derivative_wavenumber(lattice, axis)
-    return fft.irfftn(
-        spectrum.astype(np.complex64, copy=False), s=lattice.shape, workers=available_cores(), overwrite_x=True
-    )
+    return _to_real(spectrum.astype(np.complex64, copy=False), lattice.shape)
 
 
 def divergence(vector: NDArray[np.float32], lattice: Lattice) -> Cube:
@@ -169,9 +167,7 @@ def divergence(vector: NDArray[np.float32], lattice: Lattice) -> Cube:
         spectrum *= 1j * _derivative_wavenumber(lattice, axis)
         total = spectrum if total is None else total + spectrum
     assert total is not None
-    return fft.irfftn(
-        total.astype(np.complex64, copy=False), s=lattice.shape, workers=available_cores(), overwrite_x=True
-    )
+    return _to_real(total.astype(np.complex64, copy=False), lattice.shape)
 
 
 def without_nyquist(cube: NDArray) -> NDArray:

@@ -22,7 +22,6 @@ from .models.card import ModelCard, NetworkCard
 from .models.limits import check_amplitude, check_cosmology, model_side
 from .models.loading import Network, computes_bfloat16, load_network
 from .models.registry import DEFAULT_MODEL, load_card, verify
-from .networks.channels import sees_evolution
 from .prediction import Prediction
 from .progress import Progress, track
 from .stitching import relabel_by_size, remove_small, stitch
@@ -141,7 +140,7 @@ class ProtohaloPredictor:
         if probability is not None:
             seen.lattice.check_cube(probability, "probability")
         crops = self._open(store, {**field_identity(seen), "model": self.card.sha256, **settings}, team)
-        if sees_evolution((*self.card.semantic.channels, *self.card.instance.channels)):
+        if self.card.sees_evolution:
             _evolve(seen, crops, team, progress)
 
         if probability is None:

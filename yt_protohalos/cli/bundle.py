@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
     card = bundle(
         args.name, args.output_dir, semantic, instance, [LabelledField.from_run(path) for path in args.validation],
         beta, spacing, cosmology, args.description, training, core=args.core, symmetries=args.symmetries,
-        semantic_core=args.semantic_core,        progress=not args.quiet,
+        semantic_core=args.semantic_core, progress=not args.quiet,
     )  # fmt: skip
     say(json.dumps(card.scores, indent=1))
     return 0

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..cosmology import Cosmology
 from ..exceptions import CosmologyError, ModelError
-from ..networks.channels import FIELD_CHANNELS, check_channels
+from ..networks.channels import EVOLVED_POSITION, FIELD_CHANNELS, LAGRANGIAN_POSITION, check_channels, sees_evolution
 
 CARD_FORMAT = 1
 PHI_GAUGE = "crop mean and gradient removed"
@@ -85,7 +85,7 @@ class NetworkCard:
 
     def _check_input(self) -> None:
         check_channels(self.channels)
-        extra = [name for name in self.channels if name == "probability" or name[1:] in ("_x", "_y", "_z")]
+        extra = [name for name in (*LAGRANGIAN_POSITION, *EVOLVED_POSITION, "probability") if name in self.channels]
         if self.architecture["head"] == "semantic" and extra:
             raise ModelError(f"semantic channels {', '.join(extra)} are for the instance network; leave them out")
         if self.architecture["in_channels"] != len(self.channels):
@@ -226,6 +226,11 @@ class ModelCard:
                     f"core {self.core_of(role)} exceeds the output side {network.output_side} of the {role} network; "
                     f"use {network.output_side} or less"
                 )
+
+    @property
+    def sees_evolution(self) -> bool:
+        """Whether either network has channels of the evolved field."""
+        return sees_evolution((*self.semantic.channels, *self.instance.channels))
 
     def core_of(self, role: str) -> int:
         """Largest side of the kept part of a crop of the semantic or the instance network."""
