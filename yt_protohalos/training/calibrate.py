@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize
 
 from ..analysis.scores import match_haloes
@@ -21,8 +21,9 @@ from .dataset import LabelledField
 CANDIDATES = (
     *(
         {"persistence": persistence, "width_ratio": width_ratio, "distance": distance}
-        for persistence in (1.6, 2.5)
-        for width_ratio, distance in ((1.0, 0.0), (0.9, 0.2), (0.7, 0.5), (0.8, 0.5))
+        for persistence in (1.6, 2.5, 4.2)
+        for width_ratio in (0.7, 0.85, 1.0, 1.2)
+        for distance in (0.0, 0.3, 0.6, 0.9)
     ),
     {"persistence": 3.2, "width_ratio": 0.0, "distance": 0.0},
     {"persistence": 4.2, "width_ratio": 0.0, "distance": 0.0},
@@ -86,7 +87,11 @@ def tune_clustering(
     min_sites: int = 500,
     progress: Progress = True,
 ) -> tuple[dict[str, float], list[dict[str, float]]]:
-    """Choose the settings of clustering and merging that match most haloes of validation runs, through the pipeline.
+    """Choose the settings of clustering and merging on validation runs, through the whole pipeline.
+
+    Of the candidates whose share of matched haloes is within one binomial standard error of the best share, the one
+    with the best mass function: matches alone cannot tell these apart, but whether large haloes are split or
+    neighbours swallowed shows in the mass function.
 
     Parameters
     ----------
@@ -102,18 +107,56 @@ def tune_clustering(
     Returns
     -------
     clustering, table : dict, list of dict
-        The best candidate (equal ones: the first), and every one with its ``share`` of haloes matched with IoU > 0.5.
+        The chosen candidate (equal ones: the first), and every one with its ``share`` of haloes matched with
+        IoU > 0.5 and its ``mass_function_error``, see `mass_function_error`.
+
+    Raises
+    ------
+    ScoringError
+        No validation run holds a halo of more than `min_sites` sites.
     """
     matched = np.zeros(len(candidates))
-    total = 0
+    simulated = np.concatenate([_sizes(run.labels) for run in runs])
+    found: list[list[NDArray[np.int64]]] = [[] for _ in candidates]
     for run, probability in zip(runs, probabilities, strict=True):
         for i, labels in enumerate(_labels_by_candidate(predictor, run, probability, candidates, progress)):
             matches = match_haloes(labels, run.labels)
             matched[i] += np.count_nonzero(matches.iou[matches.size > min_sites] > 0.5)
-        total += int(np.count_nonzero(np.bincount(run.labels.ravel())[1:] > min_sites))
-    share = matched / max(total, 1)
-    table = [{**candidate, "share": round(float(share[i]), 4)} for i, candidate in enumerate(candidates)]
-    return {**predictor.card.clustering, **candidates[int(np.argmax(share))]}, table
+            found[i].append(_sizes(labels))
+    total = int(np.count_nonzero(simulated > min_sites))
+    if not total:
+        raise ScoringError(
+            f"no validation run holds a halo of more than {min_sites} sites; tune on runs that do, or lower min_sites"
+        )
+    share = matched / total
+    error = np.array([mass_function_error(np.concatenate(sizes), simulated, min_sites) for sizes in found])
+    best = share.max()
+    equal = share >= best - np.sqrt(best * (1 - best) / total)
+    table = [
+        {**candidate, "share": round(float(share[i]), 4), "mass_function_error": round(float(error[i]), 4)}
+        for i, candidate in enumerate(candidates)
+    ]
+    return {**predictor.card.clustering, **candidates[int(np.argmin(np.where(equal, error, np.inf)))]}, table
+
+
+def mass_function_error(predicted: ArrayLike, simulated: ArrayLike, min_sites: int, fewest: int = 10) -> float:
+    """Mean departure |predicted / simulated - 1| of the counts of haloes in bins of 0.2 dex above `min_sites`.
+
+    predicted, simulated : int arrays, sites of each halo
+    fewest : bins with fewer simulated haloes are left out; with none left, the bins are joined into one
+    """
+    predicted, simulated = np.asarray(predicted), np.asarray(simulated)
+    largest = max(int(predicted.max(initial=0)), int(simulated.max(initial=0)), min_sites + 1)
+    edges = np.log10(min_sites) + 0.2 * np.arange(np.ceil(np.log10(largest / min_sites) / 0.2) + 1)
+    a, b = (np.histogram(np.log10(sizes[sizes > min_sites]), edges)[0] for sizes in (predicted, simulated))
+    kept = b >= fewest
+    if not kept.any():
+        return float(abs(a.sum() - b.sum()) / max(b.sum(), 1))
+    return float(np.mean(np.abs(a[kept] / b[kept] - 1)))
+
+
+def _sizes(labels: NDArray[np.integer]) -> NDArray[np.int64]:
+    return np.bincount(labels.ravel())[1:]
 
 
 def _labels_by_candidate(
