@@ -85,8 +85,11 @@ def describe_training(folder: Path) -> dict[str, Any]:
         raise ModelError(f"{folder} holds no log.csv and settings.json; give the folder of a training run")
     with log.open(newline="") as stream:
         rows = list(csv.DictReader(stream))
+    settings = json.loads(stored.read_text(encoding="utf-8"))["settings"]
+    # a card names the folder that a training began with, not where it lay
+    settings["start"] = Path(settings.get("start", "")).name
     watched = [float(row["held_out_loss"]) for row in rows if row["held_out_loss"]]
     return {
-        "settings": json.loads(stored.read_text(encoding="utf-8"))["settings"], "steps": int(rows[-1]["step"]),
+        "settings": settings, "steps": int(rows[-1]["step"]),
         "wall_seconds": float(rows[-1]["seconds"]), "held_out_loss": watched[-1] if watched else None,
     }  # fmt: skip

@@ -7,13 +7,15 @@ from pathlib import Path
 
 from ..exceptions import ModelError
 from ..networks.channels import CHANNEL_SETS
+from ..networks.vnet import PAPER_FILTERS
 from .common import say
 
 HELP = "train a network on finished runs; run it again to resume"
 EXAMPLE = """  protohalos train semantic --runs runs/run_010*.h5 --held-out runs/run_0900.h5 -o training/semantic
   protohalos train instance --runs runs/run_010*.h5 --held-out runs/run_0900.h5 -o training/instance \\
       --stages 96:4000 --loss weighted --push-weight 20 --semantic training/semantic
-  protohalos train semantic --channels evolved --runs runs/run_010*.h5 -o training/evolved"""
+  protohalos train semantic --channels evolved --runs runs/run_010*.h5 -o training/evolved
+  protohalos train semantic --start planck-v3 --channels evolved --runs mine/run_*.h5 -o training/mine"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,6 +50,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="delta and phi (default, the paper's), with the approximately evolved field (the instance network then "
         "needs --semantic), or one field alone (semantic network)",
     )
+    parser.add_argument(
+        "--filters",
+        nargs="+",
+        type=int,
+        default=PAPER_FILTERS,
+        metavar="N",
+        help="of each level (default: the paper's)",
+    )
+    parser.add_argument(
+        "--start",
+        default="",
+        metavar="MODEL",
+        help="begin with the weights of a bundled model, a model folder or a training folder (default: at random); its "
+        "strongest filters are kept where --filters are fewer",
+    )
     parser.add_argument("--residual", action="store_true", help="residual blocks")
     parser.add_argument("--seed", type=int, default=1, help="seed of crops and first weights (default: %(default)s)")
     parser.add_argument("--float32", action="store_true", help="train in float32 instead of mixed bfloat16")
@@ -72,7 +89,8 @@ def run(args: argparse.Namespace) -> int:
 
     settings = TrainingSettings(
         head=args.head, stages=tuple(parse_stage(word) for word in args.stages), batch=args.batch,
-        learning_rate=args.learning_rate, seed=args.seed, input_skip=args.head == "instance",
+        learning_rate=args.learning_rate, seed=args.seed,
+        filters=tuple(args.filters), start=args.start, input_skip=args.head == "instance",
         dtype_policy="float32" if args.float32 else "mixed_bfloat16",
         instance_loss=args.loss, loss_weights=loss_weights(args.loss, args.push_weight), residual=args.residual,
         mask_threshold=0.0 if args.semantic is None else MASK_THRESHOLD,

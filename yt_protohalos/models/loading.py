@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,8 +45,14 @@ def _sees_gpu() -> bool:
     return False
 
 
-def load_network(card: NetworkCard, folder: Path, precision: str) -> Network:
-    """Build a network, load its weights (float16 files are cast) and wrap it in numpy."""
+def load_model(card: NetworkCard, folder: Path, precision: str) -> Any:
+    """Build a network as a keras model and load its weights (float16 files are cast).
+
+    Raises
+    ------
+    ModelError
+        The file lacks weights of the architecture, or holds others.
+    """
     from ..networks.vnet import build_vnet
 
     path = folder / card.weights
@@ -64,6 +71,12 @@ def load_network(card: NetworkCard, folder: Path, precision: str) -> Network:
     missing = [weight.path for weight in model.weights if not np.isfinite(np.asarray(weight)).all()]
     if missing:
         raise ModelError(f"{path} lacks finite weights of {', '.join(missing)}; restore the file")
+    return model
+
+
+def load_network(card: NetworkCard, folder: Path, precision: str) -> Network:
+    """`load_model` wrapped in numpy."""
+    model = load_model(card, folder, precision)
 
     def run(batch: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.asarray(model.predict_on_batch(batch), dtype=np.float32)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -19,12 +18,12 @@ from ..evaluation import calibrated
 from ..exceptions import ModelError
 from ..models.card import ModelCard, NetworkCard
 from ..models.registry import file_sha256, write_card
-from ..networks.vnet import build_vnet
 from ..predictor import ProtohaloPredictor
 from ..progress import Progress
 from .calibrate import choose_threshold, fit_calibration, tune_clustering
-from .dataset import LabelledField, input_channels
+from .dataset import LabelledField
 from .labels import LINKING_LENGTH, MIN_SITES
+from .start import read_checkpoint
 
 PAPER_CLUSTERING = {"n_dens": 20, "n_ngb": 15, "persistence": 4.2}
 
@@ -48,21 +47,8 @@ def export_network(training_folder: str | Path, filename: str | Path, side: int,
     ModelError
         The folder has no checkpoint.
     """
-    training_folder, filename = Path(training_folder), Path(filename)
-    if not (training_folder / "checkpoint.npz").exists():
-        raise ModelError(f"{training_folder} holds no checkpoint.npz; train first")
-    stored = json.loads((training_folder / "settings.json").read_text(encoding="utf-8"))
-    settings, constants = stored["settings"], stored["constants"]
-    channels = input_channels(settings["head"], settings.get("mask_threshold", 0), settings.get("channels", ()))
-    architecture = {
-        "side": side, "in_channels": len(channels), "head": settings["head"], "margin": settings["margin"],
-        "filters": settings["filters"], "input_skip": settings["input_skip"],
-        "residual": settings.get("residual", False),
-    }  # fmt: skip
-    model = build_vnet(**architecture)
-    with np.load(training_folder / "checkpoint.npz") as saved:
-        kind = "average_" if any(name.startswith("average_") for name in saved.files) else "weight_"
-        model.set_weights([saved[name] for name in sorted(saved.files) if name.startswith(kind)])
+    filename = Path(filename)
+    model, architecture, channels, normalisation = read_checkpoint(Path(training_folder), side)
     partial = filename.with_name("partial.weights.h5")
     model.save_weights(partial)
     if half:
@@ -70,7 +56,7 @@ def export_network(training_folder: str | Path, filename: str | Path, side: int,
     os.replace(partial, filename)
     return NetworkCard(
         architecture=architecture, weights=filename.name, sha256=file_sha256(filename), channels=channels,
-        normalisation={name: scale for name, scale in constants["normalisation"].items() if name in channels},
+        normalisation=normalisation,
     )  # fmt: skip
 
 

@@ -31,6 +31,7 @@ from ..networks.losses import (
 from ..networks.vnet import PAPER_FILTERS, build_vnet
 from ..progress import Progress, track
 from .dataset import LabelledField, Sampler, input_channels, make_sample, measure_beta, measure_normalisation
+from .start import begin_with, read_network
 
 LOG_COLUMNS = ("step", "side", "seconds", "learning_rate", "loss", "held_out_loss")
 
@@ -69,6 +70,9 @@ class TrainingSettings:
         the nearest halo's label) and sees the probability; 0 for the paper's, the true members.
     channels : tuple of str
         Names of `networks.channels.CHANNELS`; empty for the paper's.
+    start : str
+        Bundled model, model folder or training folder whose weights and scales the training begins with, narrowed
+        where this network has fewer filters or channels; empty for a random start.
     """
 
     head: str
@@ -87,6 +91,7 @@ class TrainingSettings:
     residual: bool = False
     mask_threshold: float = 0.0
     channels: tuple[str, ...] = ()
+    start: str = ""
     dtype_policy: str = "mixed_bfloat16"
     seed: int = 1
     max_instances: int = 1024
@@ -170,6 +175,7 @@ class Trainer:
     ) -> None:
         self.settings, self.folder = settings, Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
+        self.start = read_network(settings.start, settings.head) if settings.start else None
         self.constants = self._constants(runs)
         self.sampler = Sampler(
             runs,
@@ -201,7 +207,10 @@ class Trainer:
                 )
             return stored["constants"]
         side = self.settings.stages[-1][0]
-        constants = {"beta": measure_beta(runs), "normalisation": measure_normalisation(runs, side)}
+        constants: dict[str, Any] = {"beta": measure_beta(runs), "normalisation": measure_normalisation(runs, side)}
+        if self.start is not None:
+            # an earlier network knows its channels by their scales then
+            constants["normalisation"] |= self.start.normalisation
         path.write_text(json.dumps({"settings": wanted, "constants": constants}, indent=1))
         return constants
 
@@ -261,7 +270,9 @@ class Trainer:
         )
         self.model.compile(optimizer=optimizer, loss=loss, jit_compile=False)
         optimizer.build(self.model.trainable_variables)
-        if old is None and self._starts_at_positions:
+        if old is None and self.start is not None:
+            begin_with(self.model, self.start, self.settings.architecture(side), self._channels)
+        elif old is None and self._starts_at_positions:
             start_at_positions(self.model, self._channels)
         if old is not None:
             self.model.set_weights(old.get_weights())
