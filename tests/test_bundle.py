@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from yt_protohalos.cli import main
+from yt_protohalos.cli.bundle import describe_training
 from yt_protohalos.cli.simulate import parse_seeds
 from yt_protohalos.evaluation import evaluate
 from yt_protohalos.exceptions import InitialConditionsError, ModelError, ScoringError
@@ -163,6 +164,10 @@ def test_train_and_bundle_commands(
     out = capsys.readouterr().out
     assert json.loads(out[out.index("{") :]) == json.loads(json.dumps(card.scores))
     assert replace(card, version=2).version == 2
+    begun = ["train", "semantic", *common, "--start", str(tmp_path / "model"), "-o", str(tmp_path / "begun")]
+    assert main([*begun, "--filters", "4", "4", "6", "6", "8"]) == 0
+    described = describe_training(tmp_path / "begun")["settings"]
+    assert described["start"] == "model" and described["filters"] == [4, 4, 6, 6, 8]
 
 
 def test_one_field_alone_makes_a_semantic_network(labelled: LabelledField, tmp_path: Path) -> None:
