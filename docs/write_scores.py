@@ -41,16 +41,21 @@ def table(card: ModelCard) -> str:
         return "\n".join([*lines, "Not scored.", ""])
     lines += ["| | " + " | ".join(name for name, _ in columns) + " |", "|---|" + "---|" * len(columns)]
     for title, key in ROWS:
-        lines.append(f"| {title} | " + " | ".join(str(scores[key]) for _, scores in columns) + " |")
+        lines.append(
+            f"| {title} | "
+            + " | ".join(("" if scores[key] is None else str(scores[key])) for _, scores in columns)
+            + " |"
+        )
     for name, scores in columns:
         lines += ["", f"By mass, {name}:", ""]
         lines += ["| log10 M [Msun/h] | TPR | predicted haloes | simulated haloes |", "|---|---|---|---|"]
         edges = scores["log10_mass_edges"]
+        predicted = scores["predicted_haloes_by_mass"] or [""] * len(edges)
         for i in range(len(edges) - 1):
             rate = scores["TPR_by_mass"][i]
             lines.append(
                 f"| {edges[i]:.2f} to {edges[i + 1]:.2f} | {'' if rate is None else rate} "
-                f"| {scores['predicted_haloes_by_mass'][i]} | {scores['true_haloes_by_mass'][i]} |"
+                f"| {predicted[i]} | {scores['true_haloes_by_mass'][i]} |"
             )
     return "\n".join([*lines, ""])
 

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from surface_fakes import grid_dataset
 
 from yt_protohalos.cli import main
 from yt_protohalos.cli.bundle import describe_training
@@ -21,6 +22,7 @@ from yt_protohalos.models.loading import load_network
 from yt_protohalos.models.registry import load_card
 from yt_protohalos.networks.channels import EVOLVED_SEMANTIC, FIELD_CHANNELS
 from yt_protohalos.predictor import ProtohaloPredictor
+from yt_protohalos.surface.fields import add_protohalo_fields
 from yt_protohalos.tiling import CropPlan
 from yt_protohalos.training import calibrate
 from yt_protohalos.training.bundle import bundle, export_network
@@ -119,6 +121,27 @@ def test_half_precision_weights_are_the_averaged_ones(trained: Path, tmp_path: P
     for half, full in zip(*(m.get_weights() for m in models), strict=True):
         assert np.allclose(half, full, rtol=1e-3, atol=1e-6)
         assert np.array_equal(half, full.astype(np.float16).astype(np.float32))
+
+
+def test_a_semantic_network_alone_is_a_model_of_membership(
+    labelled: LabelledField, trained: Path, tmp_path: Path
+) -> None:
+    semantic = export_network(trained / "semantic", tmp_path / "semantic.weights.h5", side=32)
+    field = labelled.field
+    card = bundle(
+        "alone", tmp_path, semantic, None, [labelled], 0.6, field.spacing, field.cosmology, "a test", {},
+        core=16, progress=False,
+    )  # fmt: skip
+    assert load_card(tmp_path)[0] == card and card.instance is None
+    (scores,) = card.scores["validation"]
+    assert scores["ACC"] > 0.5 and scores["matched_share_all"] is None and scores["haloes_above_500_sites"] > 0
+    predictor = ProtohaloPredictor.from_pretrained(tmp_path)
+    members = predictor.probability(field, progress=False) > card.threshold
+    assert members.mean() == pytest.approx((labelled.labels > 0).mean(), abs=0.02)
+    with pytest.raises(ModelError, match="separates no haloes"):
+        predictor.predict(field, progress=False)
+    with pytest.raises(ModelError, match=r"'alone'.*another model"):
+        add_protohalo_fields(grid_dataset(field), model=tmp_path)
 
 
 def test_a_folder_without_checkpoint_is_refused(tmp_path: Path) -> None:

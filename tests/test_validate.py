@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+from dataclasses import replace
 
 import h5py
 import matplotlib
@@ -18,7 +19,14 @@ from yt_protohalos.analysis import masses
 from yt_protohalos.analysis.limits import format_limits, limit_table
 from yt_protohalos.analysis.scores import Confusion, match_haloes, rate_by_mass, reliability
 from yt_protohalos.analysis.tally import BINS, Tally, mass_index, tally_box
-from yt_protohalos.analysis.validation import bootstrap_weights, format_table, pair_table, spread, validation_table
+from yt_protohalos.analysis.validation import (
+    OF_HALOES,
+    bootstrap_weights,
+    format_table,
+    pair_table,
+    spread,
+    validation_table,
+)
 from yt_protohalos.exceptions import LatticeError, ScoringError
 from yt_protohalos.lattice import Lattice
 from yt_protohalos.predictor import ProtohaloPredictor
@@ -353,6 +361,32 @@ def test_validate_reads_stored_runs(files, tmp_path, fakes, monkeypatch, capsys)
     assert tables[0]["true_fraction"] == tables[1]["true_fraction"]
     assert tables[0]["ACC"]["value"] == pytest.approx(tables[1]["ACC"]["value"], abs=2e-3)
     assert "wrote run.json" in capsys.readouterr().out
+
+
+def test_a_model_of_membership_alone_is_scored_without_haloes(files, tmp_path, fakes, monkeypatch, capsys):
+    class Membership(FakePredictor):
+        def __init__(self):
+            super().__init__()
+            self.card = replace(self.card, instance=None)
+
+        def probability(self, field, progress=True):
+            return FakePredictor().predict(field, progress=False).probability
+
+    (ics, truth), _ = files
+    arguments = ["validate", "--ics", ics, "--labels", truth, "--figures", "figures", "--quiet"]
+    assert cli.main([*arguments, "-o", "whole.json"]) == 0
+    monkeypatch.setattr(ProtohaloPredictor, "from_pretrained", lambda *_, **__: Membership())
+    assert cli.main([*arguments[:5], "--figures", "alone", "-o", "alone.json", "--quiet"]) == 0
+    whole, alone = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("whole", "alone"))
+    for name, entry in alone["tables"]["model"].items():
+        if name in OF_HALOES:
+            assert entry["value"] is None or set(entry["value"]) == {None}
+        else:
+            assert entry == whole["tables"]["model"][name]
+    judged = {row["figure"]: row["value"] for row in alone["limits"]}
+    assert judged["ACC"] and judged["matched share"] is None and "mass function ratio" not in judged
+    names = {path.stem for path in (tmp_path / "alone").iterdir()}
+    assert names == {"confusion", "reliability", "thresholds"}
 
 
 @pytest.mark.parametrize(

@@ -44,12 +44,15 @@ class ProtohaloPredictor:
     card : ModelCard
     semantic, instance : callable
         float32 (batch, side, side, side, channels) -> float32 (batch, out, out, out, 1 or 3), with the sides of the
-        card: probability in [0, 1] of the semantic, embedding of the instance network.
+        card: probability in [0, 1] of the semantic, embedding of the instance network, which may be None where the card
+        has none.
     precision : {"float32", "mixed", "bfloat16"}
         What the callables compute in; recorded with every prediction.
     """
 
-    def __init__(self, card: ModelCard, semantic: Network, instance: Network, precision: str = "float32") -> None:
+    def __init__(
+        self, card: ModelCard, semantic: Network, instance: Network | None, precision: str = "float32"
+    ) -> None:
         if precision not in PRECISIONS[1:]:
             raise ModelError(f"precision {precision!r} is unknown; use one of {', '.join(PRECISIONS[1:])}")
         self.card = card
@@ -82,7 +85,8 @@ class ProtohaloPredictor:
         if precision == "auto":
             precision = "mixed" if computes_bfloat16() else "float32"
         semantic = load_network(card.semantic, folder, "float32" if precision == "float32" else "bfloat16")
-        instance = load_network(card.instance, folder, "bfloat16" if precision == "bfloat16" else "float32")
+        kind = "bfloat16" if precision == "bfloat16" else "float32"
+        instance = None if card.instance is None else load_network(card.instance, folder, kind)
         return cls(card, semantic, instance, precision)
 
     def predict(
@@ -130,11 +134,12 @@ class ProtohaloPredictor:
             Before any network runs.
         """
         settings = self.settings(threshold)
+        network = self.card.instance_network()
         check_cosmology(self.card, field.cosmology, on_range)
         check_amplitude(self.card, field, on_range)
         side = model_side(self.card, field.lattice, on_spacing)
         semantic_plan = self._plan(self.card.semantic, side)
-        instance_plan = self._plan(self.card.instance, side)
+        instance_plan = self._plan(network, side)
         settings["model_side"] = side
         seen = field if side == field.n else field.resampled(side)
         if probability is not None:
@@ -257,13 +262,15 @@ class ProtohaloPredictor:
 
         Clustered with all the members that the network saw, so that the images of a halo stay apart.
         """
+        embed, network = self.instance, self.card.instance_network()
+        assert embed is not None
 
         def compute(crop: Crop) -> NDArray[np.int32]:
             near = field.lattice.crop(probability, crop.output_start, crop.output_shape)
             seen = near > np.float32(threshold)
             if not seen[crop.output_core].any():
                 return np.zeros(crop.core_shape, dtype=np.int32)
-            embedding = evaluate(self.instance, self.card.instance, field, crop, probability=probability)
+            embedding = evaluate(embed, network, field, crop, probability=probability)
             return label_core(embedding, seen, crop, self.card.clustering)
 
         every = [*plan.crops("a"), *plan.crops("b")]

@@ -153,19 +153,20 @@ def reliability(
 def score_table(
     probability: NDArray[np.floating],
     mask: NDArray[np.bool_],
-    labels: NDArray[np.integer],
+    labels: NDArray[np.integer] | None,
     true_labels: NDArray[np.integer],
     site_mass: float,
     edges: ArrayLike = MASS_EDGES,
 ) -> dict[str, Any]:
     """Every score of a prediction beside a simulation, as JSON values.
 
-    probability, mask, labels, true_labels : (n, n, n); labels 0 outside, 1..K
+    probability, mask, labels, true_labels : (n, n, n); labels 0 outside, 1..K, or None where the model separates no
+        haloes, whose scores are None then
     site_mass : Msun/h
     """
     true = true_labels > 0
     confusion = Confusion.of(mask, true)
-    matches = match_haloes(labels, true_labels)
+    matches = None if labels is None else match_haloes(labels, true_labels)
     _, observed, sites = reliability(probability, true)
     centre = reliability(probability, true)[0]
     filled = sites > 0
@@ -177,13 +178,13 @@ def score_table(
         "PPV": round(confusion.positive_predictive_value, 4),
         "predicted_fraction": round(float(mask.mean()), 4),
         "true_fraction": round(float(true.mean()), 4),
-        "matched_share_above_500_sites": round(matches.share(500), 4),
-        "median_iou_above_500_sites": round(matches.median_iou(500), 4),
-        "matched_share_all": round(matches.share(0), 4),
-        "haloes_above_500_sites": int(np.count_nonzero(matches.size > 500)),
+        "matched_share_above_500_sites": None if matches is None else round(matches.share(500), 4),
+        "median_iou_above_500_sites": None if matches is None else round(matches.median_iou(500), 4),
+        "matched_share_all": None if matches is None else round(matches.share(0), 4),
+        "haloes_above_500_sites": int(np.count_nonzero(np.bincount(true_labels.ravel())[1:] > 500)),
         "log10_mass_edges": [float(edge) for edge in np.asarray(edges)],
         "TPR_by_mass": _rounded(rate_by_mass(mask, true_labels, site_mass, edges)),
-        "predicted_haloes_by_mass": [int(c) for c in halo_counts(labels, site_mass, edges)],
+        "predicted_haloes_by_mass": None if labels is None else [int(c) for c in halo_counts(labels, site_mass, edges)],
         "true_haloes_by_mass": [int(c) for c in halo_counts(true_labels, site_mass, edges)],
         "largest_calibration_error": round(float(np.max(np.abs(observed - centre)[filled])), 4),
     }

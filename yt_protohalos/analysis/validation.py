@@ -36,14 +36,22 @@ WINDOWS: dict[str, Windows] = {
 """Bins of each figure that has bins: log10 of Msun/h, or probability for the last two."""
 COUNTS = ("predicted_haloes", "simulated_haloes")
 UNPRINTED = ("TPR_by_mass", "FNR_by_mass", "voxel_offset_16", "voxel_offset_84", "mean_probability", "observed_share")
+OF_HALOES = (
+    "matched_share_large", "matched_share_all", "median_iou_large", "FDR_by_predicted_mass", "voxel_offset_median",
+    "voxel_offset_16", "voxel_offset_84", "mass_function_ratio", "predicted_haloes",
+)  # fmt: skip
+"""Figures that need predicted haloes, not the membership of sites alone."""
 DRAWS = 500
 MISSING_DRAWS = 0.08
 
 
-def figures(tally: Tally) -> dict[str, NDArray[np.float64]]:
-    """Every figure of a tally of D rows: float64, (D,) or (D, bins); NaN without data."""
+def figures(tally: Tally, haloes: bool = True) -> dict[str, NDArray[np.float64]]:
+    """Every figure of a tally of D rows: float64, (D,) or (D, bins); NaN without data.
+
+    haloes : False where the prediction separates no haloes, and its labels mean nothing
+    """
     mean, observed = masses.reliability_curve(tally)
-    return {
+    found = {
         **masses.site_scores(tally),
         "matched_share_large": masses.matched_share(tally),
         "matched_share_all": masses.matched_share(tally, large_only=False),
@@ -62,9 +70,10 @@ def figures(tally: Tally) -> dict[str, NDArray[np.float64]]:
         "mean_probability": mean,
         "observed_share": observed,
     }
+    return found if haloes else found | {name: np.full_like(found[name], np.nan) for name in OF_HALOES}
 
 
-def validation_table(tallies: Sequence[Tally], seed: int = 0, draws: int = DRAWS) -> Table:
+def validation_table(tallies: Sequence[Tally], seed: int = 0, draws: int = DRAWS, haloes: bool = True) -> Table:
     """Figures of several runs pooled, with bootstrap errors.
 
     Parameters
@@ -75,6 +84,8 @@ def validation_table(tallies: Sequence[Tally], seed: int = 0, draws: int = DRAWS
         Of the numpy Generator that draws blocks.
     draws : int
         Bootstrap draws.
+    haloes : bool
+        False for a model that separates no haloes: the figures of `OF_HALOES` are None.
 
     Raises
     ------
@@ -83,7 +94,8 @@ def validation_table(tallies: Sequence[Tally], seed: int = 0, draws: int = DRAWS
     """
     pooled = Tally.pooled(tallies)
     weights = bootstrap_weights(pooled.n_blocks, draws, seed)
-    return _table(figures(pooled.total()), figures(pooled.weighted(weights)), len(tallies), pooled.n_blocks)
+    values, drawn = (figures(tally, haloes) for tally in (pooled.total(), pooled.weighted(weights)))
+    return _table(values, drawn, len(tallies), pooled.n_blocks)
 
 
 def pair_table(forward: Sequence[Tally], backward: Sequence[Tally], seed: int = 0, draws: int = DRAWS) -> Table:

@@ -11,7 +11,7 @@ from typing import Any
 from ..exceptions import ModelError
 from .common import say
 
-HELP = "make a model of two trained networks: calibrate, choose the threshold, score, write the card"
+HELP = "make a model of trained networks: calibrate, choose the threshold, score, write the card"
 EXAMPLE = """  protohalos bundle my-model --semantic training/semantic --instance training/instance \\
       --runs runs/run_010*.h5 --validation runs/run_0900.h5 -o models/my-model"""
 
@@ -20,7 +20,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
     parser.add_argument("name", help="name of the model")
     parser.add_argument("--semantic", type=Path, required=True, metavar="DIR", help="training folder")
-    parser.add_argument("--instance", type=Path, required=True, metavar="DIR", help="training folder")
+    parser.add_argument(
+        "--instance",
+        type=Path,
+        metavar="DIR",
+        help="training folder; without it, the model finds the members of haloes alone",
+    )
     parser.add_argument("--runs", nargs="+", type=Path, required=True, metavar="RUN", help="the runs trained on")
     parser.add_argument("--validation", nargs="+", type=Path, required=True, metavar="RUN", help="runs not trained on")
     parser.add_argument("-o", "--output-dir", type=Path, required=True, metavar="DIR", help="folder of the model")
@@ -44,24 +49,23 @@ def run(args: argparse.Namespace) -> int:
     from ..training.simulate import read_run
 
     args.output_dir.mkdir(parents=True, exist_ok=True)
-    semantic, instance = (
-        export_network(folder, args.output_dir / f"{head}.weights.h5", side)
-        for head, folder, side in (
-            ("semantic", args.semantic, args.semantic_side),
-            ("instance", args.instance, args.instance_side),
-        )
-    )
+    folder = args.output_dir
+    semantic = export_network(args.semantic, folder / "semantic.weights.h5", args.semantic_side)
+    instance = None
+    if args.instance is not None:
+        instance = export_network(args.instance, folder / "instance.weights.h5", args.instance_side)
     runs = [LabelledField.from_run(path) for path in args.runs]
     field = runs[0].field
     training = {
         "runs": [describe_run(read_run(path)[2]) for path in args.runs],
         "validation": [describe_run(read_run(path)[2]) for path in args.validation],
-        "semantic": describe_training(args.semantic), "instance": describe_training(args.instance),
+        "semantic": describe_training(args.semantic),
+        "instance": None if args.instance is None else describe_training(args.instance),
     }  # fmt: skip
     beta, spacing, cosmology = measure_beta(runs), field.spacing, field.cosmology
     del runs, field
     card = bundle(
-        args.name, args.output_dir, semantic, instance, [LabelledField.from_run(path) for path in args.validation],
+        args.name, folder, semantic, instance, [LabelledField.from_run(path) for path in args.validation],
         beta, spacing, cosmology, args.description, training, core=args.core, symmetries=args.symmetries,
         semantic_core=args.semantic_core, progress=not args.quiet,
     )  # fmt: skip

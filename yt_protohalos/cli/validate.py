@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ..cosmology import Cosmology
     from ..lattice import Lattice
     from ..linear_field import LinearField
-    from ..prediction import Prediction
+    from ..models.card import ModelCard
 
 HELP = "score a model against simulations of the same initial conditions"
 EXAMPLE = """  protohalos validate --ics ics_gadget.hdf5 --labels halo_labels.h5 --figures figures -o scores.json
@@ -99,13 +99,20 @@ def run(args: argparse.Namespace) -> int:
     pair = None if args.pair is None else _read_pair(args.pair[0], args.pair[1], lattice)
     predictor = ProtohaloPredictor.from_pretrained(args.model, precision=args.precision)
 
+    complete = predictor.card.instance is not None
     counts = Counts([], {name: [] for name in _methods(args.baselines)}, [])
     for name, read in readers.items():
         field, truth = read()
-        prediction = predict_field(field, predictor, chosen_cache(args), not args.quiet)
-        _count(name, field, truth, prediction, counts, args.figures)
-        del field, truth, prediction
-    columns = {"model": validation_table(counts.model)}
+        labels: NDArray[np.int32] | None = None
+        if complete:
+            prediction = predict_field(field, predictor, chosen_cache(args), not args.quiet)
+            probability, labels = prediction.probability, prediction.labels
+            del prediction
+        else:
+            probability = predictor.probability(field, not args.quiet)
+        _count(name, field, truth, probability, labels, predictor.card, counts, args.figures)
+        del field, truth, probability, labels
+    columns = {"model": validation_table(counts.model, haloes=complete)}
     result: dict[str, Any] = {
         "format": RESULT_FORMAT, "model": args.model, "precision": predictor.precision, "runs": counts.scores,
     }  # fmt: skip
@@ -123,7 +130,7 @@ def run(args: argparse.Namespace) -> int:
             partial.write_text(json.dumps(result, indent=1), encoding="utf-8")
         say(f"wrote {args.output}")
     if args.figures is not None:
-        for path in _draw(counts, pooled_pair, args.figures):
+        for path in _draw(counts, pooled_pair, args.figures, complete):
             say(f"wrote {path}")
     return 0
 
@@ -209,25 +216,35 @@ def _read_pair(a: Path, b: Path, lattice: Lattice) -> tuple[NDArray[np.int64], N
 
 
 def _count(
-    name: str, field: LinearField, truth: NDArray, prediction: Prediction, counts: Counts, figures: Path | None
+    name: str,
+    field: LinearField,
+    truth: NDArray,
+    probability: NDArray,
+    labels: NDArray | None,
+    card: ModelCard,
+    counts: Counts,
+    figures: Path | None,
 ) -> None:
     """Add one run to the counts, and draw the confusion map of the first."""
+    import numpy as np
+
     from ..analysis.figures import plot_confusion
     from ..analysis.scores import score_table
     from ..analysis.tally import tally_box
 
     lattice, mass = field.lattice, field.site_mass
-    probability, mask, labels = prediction.probability, prediction.mask, prediction.labels
+    mask = probability > np.float32(card.threshold)
     if not counts.model:
         counts.cosmology, counts.spacing, counts.site_mass = field.cosmology, field.spacing, mass
-        counts.threshold = prediction.settings["threshold"]
+        counts.threshold = card.threshold
         if figures is not None:
             figures.mkdir(parents=True, exist_ok=True)
             plot_confusion(truth > 0, probability, mask, lattice).savefig(figures / "confusion.png", dpi=150)
-    counts.model.append(tally_box(labels, truth, lattice, mass, mask=mask, probability=probability))
+    separate = np.zeros(lattice.shape, dtype=np.int32) if labels is None else labels
+    counts.model.append(tally_box(separate, truth, lattice, mass, mask=mask, probability=probability))
     counts.scores.append({"run": name, **score_table(probability, mask, labels, truth, mass)})
     if counts.simple:
-        found = _simple_methods(field, float((truth > 0).mean()), prediction)
+        found = _simple_methods(field, float((truth > 0).mean()), card.min_sites)
         for method, tallies in counts.simple.items():
             found_labels, inside = found[method]()
             tallies.append(tally_box(found_labels, truth, lattice, mass, mask=inside))
@@ -241,7 +258,7 @@ def _methods(wanted: bool) -> tuple[str, ...]:
 
 
 def _simple_methods(
-    field: LinearField, fraction: float, prediction: Prediction
+    field: LinearField, fraction: float, smallest: int
 ) -> dict[str, Callable[[], tuple[NDArray, NDArray | None]]]:
     """What finds labels and mask by each simple method; the threshold takes the simulation's share of sites."""
     import numpy as np
@@ -249,7 +266,7 @@ def _simple_methods(
     from ..analysis import baselines
     from ..training.labels import friends_of_friends
 
-    delta, lattice, smallest = field.delta, field.lattice, prediction.card.min_sites
+    delta, lattice = field.delta, field.lattice
     mask = baselines.threshold_mask(delta, lattice, fraction)
 
     def evolved() -> NDArray:
@@ -276,18 +293,21 @@ def _pair_tallies(first: NDArray, second: NDArray, counts: Counts) -> tuple[Tall
     )
 
 
-def _draw(counts: Counts, pair: Tally | None, folder: Path) -> list[Path]:
+def _draw(counts: Counts, pair: Tally | None, folder: Path, complete: bool) -> list[Path]:
     from ..analysis import figures
     from ..analysis.tally import Tally
 
     tally = Tally.pooled(counts.model)
     drawn = {
-        "rate_by_mass.png": figures.plot_rate_by_mass(tally, pair),
-        "voxel_masses.png": figures.plot_voxel_masses(tally, pair),
-        "mass_functions.png": figures.plot_mass_functions(tally, counts.cosmology),
         "reliability.png": figures.plot_reliability(tally),
         "thresholds.png": figures.plot_threshold_scan(tally, counts.threshold, pair),
     }
+    if complete:
+        drawn |= {
+            "rate_by_mass.png": figures.plot_rate_by_mass(tally, pair),
+            "voxel_masses.png": figures.plot_voxel_masses(tally, pair),
+            "mass_functions.png": figures.plot_mass_functions(tally, counts.cosmology),
+        }
     for name, figure in drawn.items():
         figure.savefig(folder / name, dpi=150)
     return [folder / name for name in ("confusion.png", *drawn)]

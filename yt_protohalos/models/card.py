@@ -1,6 +1,6 @@
 """Model cards: everything that must be known about a trained pair of networks to use it.
 
-A card is one JSON file beside two weight files. Reading one validates every value.
+A card is one JSON file beside its weight files. Reading one validates every value.
 """
 
 from __future__ import annotations
@@ -141,6 +141,7 @@ class ModelCard:
     min_sites : int
         Smallest protohalo kept, sites of the model's lattice.
     semantic, instance : NetworkCard
+        `instance` may be None: such a model knows which sites are in haloes, not in which.
     beta : float
         Fraction of training sites outside haloes (paper, eq. 3).
     threshold : float
@@ -170,7 +171,7 @@ class ModelCard:
     halo_definition: dict[str, Any]
     min_sites: int
     semantic: NetworkCard
-    instance: NetworkCard
+    instance: NetworkCard | None
     beta: float
     threshold: float
     calibration: dict[str, float]
@@ -217,8 +218,7 @@ class ModelCard:
         for key in ("finder", "linking_length", "min_sites"):
             if key not in self.halo_definition:
                 raise ModelError(f"halo_definition lacks {key}; say what a halo is in the training labels")
-        for role in _HEADS:
-            network: NetworkCard = getattr(self, role)
+        for role, network in self.networks:
             if network.architecture["head"] != role:
                 raise ModelError(f"the {role} network has head {network.architecture['head']!r}; it must be {role!r}")
             if self.core_of(role) > network.output_side:
@@ -228,9 +228,29 @@ class ModelCard:
                 )
 
     @property
+    def networks(self) -> tuple[tuple[str, NetworkCard], ...]:
+        """Role and card of each network there is."""
+        return (("semantic", self.semantic), *((("instance", self.instance),) if self.instance is not None else ()))
+
+    def instance_network(self) -> NetworkCard:
+        """The instance network.
+
+        Raises
+        ------
+        ModelError
+            The model has none.
+        """
+        if self.instance is None:
+            raise ModelError(
+                f"model {self.name!r} has a semantic network alone and separates no haloes; use "
+                "ProtohaloPredictor.probability with it, or another model"
+            )
+        return self.instance
+
+    @property
     def sees_evolution(self) -> bool:
         """Whether either network has channels of the evolved field."""
-        return sees_evolution((*self.semantic.channels, *self.instance.channels))
+        return any(sees_evolution(network.channels) for _, network in self.networks)
 
     def core_of(self, role: str) -> int:
         """Largest side of the kept part of a crop of the semantic or the instance network."""
@@ -238,7 +258,7 @@ class ModelCard:
 
     @property
     def sha256(self) -> str:
-        """SHA-256 of the card's JSON, hence of both weight files too: the identity of the model."""
+        """SHA-256 of the card's JSON, hence of its weight files too: the identity of the model."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()
 
     def to_json(self) -> str:
@@ -264,7 +284,8 @@ class ModelCard:
         if version != CARD_FORMAT:
             raise ModelError(f"model card format {version!r} is unknown; this version reads {CARD_FORMAT}")
         values["semantic"] = _build(NetworkCard, "semantic", values.get("semantic"))
-        values["instance"] = _build(NetworkCard, "instance", values.get("instance"))
+        if values.get("instance") is not None or "instance" not in values:
+            values["instance"] = _build(NetworkCard, "instance", values.get("instance"))
         try:
             values["cosmology"] = _build(Cosmology, "cosmology", values.get("cosmology"))
         except CosmologyError as error:

@@ -1,6 +1,6 @@
 """Where models are found and how their weight files are verified.
 
-A model is a folder with ``card.json`` and the two weight files it names: bundled in this package, or anywhere.
+A model is a folder with ``card.json`` and the weight files it names: bundled in this package, or anywhere.
 """
 
 from __future__ import annotations
@@ -77,8 +77,8 @@ def file_sha256(path: str | Path) -> str:
 
 
 def verify(card: ModelCard, folder: str | Path) -> None:
-    """Raise `ModelIntegrityError` unless both weight files are there and are the card's."""
-    for role, network in (("semantic", card.semantic), ("instance", card.instance)):
+    """Raise `ModelIntegrityError` unless all weight files are there and are the card's."""
+    for role, network in card.networks:
         path = Path(folder) / network.weights
         if not path.is_file():
             raise ModelIntegrityError(f"{role} weights {path} of model {card.name!r} are missing; reinstall the model")

@@ -177,6 +177,7 @@ def box_prediction(ds: Dataset, options: PredictionOptions = _DEFAULTS) -> BoxPr
     else:
         card, precision = predictor.card, predictor.precision
         make_predictor = partial(_itself, predictor)
+    card.instance_network()
     threshold = card.threshold if options.threshold is None else float(options.threshold)
     disk = _cache(options.cache)
     field = linear_field(ds)
@@ -250,6 +251,7 @@ def predict_field(
         Before any network runs.
     """
     card = predictor.card
+    card.instance_network()
     model_side(card, field.lattice, on_spacing)
     check_cosmology(card, field.cosmology, on_range)
     check_amplitude(card, field, on_range)

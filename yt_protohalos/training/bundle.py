@@ -85,7 +85,7 @@ def bundle(
     name: str,
     folder: str | Path,
     semantic: NetworkCard,
-    instance: NetworkCard,
+    instance: NetworkCard | None,
     validation: Sequence[LabelledField],
     beta: float,
     spacing: float,
@@ -102,6 +102,8 @@ def bundle(
 
     Parameters
     ----------
+    instance : NetworkCard, optional
+        None for a model that finds the members of haloes alone.
     validation : sequence of LabelledField
         Runs that training did not see: calibration, threshold and persistence are chosen, and scores measured, on
         them.
@@ -133,8 +135,9 @@ def bundle(
     threshold = choose_threshold(probability, truth)
     card = replace(card, calibration=calibration, threshold=threshold)
     raw_predictor.card = card
-    clustering, tried = tune_clustering(raw_predictor, validation, list(probability), progress=progress)
-    card = replace(card, clustering=clustering, training={**card.training, "clustering_candidates": tried})
+    if instance is not None:
+        clustering, tried = tune_clustering(raw_predictor, validation, list(probability), progress=progress)
+        card = replace(card, clustering=clustering, training={**card.training, "clustering_candidates": tried})
     write_card(card, folder)
     scores = score_model(ProtohaloPredictor.from_pretrained(folder), validation, progress, list(probability))
     card = replace(card, scores={"validation": scores})
@@ -151,9 +154,10 @@ def score_model(
     """`score_table` of a model on each run; `probabilities` of the runs where they are known already."""
     tables = []
     for i, run in enumerate(runs):
-        known = None if probabilities is None else probabilities[i]
-        prediction = predictor.predict(run.field, progress=progress, probability=known)
-        tables.append(
-            score_table(prediction.probability, prediction.mask, prediction.labels, run.labels, run.field.site_mass)
-        )
+        known = predictor.probability(run.field, progress) if probabilities is None else probabilities[i]
+        labels = None
+        if predictor.card.instance is not None:
+            labels = predictor.predict(run.field, progress=progress, probability=known).labels
+        mask = known > np.float32(predictor.card.threshold)
+        tables.append(score_table(known, mask, labels, run.labels, run.field.site_mass))
     return tables

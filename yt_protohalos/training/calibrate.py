@@ -168,15 +168,17 @@ def _labels_by_candidate(
 ) -> Iterator[NDArray[np.int32]]:
     """Final labels of a run for each candidate; the network runs once a crop for all of them."""
     card, lattice = predictor.card, run.field.lattice
+    assert predictor.instance is not None
+    network = card.instance_network()
     mask = probability > np.float32(card.threshold)
-    plan = CropPlan(lattice.n, card.instance.side, card.instance.margin, card.core)
+    plan = CropPlan(lattice.n, network.side, network.margin, card.core)
     cubes = [{which: np.zeros(lattice.shape, dtype=np.int32) for which in ("a", "b")} for _ in candidates]
     offsets = [0] * len(candidates)
     for crop in track([*plan.crops("a"), *plan.crops("b")], "Tuning the clustering", progress=progress):
         seen = lattice.crop(mask, crop.output_start, crop.output_shape)
         if not seen.any():
             continue
-        points = evaluate(predictor.instance, card.instance, run.field, crop, probability=probability)[seen]
+        points = evaluate(predictor.instance, network, run.field, crop, probability=probability)[seen]
         groups: dict[tuple[float, ...], NDArray[np.int32]] = {}
         for i, candidate in enumerate(candidates):
             settings = {**card.clustering, **candidate}

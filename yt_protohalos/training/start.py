@@ -42,7 +42,7 @@ def read_network(source: str | Path, head: str) -> EarlierNetwork:
     else:
         card, folder = load_card(source)
         verify(card, folder)
-        network = card.semantic if head == "semantic" else card.instance
+        network = card.semantic if head == "semantic" else card.instance_network()
         model, architecture = load_model(network, folder, "float32"), dict(network.architecture)
         channels, normalisation = network.channels, dict(network.normalisation)
     if architecture["head"] != head:
