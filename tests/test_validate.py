@@ -338,6 +338,7 @@ def test_validate_pools_runs_and_writes_tables_and_figures(files, tmp_path, fake
     assert result["tables"]["model"]["ACC"]["value"] == pytest.approx(np.mean(accuracies), abs=2e-4)
     assert result["tables"]["pair"]["ACC"]["value"] == 1
     assert result["limits"][0]["limit"] == 1
+    assert result["volume"] == pytest.approx(2 * BOX**3) and result["cosmology"]["sigma_8"] > 0
     names = ("confusion", "rate_by_mass", "voxel_masses", "mass_functions", "reliability", "thresholds")
     assert {path.stem for path in (tmp_path / "figures").iterdir()} == set(names)
     text = capsys.readouterr().out

@@ -6,7 +6,7 @@ import argparse
 import importlib.util
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -122,6 +122,9 @@ def run(args: argparse.Namespace) -> int:
         columns["pair"] = limit = pair_table([ways[0]], [ways[1]])
         pooled_pair = Tally.pooled(ways)
     columns.update((name, validation_table(tallies)) for name, tallies in counts.simple.items())
+    assert counts.cosmology is not None
+    result["cosmology"] = asdict(counts.cosmology)
+    result["volume"] = float(sum(tally.volume.sum() for tally in counts.model))
     result["tables"], result["limits"] = columns, limit_table(columns["model"], limit)
     say(format_table(columns))
     say(format_limits(result["limits"]))
