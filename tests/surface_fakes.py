@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import networkx
 import numpy as np
 import yt
 from standins import SPACING, make_card, peak_positions, smoothed
@@ -13,6 +12,7 @@ from standins import SPACING, make_card, peak_positions, smoothed
 from yt_protohalos.linear_field import LinearField
 from yt_protohalos.models.card import NetworkCard
 from yt_protohalos.models.registry import file_sha256, write_card
+from yt_protohalos.overlap import OverlapGraph
 from yt_protohalos.prediction import Prediction
 from yt_protohalos.progress import Progress, track
 from yt_protohalos.stitching import remove_small
@@ -52,7 +52,7 @@ class FakePredictor:
             cosmology=field.cosmology,
             redshift=field.redshift,
             site_offset=field.site_offset,
-            graph=networkx.Graph(),
+            overlap=OverlapGraph.empty(),
             settings={"threshold": threshold},
             card=self.card,
         )

@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import h5py
-import networkx
 import numpy as np
 import pytest
 from standins import SPACING, make_card, make_field, make_predictor
@@ -19,6 +18,7 @@ from yt_protohalos.exceptions import CatalogError
 from yt_protohalos.initial_conditions.generate import lagrangian_particles
 from yt_protohalos.lattice import Lattice
 from yt_protohalos.linear_field import LinearField
+from yt_protohalos.overlap import OverlapGraph
 from yt_protohalos.prediction import Prediction
 from yt_protohalos.stitching import relabel_by_size
 
@@ -33,7 +33,7 @@ def predicted(labels, spacing=SPACING, site_offset=0.0, probability=None):
         cosmology=PAPER_COSMOLOGY,
         redshift=49.0,
         site_offset=site_offset,
-        graph=networkx.Graph(),
+        overlap=OverlapGraph.empty(),
         settings={},
         card=make_card(),
     )

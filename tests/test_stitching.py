@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from yt_protohalos.exceptions import StitchingError
 from yt_protohalos.lattice import Lattice
+from yt_protohalos.overlap import lowest_of_component
 from yt_protohalos.stitching import relabel_by_size, remove_small, stitch, stitch_lattices
 from yt_protohalos.tiling import CropPlan
 
@@ -102,8 +103,8 @@ def test_random_labels_equal_the_reference(seed, boundaries, threshold):
     expected, graph, _ = reference(a, b, boundaries, threshold)
     result = stitch(a, b, boundaries, threshold)
     assert same_objects(result.labels, expected)
-    assert set(map(frozenset, result.graph.edges)) == set(map(frozenset, graph.edges))
-    assert set(result.graph.nodes) == set(graph.nodes)
+    assert set(map(frozenset, result.overlap.to_networkx().edges)) == set(map(frozenset, graph.edges))
+    assert set(result.overlap.to_networkx().nodes) == set(graph.nodes)
 
 
 @QUICK
@@ -196,25 +197,40 @@ def test_mass_is_conserved(seed, empty):
 def test_networkx_finds_the_same_components(seed):
     a, b = random_lattices(seed, 9, n_labels=8)
     result = stitch(a, b, [0, 3, 6, 9], 0.4)
-    found = [{int(x) for x in result.component[list(c)]} for c in networkx.connected_components(result.graph)]
+    found = [
+        {int(x) for x in result.component[list(c)]} for c in networkx.connected_components(result.overlap.to_networkx())
+    ]
     assert all(len(numbers) == 1 for numbers in found)
     kept = [number for (number,) in found if number]
     assert sorted(kept) == list(range(1, result.labels.max() + 1))
 
 
+def test_components_of_many_labels_are_those_of_networkx():
+    rng = np.random.default_rng(5)
+    edge = np.stack([rng.integers(1, 40_000, 30_000), rng.integers(40_000, 80_000, 30_000)], axis=-1)
+    lowest = lowest_of_component(edge, 80_000)
+    graph = networkx.Graph(edge.tolist())
+    for component in networkx.connected_components(graph):
+        assert set(lowest[list(component)].tolist()) == {min(component)}
+    alone = np.setdiff1d(np.arange(80_000), edge)
+    assert np.array_equal(lowest[alone], alone)
+
+
 def test_the_graph_says_sizes_lattices_and_the_best_overlap():
     a, b = np.zeros((4, 4, 4), dtype=int), np.zeros((4, 4, 4), dtype=int)
     a[:3], b[:] = 1, 2  # octants of the lower half agree on all sites, of the upper on half
-    graph = stitch(a, b, [0, 2, 4]).graph
-    assert dict(graph.nodes(data=True)) == {1: {"size": 48, "lattice": "a"}, 2: {"size": 64, "lattice": "b"}}
+    graph = stitch(a, b, [0, 2, 4]).overlap.to_networkx()
+    assert dict(graph.nodes(data=True)) == {
+        1: {"size": 48, "lattice": "a", "label": 1}, 2: {"size": 64, "lattice": "b", "label": 1}
+    }  # fmt: skip
     assert list(graph.edges(data="iou")) == [(1, 2, 1.0)]
 
 
 def test_an_overlap_of_exactly_the_threshold_joins():
     a, b = np.zeros((4, 4, 4), dtype=int), np.zeros((4, 4, 4), dtype=int)
     a[:2], b[:] = 1, 2
-    assert stitch(a, b, [0, 4], 0.5).graph.number_of_edges() == 1
-    assert stitch(a, b, [0, 4], np.nextafter(0.5, 1)).graph.number_of_edges() == 0
+    assert stitch(a, b, [0, 4], 0.5).overlap.to_networkx().number_of_edges() == 1
+    assert stitch(a, b, [0, 4], np.nextafter(0.5, 1)).overlap.to_networkx().number_of_edges() == 0
 
 
 def test_the_larger_object_wins_a_disputed_site():
@@ -263,7 +279,7 @@ def test_empty_cubes_and_crops_are_ordinary_input(dtype):
     empty = np.zeros((4, 4, 4), dtype=dtype)
     result = stitch(empty, empty, [0, 2, 4])
     assert result.labels.dtype == np.int32 and not result.labels.any()
-    assert result.graph.number_of_nodes() == 0 and result.component.tolist() == [0]
+    assert result.overlap.to_networkx().number_of_nodes() == 0 and result.component.tolist() == [0]
     one = empty.copy()
     one[0, 0, 0] = 1
     assert not stitch_lattices(one, empty, 2).any()

@@ -6,13 +6,13 @@ import os
 from dataclasses import replace
 
 import h5py
-import networkx
 import numpy as np
 import pytest
 from standins import make_card, make_field
 
 from yt_protohalos.atomic import atomic_path
 from yt_protohalos.exceptions import StoreError
+from yt_protohalos.overlap import OverlapGraph
 from yt_protohalos.prediction import Prediction
 from yt_protohalos.store import CACHE_VARIABLE, CropStore, PredictionCache, cache_key, field_identity, file_identity
 
@@ -22,8 +22,8 @@ def prediction():
     field = make_field(6)
     labels = np.zeros((6, 6, 6), dtype=np.int32)
     labels[:2] = 1
-    graph = networkx.Graph()
-    graph.add_node(1, size=72, lattice="a", label=1)
+    one = np.ones(1, dtype=np.int32)
+    overlap = OverlapGraph(one, np.array([72]), np.array([False]), np.empty((0, 2), np.int32), np.empty(0), one)
     card = make_card()
     return Prediction(
         probability=np.where(labels > 0, 0.9, 0.1).astype(np.float32),
@@ -33,7 +33,7 @@ def prediction():
         cosmology=field.cosmology,
         redshift=49.0,
         site_offset=0.5,
-        graph=graph,
+        overlap=overlap,
         settings={"threshold": 0.5},
         card=card,
     )

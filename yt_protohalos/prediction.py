@@ -16,6 +16,7 @@ from .cosmology import Cosmology
 from .exceptions import ProtohaloError, StoreError
 from .lattice import Lattice
 from .models.card import ModelCard
+from .overlap import OverlapGraph
 
 if TYPE_CHECKING:
     import h5py
@@ -43,9 +44,8 @@ class Prediction:
         Of the initial conditions.
     site_offset : float
         Site i sits at ``(i + site_offset) * spacing``.
-    graph : networkx.Graph
-        Crop labels (nodes; ``size``, ``lattice``, and ``label``, the label above or 0) and their overlaps
-        (edges; ``iou``).
+    overlap : OverlapGraph
+        Crop labels, the label above that each became or 0, and their overlaps.
     settings : dict
         Everything chosen for this run, JSON values.
     card : ModelCard
@@ -58,7 +58,7 @@ class Prediction:
     cosmology: Cosmology
     redshift: float
     site_offset: float
-    graph: networkx.Graph
+    overlap: OverlapGraph
     settings: dict[str, Any] = field(repr=False)
     card: ModelCard = field(repr=False)
 
@@ -75,6 +75,11 @@ class Prediction:
     def sizes(self) -> NDArray[np.int64]:
         """Sites of each label, (K + 1,); entry 0 counts the sites outside all protohaloes."""
         return np.bincount(self.labels.ravel(), minlength=1).astype(np.int64)
+
+    @cached_property
+    def graph(self) -> networkx.Graph:
+        """The overlap graph as networkx has it, see `OverlapGraph.to_networkx`."""
+        return self.overlap.to_networkx()
 
     @property
     def site_mass(self) -> float:
@@ -122,15 +127,7 @@ class Prediction:
         file["card"] = self.card.to_json()
         for name in ("probability", "mask", "labels"):
             file.create_dataset(name, data=getattr(self, name), compression="lzf", shuffle=True)
-        nodes = list(self.graph.nodes(data=True))
-        edges = list(self.graph.edges(data="iou"))
-        group = file.create_group("graph")
-        group["node"] = np.array([node for node, _ in nodes], dtype=np.int64)
-        group["node_size"] = np.array([data["size"] for _, data in nodes], dtype=np.int64)
-        group["node_lattice"] = np.array([data["lattice"] for _, data in nodes], dtype="S1")
-        group["node_label"] = np.array([data["label"] for _, data in nodes], dtype=np.int64)
-        group["edge"] = np.array([edge[:2] for edge in edges], dtype=np.int64).reshape(-1, 2)
-        group["edge_iou"] = np.array([iou for *_, iou in edges], dtype=np.float64)
+        self.overlap.write(file.create_group("graph"))
 
     @classmethod
     def load(cls, path: str | Path) -> Prediction:
@@ -160,15 +157,6 @@ class Prediction:
 
     @classmethod
     def _read(cls, file: h5py.File) -> Prediction:
-        import networkx
-
-        group = file["graph"]
-        columns = (group[name][()].tolist() for name in ("node", "node_size", "node_lattice", "node_label"))
-        graph = networkx.Graph()
-        for node, size, lattice, label in zip(*columns, strict=True):
-            graph.add_node(node, size=size, lattice=lattice.decode(), label=label)
-        for (a, b), iou in zip(group["edge"][()].tolist(), group["edge_iou"][()].tolist(), strict=True):
-            graph.add_edge(a, b, iou=iou)
         return cls(
             probability=file["probability"][()],
             mask=file["mask"][()],
@@ -177,7 +165,7 @@ class Prediction:
             cosmology=Cosmology(**json.loads(file["cosmology"].asstr()[()])),
             redshift=float(file.attrs["redshift"]),
             site_offset=float(file.attrs["site_offset"]),
-            graph=graph,
+            overlap=OverlapGraph.read(file["graph"]),
             settings=json.loads(file["settings"].asstr()[()]),
             card=ModelCard.from_json(file["card"].asstr()[()]),
         )

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import networkx
 import numpy as np
 from numpy.typing import NDArray
 
@@ -195,7 +194,6 @@ class ProtohaloPredictor:
             probability, mask, mapped = probability[index], mask[index], labels[index]
             labels = relabel_by_size(mapped)
             final = _label_map(mapped, labels, int(final.max(initial=0)) + 1)[final]
-        _label_nodes(stitched.graph, final[stitched.component])
         return Prediction(
             probability=probability,
             mask=mask,
@@ -204,7 +202,7 @@ class ProtohaloPredictor:
             cosmology=field.cosmology,
             redshift=float(field.redshift),
             site_offset=float(field.site_offset),
-            graph=stitched.graph,
+            overlap=stitched.overlap.labelled(final[stitched.component]),
             settings=settings,
             card=self.card,
         )
@@ -341,9 +339,3 @@ def _label_map(old: NDArray, new: NDArray, size: int = 0) -> NDArray[np.int64]:
     table = np.zeros(max(int(old.max(initial=0)) + 1, size), dtype=np.int64)
     table[old.ravel()] = new.ravel()
     return table
-
-
-def _label_nodes(graph: networkx.Graph, final: NDArray[np.int64]) -> None:
-    """Write the final label of each crop label into the graph."""
-    for node, data in graph.nodes(data=True):
-        data["label"] = int(final[node])

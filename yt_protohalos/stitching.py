@@ -17,14 +17,12 @@ import numbers
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import networkx
 import numpy as np
 from numba import njit
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from .exceptions import StitchingError
+from .overlap import OverlapGraph, lowest_of_component
 
 Labels = NDArray[np.int32]
 Edges = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]
@@ -38,15 +36,14 @@ class Stitched:
     ----------
     labels : int32, shape (n, n, n)
         0 none, 1..K by descending number of sites (ties: by first site).
-    graph : networkx.Graph
-        Overlap graph. Nodes: crop labels, with ``size`` (sites) and ``lattice`` ("a" or "b"). Edges: labels of
-        the two lattices that are the same object, with ``iou``, the largest over octants, in [threshold, 1].
+    overlap : OverlapGraph
+        Crop labels and which of the two lattices are the same object; ``iou`` is in [threshold, 1].
     component : int32, shape (largest crop label + 1,)
         Final label of each crop label; 0 for numbers not in use and for objects that lost all their sites.
     """
 
     labels: Labels
-    graph: networkx.Graph
+    overlap: OverlapGraph
     component: NDArray[np.int32]
 
 
@@ -141,13 +138,15 @@ def _stitch_dense(a: Labels, b: Labels, boundaries: ArrayLike, iou_threshold: fl
     size_a, size_b = _count(a.ravel(), n_labels), _count(b.ravel(), n_labels)
     _refuse_shared_labels(size_a, size_b)
     edges = _strongest(_octant_edges(a, b, sites, starts, n_labels, threshold))
-    lowest = _components(edges, n_labels)
+    overlap = _overlap_graph(size_a, size_b, edges)
+    lowest = lowest_of_component(overlap.edge, n_labels)
     size = np.bincount(lowest, weights=size_a + size_b, minlength=n_labels).astype(np.int64)
     labels = _settle(a.ravel(), b.ravel(), lowest, size).reshape(a.shape)
     number = _numbers_by_size(labels, 0)
     component = np.zeros(n_labels, dtype=np.int32)
     component[: len(number)] = number
-    return Stitched(_rename(labels, number, out=labels), _overlap_graph(size_a, size_b, edges), component[lowest])
+    final = component[lowest]
+    return Stitched(_rename(labels, number, out=labels), overlap.labelled(final), final)
 
 
 def _label_cube(labels: ArrayLike, name: str) -> NDArray[np.integer]:
@@ -326,28 +325,16 @@ def _strongest(edges: Edges) -> Edges:
     return from_a[first], to_b[first], iou[first]
 
 
-def _components(edges: Edges, n_labels: int) -> NDArray[np.int32]:
-    """Lowest label of each label's connected component, int32, shape (n_labels,); 0 stays alone."""
-    from_a, to_b, _ = edges
-    links = coo_array((np.ones(len(from_a), dtype=np.int8), (from_a, to_b)), shape=(n_labels, n_labels))
-    n_components, component = connected_components(links, directed=False)
-    lowest = np.full(n_components, n_labels, dtype=np.int32)
-    np.minimum.at(lowest, component, np.arange(n_labels, dtype=np.int32))
-    return lowest[component]
-
-
-def _overlap_graph(size_a: NDArray[np.int64], size_b: NDArray[np.int64], edges: Edges) -> networkx.Graph:
-    graph = networkx.Graph()
-    for lattice, size in (("a", size_a), ("b", size_b)):
-        used = np.flatnonzero(size[1:]) + 1
-        graph.add_nodes_from(
-            (label, {"size": sites, "lattice": lattice})
-            for label, sites in zip(used.tolist(), size[used].tolist(), strict=True)
-        )
-    graph.add_edges_from(
-        (first, second, {"iou": iou}) for first, second, iou in zip(*(part.tolist() for part in edges), strict=True)
+def _overlap_graph(size_a: NDArray[np.int64], size_b: NDArray[np.int64], edges: Edges) -> OverlapGraph:
+    used_a, used_b = (np.flatnonzero(size[1:]) + 1 for size in (size_a, size_b))
+    return OverlapGraph(
+        node=np.concatenate([used_a, used_b]).astype(np.int32),
+        size=np.concatenate([size_a[used_a], size_b[used_b]]),
+        in_b=np.repeat([False, True], [len(used_a), len(used_b)]),
+        edge=np.stack(edges[:2], axis=-1).astype(np.int32),
+        iou=edges[2],
+        label=np.zeros(len(used_a) + len(used_b), dtype=np.int32),
     )
-    return graph
 
 
 @njit(cache=True)

@@ -1,0 +1,112 @@
+"""The overlap graph of crop labels, as arrays: a box of 1024^3 sites has some 10^7 of them.
+
+Nodes are the labels of the cores of both lattices, edges join labels that are the same object (López-Cano et al. 2024,
+appendix D (iv)).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import networkx
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+if TYPE_CHECKING:
+    import h5py
+
+LATTICES = ("a", "b")
+
+
+@dataclass(frozen=True, eq=False)
+class OverlapGraph:
+    """Crop labels and which of them are the same object.
+
+    Attributes
+    ----------
+    node : int32, (N,)
+        Crop labels in use, those of lattice a first, ascending.
+    size : int64, (N,)
+        Their sites.
+    in_b : bool, (N,)
+        Whether a label belongs to lattice b.
+    edge : int32, (E, 2)
+        Labels of lattice a and b that are one object.
+    iou : float64, (E,)
+        Their largest intersection over union in an octant.
+    label : int32, (N,)
+        Protohalo that each became; 0 for none.
+    """
+
+    node: NDArray[np.int32]
+    size: NDArray[np.int64]
+    in_b: NDArray[np.bool_]
+    edge: NDArray[np.int32]
+    iou: NDArray[np.float64]
+    label: NDArray[np.int32]
+
+    @classmethod
+    def empty(cls) -> OverlapGraph:
+        """Of no crop labels."""
+        none = np.empty(0, dtype=np.int32)
+        return cls(none, none.astype(np.int64), none.astype(bool), none.reshape(0, 2), none.astype(float), none)
+
+    def labelled(self, final: NDArray[np.integer]) -> OverlapGraph:
+        """The same graph with the protohalo of each crop label; `final` is indexed by crop label."""
+        return replace(self, label=final[self.node].astype(np.int32))
+
+    def to_networkx(self) -> networkx.Graph:
+        """As a networkx graph.
+
+        Returns
+        -------
+        networkx.Graph
+            Nodes: crop labels with ``size``, ``lattice`` ("a" or "b") and ``label``. Edges: ``iou``. Some 500 bytes a
+            node, so rather not of a box of 1024^3 sites.
+        """
+        graph = networkx.Graph()
+        columns = (column.tolist() for column in (self.node, self.size, self.in_b, self.label))
+        graph.add_nodes_from(
+            (node, {"size": size, "lattice": LATTICES[in_b], "label": label})
+            for node, size, in_b, label in zip(*columns, strict=True)
+        )
+        graph.add_edges_from(
+            (a, b, {"iou": iou}) for (a, b), iou in zip(self.edge.tolist(), self.iou.tolist(), strict=True)
+        )
+        return graph
+
+    def write(self, group: h5py.Group) -> None:
+        """Write the arrays into an HDF5 group."""
+        group["node"] = self.node.astype(np.int64)
+        group["node_size"] = self.size
+        group["node_lattice"] = np.array(LATTICES, dtype="S1")[self.in_b.astype(np.intp)]
+        group["node_label"] = self.label.astype(np.int64)
+        group["edge"] = self.edge.astype(np.int64)
+        group["edge_iou"] = self.iou
+
+    @classmethod
+    def read(cls, group: h5py.Group) -> OverlapGraph:
+        """Read what `write` wrote."""
+        return cls(
+            node=group["node"][()].astype(np.int32),
+            size=group["node_size"][()],
+            in_b=group["node_lattice"][()] == LATTICES[1].encode(),
+            edge=group["edge"][()].astype(np.int32).reshape(-1, 2),
+            iou=group["edge_iou"][()],
+            label=group["node_label"][()].astype(np.int32),
+        )
+
+
+def lowest_of_component(edge: NDArray[np.integer], n_labels: int) -> NDArray[np.int32]:
+    """Lowest label of each label's connected component, int32, (n_labels,).
+
+    edge : int, (E, 2), labels below `n_labels`
+    """
+    links = coo_array((np.ones(len(edge), dtype=np.int8), (edge[:, 0], edge[:, 1])), shape=(n_labels, n_labels))
+    n_components, component = connected_components(links, directed=False)
+    lowest = np.full(n_components, n_labels, dtype=np.int32)
+    np.minimum.at(lowest, component, np.arange(n_labels, dtype=np.int32))
+    return lowest[component]
