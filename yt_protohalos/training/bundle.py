@@ -72,7 +72,9 @@ def _halve(path: Path) -> None:
             if isinstance(item, h5py.Dataset):
                 data = item[()]
                 small = data.astype(np.float16) if data.dtype == np.float32 else data
-                created = target.create_dataset(name, data=small)
+                # compression is for arrays; a scalar cannot have it
+                packed = {"compression": "gzip", "compression_opts": 9, "shuffle": True} if small.ndim else {}
+                created = target.create_dataset(name, data=small, **packed)
             else:
                 created = target.require_group(name)
             created.attrs.update(item.attrs)
