@@ -130,9 +130,10 @@ def test_a_semantic_network_alone_is_a_model_of_membership(
     field = labelled.field
     card = bundle(
         "alone", tmp_path, semantic, None, [labelled], 0.6, field.spacing, field.cosmology, "a test", {},
-        core=16, progress=False,
+        core=16, amplitude_range=(0.5, 1.0), progress=False,
     )  # fmt: skip
     assert load_card(tmp_path)[0] == card and card.instance is None
+    assert card.amplitude_range == (0.5, 1.0)
     (scores,) = card.scores["validation"]
     assert scores["ACC"] > 0.5 and scores["matched_share_all"] is None and scores["haloes_above_500_sites"] > 0
     predictor = ProtohaloPredictor.from_pretrained(tmp_path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -225,3 +226,7 @@ def test_a_small_run_collapses_into_haloes(tmp_path: Path) -> None:
     inside = labels > 0
     assert field.delta[inside].mean() > field.delta[~inside].mean() + 1.0
     assert simulate(3, small, path) == path, "a finished run is left alone"
+    with pytest.raises(InitialConditionsError, match="other seed; name another folder"):
+        simulate(4, small, path)
+    with pytest.raises(InitialConditionsError, match="other redshift"):
+        simulate(3, replace(small, redshift=60.0), path)

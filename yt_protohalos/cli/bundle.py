@@ -26,7 +26,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="training folder; without it, the model finds the members of haloes alone",
     )
-    parser.add_argument("--runs", nargs="+", type=Path, required=True, metavar="RUN", help="the runs trained on")
+    parser.add_argument(
+        "--runs",
+        nargs="+",
+        type=Path,
+        required=True,
+        metavar="RUN",
+        help="the runs trained on; of several sigma_8, they are the model's range and the first run's its cosmology",
+    )
     parser.add_argument("--validation", nargs="+", type=Path, required=True, metavar="RUN", help="runs not trained on")
     parser.add_argument("-o", "--output-dir", type=Path, required=True, metavar="DIR", help="folder of the model")
     for head in ("semantic", "instance"):
@@ -63,11 +70,13 @@ def run(args: argparse.Namespace) -> int:
         "instance": None if args.instance is None else describe_training(args.instance),
     }  # fmt: skip
     beta, spacing, cosmology = measure_beta(runs), field.spacing, field.cosmology
+    amplitudes = sorted({run.field.cosmology.sigma_8 for run in runs})
     del runs, field
     card = bundle(
         args.name, folder, semantic, instance, [LabelledField.from_run(path) for path in args.validation],
         beta, spacing, cosmology, args.description, training, core=args.core, symmetries=args.symmetries,
-        semantic_core=args.semantic_core, progress=not args.quiet,
+        semantic_core=args.semantic_core,
+        amplitude_range=(amplitudes[0], amplitudes[-1]) if len(amplitudes) > 1 else None, progress=not args.quiet,
     )  # fmt: skip
     say(json.dumps(card.scores, indent=1))
     return 0

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
+from ..cosmology import PAPER_COSMOLOGY
 from ..exceptions import InitialConditionsError
 from .common import say
 
@@ -23,6 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--mesh", type=int, default=512, help="force mesh cells a side (default: %(default)s)")
     parser.add_argument("--courant-factor", type=float, default=3.0, help="cells a step (default: %(default)s)")
     parser.add_argument(
+        "--sigma-8", type=float, default=PAPER_COSMOLOGY.sigma_8, help="of the linear power (default: %(default)s)"
+    )
+    parser.add_argument(
         "--fine-seeds", nargs="+", metavar="SEED", default=[],
         help="run each seed once for each of these, which draw the modes below the lattice: a baseline pair takes two",
     )  # fmt: skip
@@ -33,7 +38,10 @@ def run(args: argparse.Namespace) -> int:
     """Run the command."""
     from ..training.simulate import SimulationSettings, simulate
 
-    settings = SimulationSettings(args.n, args.box_size, args.mesh, courant_factor=args.courant_factor)
+    cosmology = replace(PAPER_COSMOLOGY, sigma_8=args.sigma_8)
+    settings = SimulationSettings(
+        args.n, args.box_size, args.mesh, courant_factor=args.courant_factor, cosmology=cosmology
+    )
     fine_seeds: list[int | None] = [*parse_seeds(args.fine_seeds)] or [None]
     for seed, fine_seed in itertools.product(parse_seeds(args.seeds), fine_seeds):
         name = f"run_{seed:04d}" if fine_seed is None else f"run_{seed:04d}_fine_{fine_seed:04d}"

@@ -98,6 +98,7 @@ def bundle(
     symmetries: int = 1,
     semantic_core: int | None = None,
     version: int = 1,
+    amplitude_range: tuple[float, float] | None = None,
     progress: Progress = True,
 ) -> ModelCard:
     """Calibrate, choose threshold and clustering, score, and write the card beside the weights in `folder`.
@@ -111,6 +112,8 @@ def bundle(
         them.
     training : mapping
         Runs, seeds, steps and settings, JSON values, kept in the card.
+    amplitude_range : tuple of float, optional
+        Lowest and highest sigma_8 of the training; 10 % about that of `cosmology` by default.
 
     Returns
     -------
@@ -125,7 +128,7 @@ def bundle(
         halo_definition={"finder": "FoF", "linking_length": LINKING_LENGTH, "min_sites": MIN_SITES},
         min_sites=MIN_SITES, semantic=semantic, instance=instance, beta=beta, threshold=0.5,
         calibration={"slope": 1.0, "intercept": 0.0}, clustering=PAPER_CLUSTERING, core=core,
-        amplitude_range=(0.9 * cosmology.sigma_8, 1.1 * cosmology.sigma_8), training=dict(training),
+        amplitude_range=amplitude_range or (0.9 * cosmology.sigma_8, 1.1 * cosmology.sigma_8), training=dict(training),
         symmetries=symmetries, semantic_core=semantic_core,
     )  # fmt: skip
     write_card(card, folder)

@@ -85,7 +85,7 @@ def simulate(
         Seed of `generate_initial_conditions`.
     settings : SimulationSettings
     filename : path
-        HDF5 result; an existing complete file is left alone.
+        HDF5 result; an existing complete file of the same run is left alone.
     report : callable, optional
         Called as ``report(step, scale_factor)`` after every step.
     checkpoint_seconds : float
@@ -99,9 +99,15 @@ def simulate(
     Path
         The result file: ``labels`` (int32, (n, n, n)), ``halo_position`` (K, 3) in Mpc/h at z = 0, and the seed,
         cosmology and settings as attributes. delta is regenerated from the seed.
+
+    Raises
+    ------
+    InitialConditionsError
+        `filename` holds a run of another seed or other settings.
     """
     filename = Path(filename)
     if filename.exists():
+        _check_same_run(filename, seed, fine_seed, settings)
         return filename
     lattice = Lattice(settings.n, settings.box_size)
     initial = (settings.n, settings.box_size, seed)
@@ -266,6 +272,18 @@ def write_run(
         file.attrs["halo_finder"] = f"FoF b={LINKING_LENGTH}, at least {MIN_SITES} particles"
         file.attrs["settings"] = json.dumps(asdict(settings))
     os.replace(partial, filename)
+
+
+def _check_same_run(filename: Path, seed: int, fine_seed: int | None, settings: SimulationSettings) -> None:
+    with h5py.File(filename, "r") as file:
+        stored = {name: file.attrs.get(name) for name in ("seed", "fine_seed")}
+        stored |= json.loads(str(file.attrs.get("settings", "{}")))
+    wanted = {"seed": seed, "fine_seed": fine_seed, **json.loads(json.dumps(asdict(settings)))}
+    changed = [name for name, value in wanted.items() if stored.get(name) != value]
+    if changed:
+        raise InitialConditionsError(
+            f"{filename} holds a run with other {', '.join(changed)}; name another folder, or remove the file"
+        )
 
 
 def halo_means(labels: NDArray[np.int32], values: NDArray, lattice: Lattice | None = None) -> NDArray[np.float64]:
