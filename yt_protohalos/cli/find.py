@@ -9,7 +9,7 @@ from .common import USER_ERROR, add_prediction_options, fail, prediction_options
 
 HELP = "find the protohalos of initial conditions: catalogue, label and probability cubes, pictures"
 EXAMPLE = """  protohalos find ics_gadget.dat -o protohalos
-  protohalos find music_generic.hdf5 -o out --box-size 50 --redshift 49 --model planck-v3 --threshold 0.5
+  protohalos find music_generic.hdf5 -o out --box-size 50 --redshift 49 --model planck-v4 --threshold 0.5
   mpirun -np 4 protohalos find ics_gadget.dat -o protohalos"""
 
 

@@ -9,7 +9,7 @@ from ..models.card import ModelCard
 from .common import say
 
 HELP = "list the bundled models, after verifying their weights"
-EXAMPLE = "  protohalos models\n  protohalos models planck-v3"
+EXAMPLE = "  protohalos models\n  protohalos models planck-v4"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

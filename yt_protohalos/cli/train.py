@@ -15,7 +15,7 @@ EXAMPLE = """  protohalos train semantic --runs runs/run_010*.h5 --held-out runs
   protohalos train instance --runs runs/run_010*.h5 --held-out runs/run_0900.h5 -o training/instance \\
       --stages 96:4000 --loss weighted --push-weight 20 --semantic training/semantic
   protohalos train semantic --channels evolved --runs runs/run_010*.h5 -o training/evolved
-  protohalos train semantic --start planck-v3 --channels evolved --runs mine/run_*.h5 -o training/mine"""
+  protohalos train semantic --start planck-v4 --channels evolved --runs mine/run_*.h5 -o training/mine"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -12,7 +12,7 @@ from ..atomic import atomic_path
 from ..exceptions import ModelError, ModelIntegrityError, UnknownModelError
 from .card import ModelCard
 
-DEFAULT_MODEL = "planck-v3"
+DEFAULT_MODEL = "planck-v4"
 CARD_NAME = "card.json"
 _BUNDLED = Path(__file__).parent
 
