@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..models.registry import DEFAULT_MODEL
+from ..prediction import PREDICTION_NAME as PREDICTION_NAME
 
 if TYPE_CHECKING:
     from ..catalog import Catalog
     from ..linear_field import LinearField
     from ..prediction import Prediction
 
-PREDICTION_NAME = "prediction.h5"
 TABLE_ROWS = 10
 USER_ERROR = 2
 

@@ -22,6 +22,7 @@ from ..exceptions import CatalogError
 from ..linear_field import LinearField
 from ..prediction import Prediction
 from ..progress import Progress
+from ..stored_regions import MEMBER_SITES, SITE_INDICES
 from .box import box_prediction
 from .fields import lattice_particle_types
 from .linear import particle_sites
@@ -182,8 +183,8 @@ def write_catalog(
     """
     data = _columns(catalog, field.cosmology.h)
     data["ids"] = np.asarray(ids, dtype=np.int64)
-    data["member_sites"] = catalog.members
-    groups = dict.fromkeys(data, ".") | {"ids": "particles", "member_sites": "particles"}
+    data[MEMBER_SITES] = catalog.members
+    groups = dict.fromkeys(data, ".") | {"ids": "particles", MEMBER_SITES: "particles"}
     attributes = _attributes(catalog, prediction, field) | provenance
     with atomic_path(Path(path)) as partial:
         save_as_dataset({}, str(partial), data, field_types=groups, extra_attrs=attributes)
@@ -212,7 +213,7 @@ def member_ids(ds: Dataset, field: LinearField, members: NDArray[np.int64]) -> t
     """
     types = [ptype for ptype in lattice_particle_types(ds) if (ptype, "particle_index") in ds.field_info]
     if not types:
-        return members, "row-major site indices"
+        return members, SITE_INDICES
     ptype, data = types[0], ds.all_data()
     sites = particle_sites(ds, ptype, data)
     found = np.bincount(sites, minlength=field.lattice.n_sites)
