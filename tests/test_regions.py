@@ -93,19 +93,13 @@ def test_pieces_agree_with_scipy_and_move_with_the_box(seed, shift):
 
 
 def wave_field(amplitudes, turn, n=48, spacing=0.5):
-    """Potential that is quadratic about the corner of the box, with the tide turn^T diag(amplitudes) turn there.
+    """Overdensity whose potential is quadratic about the corner of the box, with the tide of plane waves there.
 
-    The rows of `turn` are integers, and orthogonal.
+    The rows of `turn`, integers, are the directions of the waves, and the amplitudes the eigenvalues.
     """
-    lattice = Lattice(n, n * spacing)
-    q = np.moveaxis(np.indices(lattice.shape), 0, -1)
-    phi = np.zeros(lattice.shape)
-    for amplitude, axis in zip(amplitudes, turn, strict=True):
-        k = 2 * np.pi / lattice.box_size * np.linalg.norm(axis)
-        phi -= amplitude / k**2 * np.cos(2 * np.pi / n * (q @ axis))
-    kx, ky, kz = lattice.wavenumbers()
-    delta = np.fft.irfftn(-(kx**2 + ky**2 + kz**2) * np.fft.rfftn(phi), s=lattice.shape)
-    return LinearField.from_density(delta, lattice.box_size, PAPER_COSMOLOGY, 49.0)
+    q = np.moveaxis(np.indices((n, n, n)), 0, -1)
+    waves = [amplitude * np.cos(2 * np.pi / n * (q @ axis)) for amplitude, axis in zip(amplitudes, turn, strict=True)]
+    return LinearField.from_density(sum(waves), n * spacing, PAPER_COSMOLOGY, 49.0)
 
 
 TURN = np.array([[1, 1, 0], [1, -1, 0], [0, 0, 1]])
@@ -151,7 +145,8 @@ def test_the_trace_of_the_tide_is_the_overdensity_of_the_ball(real):
         center = catalog.lagrangian_center[identifier] / field.spacing
         radius = np.cbrt(3 * catalog.n_sites[identifier] / (4 * np.pi))
         apart = field.lattice.minimum_image((np.indices(field.lattice.shape).T - center) * field.spacing)
-        inside = np.sum(apart**2, axis=-1).T <= ((radius + 1e-6) * field.spacing) ** 2
+        away = np.linalg.norm(apart, axis=-1).T / field.spacing
+        inside = away <= radius + 1e-6
         mean = field.delta[inside].mean()
         assert np.trace(catalog.tide[identifier]) == pytest.approx(mean, abs=1e-4)
         assert catalog.tidal_eigenvalues[identifier].sum() == pytest.approx(mean, abs=1e-4)

@@ -127,7 +127,7 @@ def test_flat_wide_and_unknown_are_refused():
     assert len(zoom_region(flat, 0, padding=1).points) > 16
     with pytest.raises(RegionError, match="half of the box"):
         zoom_region(predicted(box_labels(N, (14, 3, 3), (0, 0, 0))), 0, padding=3)
-    with pytest.raises(RegionError, match="20 sites"):
+    with pytest.raises(RegionError, match="33 sites wide"):
         zoom_region(predicted(box_labels(N, (15, 3, 3), (0, 0, 0))), 0, padding=9)
     with pytest.raises(RegionError, match="use less padding"):
         zoom_region(predicted(np.ones((N, N, N))), 0, padding=0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
@@ -34,7 +36,7 @@ def count_pieces(labels: NDArray[np.int32]) -> NDArray[np.int64]:
     Union of sets, 4 bytes a site (8 above 2^31 sites), about a second at 256^3.
     """
     kind = np.int32 if labels.size < 2**31 else np.int64
-    parent = np.arange(labels.size, dtype=kind)
+    parent: NDArray[Any] = np.arange(labels.size, dtype=kind)
     _join_neighbours(np.ascontiguousarray(labels), parent)
     count = int(labels.max(initial=0))
     return _count_roots(np.ascontiguousarray(labels).ravel(), parent, np.zeros(count, dtype=np.int64))
@@ -174,7 +176,7 @@ def _ball_means(
 
 def tidal_eigenvalues(tide: NDArray[np.float64]) -> NDArray[np.float64]:
     """Eigenvalues, (K, 3), descending: positive along an axis that collapses, their sum is the overdensity."""
-    return np.linalg.eigvalsh(tide)[:, ::-1]
+    return np.asarray(np.linalg.eigvalsh(tide)[:, ::-1], dtype=np.float64)
 
 
 def tidal_torque(inertia: NDArray[np.float64], tide: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -217,7 +217,7 @@ def _check_extent(members: NDArray[np.int64], reach: float, lattice: Lattice) ->
     extent = np.ptp(members, axis=0).max() + 1 + 2 * np.floor(reach)
     if extent > lattice.n:
         raise RegionError(
-            f"the region with its padding of {reach:g} sites is {extent:g} sites wide and the box {lattice.n}; "
+            f"the region with its padding of {reach:g} sites is {extent:g} sites wide, the box {lattice.n} sites; "
             "use less padding"
         )
 
