@@ -21,6 +21,8 @@ LAYERS = {
     "networks": 3, "models": 3,
     "clustering": 4, "merging": 4, "watershed": 4,
     "overlap": 4, "tiling": 5, "stitching": 5,
+    "bounding": 1, "regions": 2,
+    "stored_regions": 6, "zoom": 6,
     "evaluation": 6, "teamwork": 6, "predictor": 6, "prediction": 6, "catalog": 6, "store": 6,
     "surface": 7,
 }  # fmt: skip

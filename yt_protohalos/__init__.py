@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from .surface.finder import ProtohaloFinder as ProtohaloFinder
     from .surface.finder import find_protohalos as find_protohalos
     from .surface.load import load as load
+    from .zoom import ZoomRegion as ZoomRegion
+    from .zoom import zoom_region as zoom_region
 
 __version__ = "0.1.0"
 
@@ -43,6 +45,8 @@ _HOME = {
     "Prediction": "prediction",
     "Catalog": "catalog",
     "protohalo_catalog": "catalog",
+    "zoom_region": "zoom",
+    "ZoomRegion": "zoom",
     "generate_initial_conditions": "initial_conditions.generate",
     "LinearField": "linear_field",
     "Lattice": "lattice",

@@ -1,4 +1,4 @@
-"""The catalogue of protohaloes: mass, place, shape, confidence and members of each label."""
+"""The catalogue of protohaloes: mass, place, motion, shape, tide, spin, confidence and members of each label."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .exceptions import CatalogError
+from .lattice import Lattice
 from .linear_field import LinearField, displacement_component, potential, second_order_source
 from .prediction import Prediction
+from .regions import count_pieces, principal_axes, tidal_eigenvalues, tidal_tensors, tidal_torque
 
 OVERDENSITY = 200.0
 """Mean density of the sphere that `Catalog.radius_200m` describes, over the mean matter density."""
@@ -40,10 +42,28 @@ class Catalog:
         Sides of the bounding box, comoving Mpc/h, one spacing for a single site.
     inertia : float64, (K, 3, 3)
         Inertia tensor about the centre per unit mass, mean of |r|^2 1 - r r^T over the sites, (Mpc/h)^2.
+    semi_axes : float64, (K, 3)
+        a >= b >= c of the homogeneous ellipsoid with that inertia, its sites counted as cubes, Mpc/h; see
+        `regions.principal_axes`.
+    axes : float64, (K, 3, 3)
+        Unit vectors along a, b and c in rows 0, 1 and 2, right-handed.
+    n_pieces : int64, (K,)
+        Disconnected pieces of the region, across periodic faces; sites are connected that share a face.
+    tide : float64, (K, 3, 3)
+        Tidal tensor d^2 phi / dq_i dq_j at z = 0 with laplacian(phi) = delta, averaged over the ball about the
+        Lagrangian centre with the region's volume; NaN without a field.
+    tidal_eigenvalues : float64, (K, 3)
+        Of `tide`, descending; positive along axes that collapse, and their sum is the overdensity of the ball.
+    spin : float64, (K, 3)
+        Angular momentum per unit mass by tidal torque theory (White 1984), extrapolated linearly to z = 0, km/s Mpc/h:
+        a^2 (dD/dt) epsilon_ijk T_jl C_lk, with T the tide and C the second moment of the region. Growth stops near
+        turnaround, so the length ranks haloes rather than predicts what is left at z = 0; NaN without a field.
     radius_200m : float64, (K,)
         Comoving radius of a sphere of 200 times the mean matter density with the halo's mass, Mpc/h.
     confidence : float64, (K,)
-        Mean membership probability of the sites.
+        Mean membership probability of the sites. That probability is calibrated to be the frequency with which a site
+        ends in a halo, in any: this is the expected fraction of the region that does. It says neither that the
+        region makes one halo nor that its outline is right.
     member_offset : int64, (K + 1,)
         The members of entry i are ``members[member_offset[i]:member_offset[i + 1]]``.
     members : int64, (sum of n_sites,)
@@ -51,7 +71,10 @@ class Catalog:
     position_method : str
         ``"evolved field"``, ``"second-order LPT"``, ``"first-order LPT"`` or ``"Lagrangian centre"``.
     velocity_method : str
-        One of the last three.
+        The same four.
+    lattice : Lattice
+    site_offset : float
+        Site i sits at ``(i + site_offset) * spacing``.
     """
 
     identifier: NDArray[np.int64]
@@ -62,12 +85,20 @@ class Catalog:
     velocity: NDArray[np.float64]
     extent: NDArray[np.float64]
     inertia: NDArray[np.float64]
+    semi_axes: NDArray[np.float64]
+    axes: NDArray[np.float64]
+    n_pieces: NDArray[np.int64]
+    tide: NDArray[np.float64]
+    tidal_eigenvalues: NDArray[np.float64]
+    spin: NDArray[np.float64]
     radius_200m: NDArray[np.float64]
     confidence: NDArray[np.float64]
     member_offset: NDArray[np.int64]
     members: NDArray[np.int64]
     position_method: str
     velocity_method: str
+    lattice: Lattice
+    site_offset: float
 
     def __len__(self) -> int:
         return len(self.identifier)
@@ -94,14 +125,14 @@ def protohalo_catalog(
     ----------
     prediction : Prediction
     field : LinearField, optional
-        The field the prediction was made from: positions and velocities at z = 0 are then means over the members;
-        without it they are the Lagrangian centre and 0.
+        The field the prediction was made from: positions and velocities at z = 0 are then means over the members, and
+        tides and spins are known; without it they are the Lagrangian centre, 0 and NaN.
     lpt_order : {1, 2}
         1 for Zel'dovich, 2 for 2LPT, which is nearer to the final positions: on the TreePM reference run the rms error
         above 2000 sites is 0.20 Mpc/h, against 0.44 at first order and 1.92 of the Lagrangian centre.
     evolved : bool, optional
-        Take the positions from the approximately evolved field instead, whose rms error there is 0.03 Mpc/h (0.11 below
-        500 sites, where 2LPT has 0.39); by default where the model's networks saw it. Velocities are by LPT always.
+        Take positions and velocities from the approximately evolved field instead, whose rms error in position there is
+        0.03 Mpc/h (0.11 below 500 sites, where 2LPT has 0.39); by default where the model's networks saw it.
 
     Returns
     -------
@@ -126,13 +157,20 @@ def protohalo_catalog(
         raise CatalogError(f"label {int(np.argmin(n_sites)) + 1} has no sites; labels must be 1..K without gaps")
     groups = _Groups(n_sites)
     center, extent, inertia = _shapes(groups, members, prediction)
-    position, velocity, method, velocity_method = center, np.zeros_like(center), LAGRANGIAN, LAGRANGIAN
+    semi_axes, axes = principal_axes(inertia, lattice.spacing)
+    position, velocity, method = center, np.zeros_like(center), LAGRANGIAN
+    tide, eigenvalues, spin = (np.full((len(n_sites), *shape), np.nan) for shape in ((3, 3), (3,), (3,)))
     if field is not None:
-        displacement, velocity = _mean_motion(groups, members, field, lpt_order)
-        velocity_method = method = FIRST_ORDER if lpt_order == 1 else SECOND_ORDER
         if prediction.card.sees_evolution if evolved is None else evolved:
-            displacement, method = _evolved_motion(groups, members, field), EVOLVED
+            (displacement, velocity), method = _evolved_motion(groups, members, field), EVOLVED
+        else:
+            displacement, velocity = _mean_motion(groups, members, field, lpt_order)
+            method = FIRST_ORDER if lpt_order == 1 else SECOND_ORDER
         position = _wrapped(center + displacement, lattice.box_size)
+        tide = tidal_tensors(field.phi, lattice, center / lattice.spacing - prediction.site_offset, n_sites)
+        eigenvalues = tidal_eigenvalues(tide)
+        # a^2 dD/dt = H f at a = 1, in km/s per Mpc/h
+        spin = field.cosmology.hubble(0.0) * field.cosmology.growth_rate(0.0) * tidal_torque(inertia, tide)
     volume = n_sites * lattice.spacing**3
     return Catalog(
         identifier=np.arange(len(n_sites), dtype=np.int64),
@@ -143,12 +181,20 @@ def protohalo_catalog(
         velocity=velocity,
         extent=extent,
         inertia=inertia,
+        semi_axes=semi_axes,
+        axes=axes,
+        n_pieces=count_pieces(prediction.labels),
+        tide=tide,
+        tidal_eigenvalues=eigenvalues,
+        spin=spin,
         radius_200m=np.cbrt(3 * volume / (4 * np.pi * OVERDENSITY)),
         confidence=groups.mean(prediction.probability.ravel()[members]),
         member_offset=groups.offset,
         members=members,
         position_method=method,
-        velocity_method=velocity_method,
+        velocity_method=method,
+        lattice=lattice,
+        site_offset=prediction.site_offset,
     )
 
 
@@ -222,10 +268,20 @@ def _mean_motion(
     return displacement, velocity
 
 
-def _evolved_motion(groups: _Groups, members: NDArray[np.int64], field: LinearField) -> NDArray[np.float64]:
-    """Mean displacement of the members in the evolved field, (K, 3), Mpc/h."""
-    moved = field.evolved().displacement
-    return np.stack([groups.mean(moved[axis].ravel()[members]) for axis in range(3)], axis=-1) * field.spacing
+def _evolved_motion(
+    groups: _Groups, members: NDArray[np.int64], field: LinearField
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean displacement (Mpc/h) and peculiar velocity (km/s) of the members in the evolved field, (K, 3) each."""
+    evolved, cosmology = field.evolved(), field.cosmology
+    if evolved.velocity is None:
+        raise CatalogError("the evolved field has no velocities; give a field that has not let them go")
+
+    def mean(vectors: NDArray[np.float32]) -> NDArray[np.float64]:
+        return np.stack([groups.mean(vectors[axis].ravel()[members]) for axis in range(3)], axis=-1) * field.spacing
+
+    # v = a H f dx/dD at a = D = 1
+    rate = cosmology.hubble(0.0) * cosmology.growth_rate(0.0)
+    return mean(evolved.displacement), rate * mean(evolved.velocity)
 
 
 def _mean_gradient(

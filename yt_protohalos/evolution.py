@@ -49,10 +49,14 @@ class EvolvedField:
     density : float16, (9, n, n, n)
         Natural logarithm of the density around each particle in units of the mean, in the order of `DENSITY_NAMES`:
         growth factors 0.5, 0.75 and 1, each as deposited (cloud in cell) and smoothed over 1 and 2 sites.
+    velocity : float32, (3, n, n, n), optional
+        Derivative of the displacement with respect to the growth factor, in sites, at growth factor 1; None where it
+        was let go to save memory.
     """
 
     displacement: NDArray[np.float32]
     density: NDArray[np.float16]
+    velocity: NDArray[np.float32] | None = None
 
 
 def evolve_field(
@@ -105,7 +109,7 @@ def evolve_field(
         _by_slabs(_drift, lattice.n, moved, velocity, half)
         if i + 1 in kept:
             _log_densities(moved, lattice, density[kept[i + 1] * len(SMOOTHING) :])
-    return EvolvedField(moved, density)
+    return EvolvedField(moved, density, velocity)
 
 
 def _memory(start: float, middle: float, end: float) -> float:

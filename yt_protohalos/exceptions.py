@@ -84,6 +84,10 @@ class CatalogError(ProtohaloError, ValueError):
     """A halo catalogue that cannot be made or read."""
 
 
+class RegionError(ProtohaloError, ValueError):
+    """A Lagrangian region that cannot be padded, enclosed or written for a zoom."""
+
+
 class ScoringError(ProtohaloError, ValueError):
     """Predictions and truths that cannot be compared."""
 

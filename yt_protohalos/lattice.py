@@ -114,6 +114,12 @@ class Lattice:
         separation = np.asarray(separation)
         return separation - self.box_size * np.floor(separation / self.box_size + 0.5)
 
+    def unwrapped(self, sites: NDArray[np.integer]) -> NDArray[np.int64]:
+        """Sites of one region, (N, 3), each moved by whole boxes to lie within half a box of their circular mean."""
+        angle = 2 * np.pi * np.asarray(sites) / self.n
+        mean = np.arctan2(np.sin(angle).mean(axis=0), np.cos(angle).mean(axis=0)) * self.n / (2 * np.pi)
+        return np.asarray(sites, dtype=np.int64) - self.n * np.rint((sites - mean) / self.n).astype(np.int64)
+
     def wavenumbers(self) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
         """Broadcastable kx, ky, kz in h/Mpc, float32, in the order of ``rfftn``."""
         full = (2 * np.pi * np.fft.fftfreq(self.n, d=self.spacing)).astype(np.float32)

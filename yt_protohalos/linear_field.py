@@ -6,6 +6,7 @@ x on axis 0.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -186,19 +187,31 @@ def second_order_source(phi: Cube, lattice: Lattice) -> Cube:
     With laplacian(phi2) = source, the second-order displacement is D2 grad(phi2), D2 = -3/7 D^2 (nearly).
     """
     spectrum = _to_fourier(phi)
-    k = lattice.wavenumbers()
-    odd = [_derivative_wavenumber(lattice, axis) for axis in range(3)]
-
-    def second_derivative(i: int, j: int) -> Cube:
-        factor = -(k[i] * k[i]) if i == j else -(odd[i] * odd[j])
-        return _to_real(spectrum * factor, lattice.shape)
-
     source = np.zeros(lattice.shape, dtype=np.float32)
-    diagonal = [second_derivative(i, i) for i in range(3)]
+    diagonal = [_second_derivative(spectrum, lattice, i, i) for i in range(3)]
     for i, j in ((0, 1), (0, 2), (1, 2)):
         source += diagonal[i] * diagonal[j]
-        source -= second_derivative(i, j) ** 2
+        source -= _second_derivative(spectrum, lattice, i, j) ** 2
     return source
+
+
+def tidal_components(phi: Cube, lattice: Lattice) -> Iterator[tuple[int, int, Cube]]:
+    """Second derivatives of the potential, one at a time, for memory holds one cube rather than six.
+
+    phi : float32, (n, n, n), comoving (Mpc/h)^2
+    yields : i, j with i <= j, and d^2 phi / dq_i dq_j, float32, (n, n, n), dimensionless; the diagonal adds up to delta
+    """
+    spectrum = _to_fourier(phi)
+    for i in range(3):
+        for j in range(i, 3):
+            yield i, j, _second_derivative(spectrum, lattice, i, j)
+
+
+def _second_derivative(spectrum: NDArray[np.complexfloating], lattice: Lattice, i: int, j: int) -> Cube:
+    if i == j:
+        return _to_real(spectrum * -(lattice.wavenumbers()[i] ** 2), lattice.shape)
+    factor = _derivative_wavenumber(lattice, i) * _derivative_wavenumber(lattice, j)
+    return _to_real(spectrum * -factor, lattice.shape)
 
 
 def first_order_displacement(

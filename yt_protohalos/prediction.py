@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     import networkx
 
 PREDICTION_FORMAT = 1
+PREDICTION_NAME = "prediction.h5"
+"""Name of a prediction in the folder of its catalogue."""
 _KIND = "yt_protohalos prediction"
 
 

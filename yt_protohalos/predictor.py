@@ -300,15 +300,15 @@ def _evolve(field: LinearField, crops: CropStore | None, team: Team, progress: P
         field.evolved(progress)
         return
     with team.together():
-        if team.is_root and "evolved_density" not in crops:
+        # a store begun before velocities were kept has none
+        if team.is_root and not ("evolved_density" in crops and "evolved_velocity" in crops):
             evolve_field(
                 field.delta, field.lattice, progress, lambda name, *kind: crops.create(f"evolving_{name}", *kind)
             )
-            # the density comes last, so that it says that both are whole
-            for name in ("displacement", "density"):
+            # the density comes last, so that it says that all are whole
+            for name in ("displacement", "velocity", "density"):
                 crops.rename(f"evolving_{name}", f"evolved_{name}")
-            crops.remove("evolving_velocity")
-    field.adopt(EvolvedField(crops.open("evolved_displacement"), crops.open("evolved_density")))
+    field.adopt(EvolvedField(*(crops.open(f"evolved_{name}") for name in ("displacement", "density", "velocity"))))
 
 
 def _label_cubes(lattice: Lattice, blocks: Blocks, crops: CropStore | None) -> tuple[NDArray, NDArray]:

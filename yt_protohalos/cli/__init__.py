@@ -23,6 +23,7 @@ COMMANDS = {
     "train": "yt_protohalos.cli.train",
     "bundle": "yt_protohalos.cli.bundle",
     "validate": "yt_protohalos.cli.validate",
+    "zoom": "yt_protohalos.cli.zoom",
 }
 """Module of each command. It has ``HELP`` (one line), ``EXAMPLE`` (text), ``add_arguments(parser)`` and
 ``run(args) -> int``, and imports nothing heavy before ``run``."""

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..models.registry import DEFAULT_MODEL
+from ..prediction import PREDICTION_NAME as PREDICTION_NAME
 
 if TYPE_CHECKING:
     from ..catalog import Catalog
     from ..linear_field import LinearField
     from ..prediction import Prediction
 
-PREDICTION_NAME = "prediction.h5"
 TABLE_ROWS = 10
 USER_ERROR = 2
 
@@ -84,9 +84,10 @@ def write_results(ds: Any, folder: Path, options: dict[str, Any], progress: bool
     -------
     Prediction
     """
+    from ..atomic import check_writable
     from ..catalog import protohalo_catalog
     from ..surface.box import predict
-    from ..surface.finder import check_writable, find_protohalos
+    from ..surface.finder import find_protohalos
     from ..surface.linear import linear_field
     from ..surface.parallel import RankTeam
 
@@ -103,7 +104,7 @@ def write_results(ds: Any, folder: Path, options: dict[str, Any], progress: bool
     if prediction.n_protohalos:
         catalog = find_protohalos(ds, folder, progress=progress, **options)
         written.append(Path(catalog.filename))
-        say(table(protohalo_catalog(prediction, field)))
+        say(table(protohalo_catalog(prediction)))
     else:
         smallest = prediction.card.min_sites * prediction.site_mass
         say(f"No protohalo of at least {prediction.card.min_sites} sites ({smallest:.3g} Msun): no catalogue written.")

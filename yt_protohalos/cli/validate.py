@@ -85,10 +85,9 @@ def run(args: argparse.Namespace) -> int:
     from ..analysis.limits import format_limits, limit_table
     from ..analysis.tally import Tally
     from ..analysis.validation import format_table, pair_table, validation_table
-    from ..atomic import atomic_path
+    from ..atomic import atomic_path, check_writable
     from ..predictor import ProtohaloPredictor
     from ..surface.box import predict_field
-    from ..surface.finder import check_writable
 
     set_log_level(args)
     readers = dict(_readers(args))

@@ -16,12 +16,13 @@ from yt.frontends.ytdata.utilities import save_as_dataset
 from yt.utilities.cosmology import Cosmology as YTCosmology
 from yt.utilities.logger import ytLogger
 
-from ..atomic import atomic_path
+from ..atomic import atomic_path, check_writable
 from ..catalog import LAGRANGIAN, Catalog, protohalo_catalog
 from ..exceptions import CatalogError
 from ..linear_field import LinearField
 from ..prediction import Prediction
 from ..progress import Progress
+from ..stored_regions import MEMBER_SITES, SITE_INDICES
 from .box import box_prediction
 from .fields import lattice_particle_types
 from .linear import particle_sites
@@ -160,7 +161,11 @@ def write_catalog(
     Fields of ``halos``: ``particle_identifier`` (0..K-1 by descending mass), ``particle_mass`` (Msun),
     ``virial_radius`` (radius of 200 times the mean matter density, Mpc), ``particle_position_{xyz}`` (Mpc) and
     ``particle_velocity_{xyz}`` (km/s) at z = 0, ``lagrangian_center_{xyz}`` (Mpc), ``extent_{xyz}`` (Mpc),
-    ``inertia_{xx,yy,zz,xy,xz,yz}`` (Mpc^2), ``confidence``, ``n_sites``, and the members' IDs.
+    ``inertia_{xx,yy,zz,xy,xz,yz}`` (Mpc^2), ``semi_axis_a`` (Mpc), ``axis_ratio_b_a``, ``axis_ratio_c_a``,
+    ``major_axis_{xyz}``, ``minor_axis_{xyz}``, ``n_pieces``, ``tidal_{xx,yy,zz,xy,xz,yz}``, ``tidal_eigenvalue_{123}``,
+    ``spin_magnitude`` (km/s Mpc), ``spin_direction_{xyz}`` (0 where there is no spin), ``confidence`` and ``n_sites``,
+    as `Catalog` defines them; of each member, the particle ID (``ids``) and the row-major lattice site
+    (``member_sites``).
 
     Parameters
     ----------
@@ -178,7 +183,8 @@ def write_catalog(
     """
     data = _columns(catalog, field.cosmology.h)
     data["ids"] = np.asarray(ids, dtype=np.int64)
-    groups = dict.fromkeys(data, ".") | {"ids": "particles"}
+    data[MEMBER_SITES] = catalog.members
+    groups = dict.fromkeys(data, ".") | {"ids": "particles", MEMBER_SITES: "particles"}
     attributes = _attributes(catalog, prediction, field) | provenance
     with atomic_path(Path(path)) as partial:
         save_as_dataset({}, str(partial), data, field_types=groups, extra_attrs=attributes)
@@ -207,7 +213,7 @@ def member_ids(ds: Dataset, field: LinearField, members: NDArray[np.int64]) -> t
     """
     types = [ptype for ptype in lattice_particle_types(ds) if (ptype, "particle_index") in ds.field_info]
     if not types:
-        return members, "row-major site indices"
+        return members, SITE_INDICES
     ptype, data = types[0], ds.all_data()
     sites = particle_sites(ds, ptype, data)
     found = np.bincount(sites, minlength=field.lattice.n_sites)
@@ -221,22 +227,20 @@ def member_ids(ds: Dataset, field: LinearField, members: NDArray[np.int64]) -> t
     return of_site[members], f"{ptype} particle IDs"
 
 
-def check_writable(folder: Path) -> None:
-    """Raise `CatalogError` unless files can be written in a folder that may not exist yet."""
-    existing = folder.absolute()
-    while not existing.exists() and existing != existing.parent:
-        existing = existing.parent
-    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-        raise CatalogError(f"cannot write in {folder}: {existing} is not a folder you may write to; give another")
-
-
 def _columns(catalog: Catalog, h: float) -> dict[str, Any]:
+    spin = np.linalg.norm(catalog.spin, axis=1)
+    direction = np.divide(catalog.spin, spin[:, None], out=np.zeros_like(catalog.spin), where=spin[:, None] > 0)
     columns: dict[str, Any] = {
         "particle_identifier": catalog.identifier,
         "particle_mass": yt.YTArray(catalog.mass, "Msun"),
         "virial_radius": yt.YTArray(catalog.radius_200m / h, "Mpc"),
         "confidence": catalog.confidence,
         "n_sites": catalog.n_sites,
+        "n_pieces": catalog.n_pieces,
+        "semi_axis_a": yt.YTArray(catalog.semi_axes[:, 0] / h, "Mpc"),
+        "axis_ratio_b_a": catalog.semi_axes[:, 1] / catalog.semi_axes[:, 0],
+        "axis_ratio_c_a": catalog.semi_axes[:, 2] / catalog.semi_axes[:, 0],
+        "spin_magnitude": yt.YTArray(spin / h, "Mpc*km/s"),
         "particle_number": catalog.n_sites,
         "particle_index_start": catalog.member_offset[:-1],
     }
@@ -245,7 +249,12 @@ def _columns(catalog: Catalog, h: float) -> dict[str, Any]:
         columns[f"particle_velocity_{axis}"] = yt.YTArray(catalog.velocity[:, i], "km/s")
         columns[f"lagrangian_center_{axis}"] = yt.YTArray(catalog.lagrangian_center[:, i] / h, "Mpc")
         columns[f"extent_{axis}"] = yt.YTArray(catalog.extent[:, i] / h, "Mpc")
+        columns[f"major_axis_{axis}"] = catalog.axes[:, 0, i]
+        columns[f"minor_axis_{axis}"] = catalog.axes[:, 2, i]
+        columns[f"spin_direction_{axis}"] = direction[:, i]
+        columns[f"tidal_eigenvalue_{i + 1}"] = catalog.tidal_eigenvalues[:, i]
         for j in range(i, 3):
+            columns[f"tidal_{axis}{_AXES[j]}"] = catalog.tide[:, i, j]
             columns[f"inertia_{axis}{_AXES[j]}"] = yt.YTArray(catalog.inertia[:, i, j] / h**2, "Mpc**2")
     return columns
 
@@ -272,6 +281,9 @@ def _attributes(catalog: Catalog, prediction: Prediction, field: LinearField) ->
         "magnetic_unit": yt.YTQuantity(1, "gauss"),
         "position_definition": f"z = 0 position, {catalog.position_method}",
         "velocity_definition": f"z = 0 peculiar velocity, {velocity}",
+        "spin_definition": "tidal torque theory per unit mass, extrapolated linearly to z = 0",
+        "tide_definition": "d^2 phi / dq_i dq_j, laplacian(phi) = delta at z = 0, mean over the ball of equal volume",
+        "confidence_definition": "mean calibrated probability of the sites to end in a halo",
         "virial_radius_definition": "R_200m: sphere of 200 times the mean matter density with the halo's mass",
         "initial_redshift": prediction.redshift, "sites_per_side": field.n, "site_offset": field.site_offset,
         "model": prediction.card.name, "model_version": prediction.card.version,

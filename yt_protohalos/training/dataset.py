@@ -185,7 +185,8 @@ class Sampler:
             raise InitialConditionsError("no training runs were given; name at least one run file")
         if sees_evolution(self.channels):
             for run in self.runs:
-                run.field.evolved()
+                # no channel reads velocities, and all runs stay in memory
+                run.field.adopt(replace(run.field.evolved(), velocity=None))
 
     def batch(self, step: int, side: int, size: int = 1) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
         """Channels (size, side, ...) and targets of one training step."""

@@ -1,0 +1,83 @@
+"""``protohalos zoom``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .common import say
+
+if TYPE_CHECKING:
+    from ..zoom import ZoomRegion
+
+HELP = "write the Lagrangian region of one protohalo as the point file that MUSIC's zooms read"
+EXAMPLE = """  protohalos zoom protohalos --halo 0 -o points.txt
+  protohalos zoom protohalos/protohalos.0.h5 --halo 3 -o points.txt --padding 0.5Mpc/h --levels 2"""
+
+_ROWS = {"region": "sites themselves", "convex_hull": "convex hull", "ellipsoid": "ellipsoid"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the command."""
+    parser.add_argument(
+        "catalog", type=Path, metavar="CATALOG", help="folder that `protohalos find` wrote, its catalogue or prediction"
+    )
+    parser.add_argument("--halo", type=int, required=True, metavar="ID", help="identifier in the catalogue, from 0")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="point file to write")
+    parser.add_argument(
+        "--padding", type=padding, default=(2.0, "sites"), metavar="DISTANCE",
+        help="refine what is this near to a member too: 3 or 3sites, or 0.5Mpc/h (default: 2sites)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--levels", type=int, default=1, help="finer levels to count the particles of (default: %(default)s)"
+    )
+
+
+def padding(text: str) -> tuple[float, str]:
+    """Number and unit of a padding: ``"3"``, ``"3sites"`` or ``"0.5Mpc/h"``."""
+    number, unit = text.strip(), "sites"
+    for name in ("sites", "Mpc/h"):
+        if number.endswith(name):
+            number, unit = number[: -len(name)], name
+    try:
+        return float(number), unit
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a distance such as 3, 3sites or 0.5Mpc/h") from None
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command."""
+    from ..atomic import check_writable
+    from ..exceptions import RegionError
+    from ..zoom import SHAPES, zoom_region
+
+    check_writable(args.output.parent)
+    if args.output.is_dir():
+        raise RegionError(f"{args.output} is a folder; give the point file a name in it, e.g. points.txt")
+    distance, unit = args.padding
+    region = zoom_region(args.catalog, args.halo, distance, unit)
+    table = summary(region, args.levels)
+    args.output.parent.mkdir(parents=True, exist_ok=True)
+    region.write(args.output)
+    say(table)
+    say(f"wrote {args.output}")
+    for i, shape in enumerate(SHAPES):
+        say(f"\n# {'instead' if i else 'for the configuration file of MUSIC'}: {_ROWS[shape]}")
+        say(region.music_lines(args.output, shape))
+    return 0
+
+
+def summary(region: ZoomRegion, levels: int) -> str:
+    """Text table of what a zoom refines."""
+    particles, volumes = region.particles(levels), region.volumes
+    lines = [
+        f"protohalo {region.halo_id}: {region.n_members} sites, {len(region.points)} with a padding of "
+        f"{region.padding:g} sites ({region.padding * region.lattice.spacing:.3g} Mpc/h)",
+        f"{'refined':18s}{'volume [(Mpc/h)^3]':>20s}{'sites':>12s}{f'particles, {levels} levels finer':>30s}",
+    ]
+    lines += [
+        f"{title:18s}{volumes[name]:20.4g}{region.enclosed[name]:12d}{particles[name]:30d}"
+        for name, title in _ROWS.items()
+    ]
+    return "\n".join(lines)
