@@ -20,6 +20,7 @@ from ..initial_conditions.grids import field_from_density
 from ..initial_conditions.music_conf import BoxFacts
 from ..initial_conditions.particles import field_from_source
 from ..initial_conditions.sites import SiteMap
+from ..initial_conditions.source import in_memory
 from ..lattice import Lattice
 from ..linear_field import LinearField
 from .particles import YTParticles, box_positions, total_mass, whole_numbers
@@ -27,6 +28,8 @@ from .particles import YTParticles, box_positions, total_mass, whole_numbers
 DENSITY_NAMES = ("delta", "overdensity", "linear_overdensity", "linear_density", "density_contrast")
 """Field names of an in-memory grid that are read as the linear overdensity at the dataset's redshift."""
 GAS_TYPES = ("Gas", "PartType0")
+LARGEST_HELD = 256**3
+"""Particles up to which a file is read once and held until the field is there; more are read in every pass."""
 
 Field = tuple[str, str]
 
@@ -142,7 +145,8 @@ def _check_cubic(ds: Any) -> None:
 def _read_particles(ds: Any, ptype: str | None, facts: BoxFacts) -> LinearField:
     size, redshift, cosmology = facts.required(str(ds))
     used, share = _lattice_type(ds, ptype)
-    source = YTParticles(ds, used, size, cosmology.h / share if ds.cosmological_simulation else None)
+    stored = YTParticles(ds, used, size, cosmology.h / share if ds.cosmological_simulation else None)
+    source = in_memory(stored) if stored.count <= LARGEST_HELD else stored
     field, sites = field_from_source(source, size, cosmology, redshift)
     _sites[ds] = sites
     ytLogger.info(
@@ -204,12 +208,12 @@ def _overdensity(ds: Any, field: Field) -> NDArray[np.float32]:
         reach = Reach("densities")
         reach.add(values)
         reach.check_finite()
-        mean = float(values.mean())
+        mean = float(np.asarray(values).mean())
         if not mean > 0:
             raise InitialConditionsError(
                 f"field {field} has a mean of {mean:g}; a density is positive: give one, or an overdensity"
             )
-        return _planes_as_float32(values, lambda plane: plane / mean - 1)
+        return _planes_as_float32(values, lambda plane: np.asarray(plane) / mean - 1)
     if not values.units.is_dimensionless:
         raise InitialConditionsError(
             f"field {field} is in {values.units}; an overdensity has no units, a density those of mass per volume: "

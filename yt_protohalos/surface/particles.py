@@ -10,10 +10,7 @@ from numpy.typing import NDArray
 
 from ..exceptions import InitialConditionsError
 from ..initial_conditions.checks import quiet_casts
-from ..initial_conditions.source import CHUNK, ArraySource, Chunk
-
-LARGEST_HELD = 256**3
-"""Particles up to which what was read once is held for the next pass: 44 bytes each."""
+from ..initial_conditions.source import CHUNK, Chunk
 
 _FIELDS = {
     "positions": "particle_position",
@@ -21,15 +18,12 @@ _FIELDS = {
     "ids": "particle_index",
     "masses": "particle_mass",
 }
-_HELD = {"positions": ((3,), np.float64), "velocities": ((3,), np.float32), "ids": ((), np.int64)}
-"""Masses are needed once."""
 
 
 class YTParticles:
-    """One particle type of a dataset, as `ParticleSource`: positions float64, velocities float32.
+    """One particle type of a dataset, as `ParticleSource`: positions float64, velocities and masses float32.
 
-    yt keeps nothing of it; up to `LARGEST_HELD` particles are held here after the first pass, as long as this source
-    lives.
+    The file is read in every pass, by yt's own chunks, of which yt keeps nothing.
 
     Parameters
     ----------
@@ -50,28 +44,9 @@ class YTParticles:
         wanted["masses"] = mass_unit is not None and (ptype, "particle_mass") in known
         self.names = frozenset(name for name, there in wanted.items() if there)
         self._ds, self._ptype, self._box_size, self._mass_unit = ds, ptype, box_size, mass_unit
-        self._held: ArraySource | None = None
 
     def chunks(self, *names: str) -> Iterator[Chunk]:
-        """Chunks as read, or as held from an earlier pass; see `ParticleSource.chunks`."""
-        if self._held is not None and self._held.names >= set(names):
-            yield from self._held.chunks(*names)
-            return
-        kept: dict[str, NDArray] = {}
-        if self.count <= LARGEST_HELD:
-            kept = {name: np.empty((self.count, *_HELD[name][0]), _HELD[name][1]) for name in names if name in _HELD}
-        start = 0
-        for chunk in self._read(names):
-            size = len(chunk[names[0]])
-            if start + size <= self.count:
-                for name, array in kept.items():
-                    array[start : start + size] = chunk[name]
-            start += size
-            yield chunk
-        if start == self.count and "positions" in kept:
-            self._held = ArraySource(kept["positions"], kept.get("velocities"), kept.get("ids"))
-
-    def _read(self, names: tuple[str, ...]) -> Iterator[Chunk]:
+        """Chunks of at most `CHUNK` particles as the file has them; see `ParticleSource.chunks`."""
         fields = {name: (self._ptype, _FIELDS[name]) for name in names}
         whole = self._ds.all_data()
         for part in whole.chunks([], "io"):
@@ -82,6 +57,8 @@ class YTParticles:
                 with quiet_casts():
                     chunk = {name: self._in_units(name, read[name][start : start + CHUNK]) for name in names}
                 yield chunk
+            # before the next part is read
+            del read
 
     def _in_units(self, name: str, values: Any) -> NDArray:
         if name == "positions":
@@ -90,7 +67,7 @@ class YTParticles:
             return np.asarray(values.to("km/s"), dtype=np.float32)
         if name == "ids":
             return whole_numbers(np.asarray(values))
-        return np.asarray(values.to("Msun")) * self._mass_unit
+        return np.asarray(values.to("Msun") * self._mass_unit, dtype=np.float32)
 
 
 def box_positions(ds: Any, positions: Any, box_size: float) -> NDArray[np.float64]:
