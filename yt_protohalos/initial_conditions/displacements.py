@@ -111,8 +111,9 @@ def field_from_components(
         else:
             velocity /= np.float32(cosmology.hubble(redshift) / (1 + redshift))
             checks.add_velocity(displacement, velocity)
-            for place, speed in zip(displacement, velocity, strict=True):
-                place[...] = first_order_displacement(place, speed, rate, second_rate)
+            # plane by plane, by number: a view of a plane would keep its cube
+            for i in range(lattice.n):
+                displacement[i] = first_order_displacement(displacement[i], velocity[i], rate, second_rate)
         del velocity
         total = add_derivative(total, displacement, lattice, axis)
         del displacement
