@@ -113,9 +113,9 @@ def in_memory(source: ParticleSource) -> ArraySource:
     """
     shapes = {"positions": (source.count, 3), "velocities": (source.count, 3)}
     types = {"positions": np.float64, "ids": np.int64}
-    arrays = {}
+    arrays: dict[str, NDArray] = {}
     for name in source.names:
         arrays[name] = np.empty(shapes.get(name, (source.count,)), dtype=types.get(name, np.float32))
         for start, chunk in numbered(source, name):
             arrays[name][start : start + len(chunk[name])] = chunk[name]
-    return ArraySource(arrays["positions"], *(arrays.get(name) for name in ("velocities", "ids", "masses")))
+    return ArraySource(arrays["positions"], arrays.get("velocities"), arrays.get("ids"), arrays.get("masses"))

@@ -23,6 +23,7 @@ from ..initial_conditions.sites import SiteMap
 from ..initial_conditions.source import in_memory
 from ..lattice import Lattice
 from ..linear_field import LinearField
+from .frontends.unigrid import UnigridDataset
 from .particles import YTParticles, box_positions, total_mass, whole_numbers
 
 DENSITY_NAMES = ("delta", "overdensity", "linear_overdensity", "linear_density", "density_contrast")
@@ -224,6 +225,10 @@ def _overdensity(ds: Any, field: Field) -> NDArray[np.float32]:
 
 def _cells(ds: Any, field: Field) -> Any:
     """A cell field on the whole grid, (n, n, n) float64 with units; yt keeps nothing of it."""
+    if isinstance(ds, UnigridDataset) and field in ds.field_list:
+        # one grid fills the box: a covering grid would be its copy
+        with quiet_casts():
+            return ds.arr(ds.read_cube(field[1]), ds.field_info[field].units)
     cube = ds.covering_grid(0, ds.domain_left_edge, ds.domain_dimensions)
     with quiet_casts():
         return cube[field]
