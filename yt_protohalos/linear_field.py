@@ -54,8 +54,9 @@ class LinearField:
         for name in ("delta", "phi"):
             cube = np.ascontiguousarray(getattr(self, name), dtype=np.float32)
             self.lattice.check_cube(cube, name)
-            bad = int(cube.size - np.count_nonzero(np.isfinite(cube)))
-            if bad:
+            # extremes find what is not finite without a second cube
+            if not (np.isfinite(cube.max()) and np.isfinite(cube.min())):
+                bad = int(cube.size - np.count_nonzero(np.isfinite(cube)))
                 raise InitialConditionsError(
                     f"{name} has {bad} sites that are NaN or infinite; a linear field is finite everywhere, "
                     "check the initial conditions"
@@ -64,15 +65,27 @@ class LinearField:
 
     @classmethod
     def from_density(
-        cls, delta: NDArray, box_size: float, cosmology: Cosmology, redshift: float, site_offset: float = 0.0
+        cls,
+        delta: NDArray,
+        box_size: float,
+        cosmology: Cosmology,
+        redshift: float,
+        site_offset: float = 0.0,
+        overwrite: bool = False,
     ) -> LinearField:
-        """Field of a z = 0 linear overdensity (n, n, n); its mean is removed, phi follows from Poisson's equation."""
+        """Field of a z = 0 linear overdensity (n, n, n); its mean is removed, phi follows from Poisson's equation.
+
+        With `overwrite` a float32 `delta` becomes the field's own, and no copy is made.
+        """
         delta = np.asarray(delta)
         if delta.ndim != 3 or len(set(delta.shape)) != 1:
             raise LatticeError(f"density of shape {delta.shape} is not a cube; give (n, n, n)")
         lattice = Lattice(delta.shape[0], box_size)
-        delta = (delta - delta.mean(dtype=np.float64)).astype(np.float32)
-        return cls(delta, potential(delta, lattice), lattice, cosmology, float(redshift), site_offset)
+        own = delta if overwrite and delta.dtype == np.float32 else np.empty(lattice.shape, dtype=np.float32)
+        mean = delta.mean(dtype=np.float64)
+        for plane, values in zip(own, delta, strict=True):
+            np.subtract(values, mean, out=plane, dtype=np.float64, casting="same_kind")
+        return cls(own, potential(own, lattice), lattice, cosmology, float(redshift), site_offset)
 
     @property
     def n(self) -> int:
@@ -119,8 +132,16 @@ def _to_fourier(cube: NDArray) -> NDArray[np.complexfloating]:
 
 
 def _to_real(spectrum: NDArray[np.complexfloating], shape: tuple[int, ...]) -> NDArray:
-    """Cube of a spectrum, which is overwritten."""
-    return fft.irfftn(spectrum, s=shape, workers=available_cores(), overwrite_x=True)
+    """Cube of a spectrum, which is overwritten: irfftn would hold a copy of it."""
+    spectrum = fft.ifftn(spectrum, axes=(0, 1), workers=available_cores(), overwrite_x=True)
+    return fft.irfft(spectrum, n=shape[2], axis=2, workers=available_cores())
+
+
+def mean_and_rms(cube: NDArray) -> tuple[float, float]:
+    """Mean and standard deviation of a cube in double precision, a plane at a time."""
+    mean = float(cube.mean(dtype=np.float64))
+    square = sum(float(np.sum((plane.astype(np.float64) - mean) ** 2)) for plane in cube)
+    return mean, float(np.sqrt(square / cube.size))
 
 
 def potential(delta: Cube, lattice: Lattice) -> Cube:
@@ -133,9 +154,11 @@ def potential(delta: Cube, lattice: Lattice) -> Cube:
     lattice.check_cube(delta, "delta")
     spectrum = _to_fourier(delta.astype(np.float32, copy=False))
     kx, ky, kz = lattice.wavenumbers()
-    k2 = kx**2 + ky**2 + kz**2
-    k2[0, 0, 0] = 1.0
-    spectrum /= -k2
+    for i, plane in enumerate(spectrum):
+        k2 = (kx[i] ** 2 + ky**2 + kz**2)[0]
+        if i == 0:
+            k2[0, 0] = 1.0
+        plane /= -k2
     spectrum[0, 0, 0] = 0.0
     return _to_real(spectrum, lattice.shape)
 
@@ -164,21 +187,42 @@ def divergence(vector: NDArray[np.float32], lattice: Lattice) -> Cube:
     """
     total: NDArray[np.complex64] | None = None
     for axis in range(3):
-        spectrum = _to_fourier(vector[axis].astype(np.float32, copy=False))
-        spectrum *= 1j * _derivative_wavenumber(lattice, axis)
-        total = spectrum if total is None else total + spectrum
+        total = add_derivative(total, vector[axis], lattice, axis)
     assert total is not None
-    return _to_real(total.astype(np.complex64, copy=False), lattice.shape)
+    return _to_real(total, lattice.shape)
+
+
+def add_derivative(
+    total: NDArray[np.complex64] | None, component: Cube, lattice: Lattice, axis: int
+) -> NDArray[np.complex64]:
+    """Spectrum of a divergence, one component after the other.
+
+    total : complex64, (n, n, n // 2 + 1), overwritten; None before the first component
+    component : float32, (n, n, n), Mpc/h
+    returns : `total` with the spectrum of the component's derivative along its axis
+    """
+    spectrum = _to_fourier(component.astype(np.float32, copy=False))
+    spectrum *= 1j * _derivative_wavenumber(lattice, axis)
+    if total is None:
+        return spectrum.astype(np.complex64, copy=False)
+    total += spectrum
+    return total
+
+
+def cube_without_nyquist(spectrum: NDArray[np.complexfloating], n: int) -> NDArray:
+    """Cube (n, n, n) of a half spectrum, which is overwritten, without its modes on the Nyquist planes.
+
+    Displacements cannot hold those modes, nor did the training.
+    """
+    if n % 2 == 0:
+        spectrum[n // 2] = spectrum[:, n // 2] = spectrum[..., n // 2] = 0
+    return _to_real(spectrum, (n, n, n))
 
 
 def without_nyquist(cube: NDArray) -> NDArray:
-    """Cube (n, n, n) without its modes on the Nyquist planes: displacements cannot hold them, nor did the training."""
+    """Cube (n, n, n) without its modes on the Nyquist planes; see `cube_without_nyquist`."""
     n = cube.shape[0]
-    if n % 2:
-        return cube
-    spectrum = _to_fourier(cube)
-    spectrum[n // 2] = spectrum[:, n // 2] = spectrum[..., n // 2] = 0
-    return _to_real(spectrum, cube.shape)
+    return cube if n % 2 else cube_without_nyquist(_to_fourier(cube), n)
 
 
 def second_order_source(phi: Cube, lattice: Lattice) -> Cube:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..cosmology import Cosmology
 from ..exceptions import CosmologyError, FormatError, InitialConditionsError, ProtohaloError
+from ..linear_field import mean_and_rms
 
 LARGEST_REDSHIFT = 1000.0
 """Growth without radiation means nothing beyond."""
@@ -137,27 +138,63 @@ def quiet_casts() -> np.errstate:
     return np.errstate(invalid="ignore", over="ignore")
 
 
+class Reach:
+    """Largest absolute value, and number of values that are not finite, of an array that comes in parts.
+
+    Parameters
+    ----------
+    name : str
+        Named in the messages.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.largest = 0.0
+        self.bad = 0
+
+    def add(self, values: NDArray) -> None:
+        """Take in more values, without a temporary array of their size while all are finite."""
+        if values.size == 0:
+            return
+        with quiet_casts():
+            largest = float(max(values.max(), -values.min()))
+        if np.isfinite(largest):
+            self.largest = max(self.largest, largest)
+        else:
+            self.bad += int(values.size - np.count_nonzero(np.isfinite(values)))
+
+    def within(self, limit: float) -> bool:
+        """Whether all values so far are finite and within +-`limit`."""
+        return self.bad == 0 and self.largest <= limit
+
+    def check_finite(self) -> None:
+        """Raise `InitialConditionsError` where a value was NaN or infinite."""
+        if self.bad:
+            raise InitialConditionsError(
+                f"{self.name} hold {self.bad} NaN or infinite values; all must be finite: remake the file"
+            )
+
+    def check(self, limit: float, unit: str, why: str) -> None:
+        """Raise `InitialConditionsError` unless all values were finite and within +-`limit`."""
+        self.check_finite()
+        if self.largest > limit:
+            raise InitialConditionsError(
+                f"{self.name} reach {self.largest:.4g}{unit}; at most {limit:.4g}{unit} can be, {why}: the file is "
+                "damaged, or read in the wrong precision or byte order; copy it again, or open it with "
+                "yt_protohalos.load"
+            )
+
+
 def check_reach(name: str, values: NDArray, limit: float, unit: str, why: str) -> None:
     """Raise `InitialConditionsError` unless all of `values` are finite and within +-`limit`."""
-    check_finite(name, values)
-    reach = float(max(values.max(), -values.min()))
-    if reach > limit:
-        raise InitialConditionsError(
-            f"{name} reach {reach:.4g}{unit}; at most {limit:.4g}{unit} can be, {why}: the file is damaged, or read in "
-            "the wrong precision or byte order; copy it again, or open it with yt_protohalos.load"
-        )
-
-
-def check_finite(name: str, values: NDArray) -> None:
-    """Raise `InitialConditionsError` where `values` holds NaN or infinity."""
-    bad = int(values.size - np.count_nonzero(np.isfinite(values)))
-    if bad:
-        raise InitialConditionsError(f"{name} hold {bad} NaN or infinite values; all must be finite: remake the file")
+    reach = Reach(name)
+    reach.add(values)
+    reach.check(limit, unit, why)
 
 
 def check_peak(name: str, values: NDArray) -> None:
     """Raise `InitialConditionsError` where one site stands out as no Gaussian field has it."""
-    rms = float(np.std(values, dtype=np.float64))
+    _, rms = mean_and_rms(values)
     peak = float(max(abs(float(values.max())), abs(float(values.min()))))
     if peak > LARGEST_PEAK * rms:
         raise InitialConditionsError(

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from ..cosmology import Cosmology
 from ..exceptions import InitialConditionsError, LatticeError
-from ..linear_field import LinearField, without_nyquist
+from ..linear_field import LinearField, mean_and_rms, without_nyquist
 from .checks import check_peak, check_reach
 from .particles import check_side
 
@@ -50,7 +50,7 @@ def field_from_density(
         raise LatticeError(f"density of shape {delta.shape} is not a cube; give (n, n, n) for a cubic box")
     check_side(delta.shape[0])
     check_reach("overdensities", delta, LARGEST_OVERDENSITY, "", "in a linear field")
-    rms = float(delta.std(dtype=np.float64))
+    _, rms = mean_and_rms(delta)
     if rms == 0.0:
         raise InitialConditionsError("the density is the same in every cell; give perturbed initial conditions")
     # a linear field with this rms has cells below -1, which no evolved density has
@@ -67,4 +67,5 @@ def field_from_density(
             f"the overdensity's rms of {rms:.3g} at z = {redshift:g} grows to {rms / growth:.3g} at z = 0; no linear "
             f"field exceeds {LARGEST_RMS:g}: correct the redshift, or give the overdensity at that redshift"
         )
-    return LinearField.from_density(without_nyquist(delta) / growth, box_size, cosmology, redshift, site_offset)
+    delta = without_nyquist(delta) / growth
+    return LinearField.from_density(delta, box_size, cosmology, redshift, site_offset, overwrite=True)

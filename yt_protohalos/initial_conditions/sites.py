@@ -6,6 +6,7 @@ axis order, is measured on the particles.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from ..cosmology import Cosmology
 from ..exceptions import InitialConditionsError, LatticeError
 from ..lattice import Lattice
+from .source import Chunk, ParticleSource, numbered
 
 _LARGEST_SPREAD = 0.1
 """Largest rms displacement in box sides: random sites give 0.29, linear displacements far less."""
@@ -48,7 +50,7 @@ class SiteMap:
     axis_order: str = "C"
     shift: tuple[int, int, int] = (0, 0, 0)
     keys: NDArray[np.uint64] | None = None
-    sites: NDArray[np.int64] | None = None
+    sites: NDArray[np.integer] | None = None
 
     def flat_from_ids(self, ids: NDArray) -> NDArray[np.int64]:
         """Flat row-major site of particle IDs, shape (N,); `LatticeError` for an ID without a site."""
@@ -72,7 +74,7 @@ class SiteMap:
         unknown = int(np.count_nonzero(self.keys[at] != wanted))
         if unknown:
             raise LatticeError(f"{unknown} positions are not the initial conditions'; pass unmoved particles")
-        return self.sites[at]
+        return self.sites[at].astype(np.int64)
 
 
 def position_keys(positions: NDArray) -> NDArray[np.uint64]:
@@ -86,37 +88,76 @@ def position_keys(positions: NDArray) -> NDArray[np.uint64]:
     return keys
 
 
+@dataclass(frozen=True)
+class Located:
+    """The sites of all particles of a source.
+
+    Attributes
+    ----------
+    sites : SiteMap
+    scale : float
+        Rms displacement from the sites along an axis, over all axes, in Mpc/h.
+    flat : callable
+        ``flat(start, chunk)`` is the flat row-major site, int64 (M,), of a chunk whose first particle is the
+        `start`-th of the source.
+    names : tuple of str
+        What a chunk must hold for it.
+    """
+
+    sites: SiteMap
+    scale: float
+    flat: Callable[[int, Chunk], NDArray[np.int64]]
+    names: tuple[str, ...] = ()
+
+
 def locate_sites(
-    positions: NDArray,
-    velocities: NDArray | None,
-    ids: NDArray | None,
+    source: ParticleSource,
+    id_range: tuple[int, int] | None,
+    moving: bool,
     lattice: Lattice,
     cosmology: Cosmology,
     redshift: float,
-) -> tuple[NDArray[np.int64], SiteMap]:
-    """Flat site of every particle, and the map that finds it again.
+) -> Located:
+    """Find the site of every particle, and the map that finds it again.
 
     IDs are tried first, then the order of storage, then positions minus the displacement that the velocities
     imply; each is accepted only if the particles bear it out.
+
+    Parameters
+    ----------
+    source : ParticleSource
+        As many particles as `lattice` has sites, all with finite numbers.
+    id_range : (int, int), or None
+        Lowest and highest ID, where there are IDs.
+    moving : bool
+        Whether there are velocities to use.
+    lattice : Lattice
+    cosmology : Cosmology
+    redshift : float
+
+    Raises
+    ------
+    InitialConditionsError, LatticeError
+        For duplicate IDs, and for particles that are on no lattice or not one a site.
     """
-    whole = np.arange(lattice.n_sites, dtype=np.int64)
-    if ids is not None:
-        count, base = _count_from_ids(np.asarray(ids), lattice)
-        if count is not None:
-            for order in ("C", "F"):
-                found = _measured_shift(positions, count, lattice, order)
-                if found is not None:
-                    shift, offset = found
-                    flat = _flat_from_count(count, lattice, order, shift)
-                    return flat, SiteMap(lattice, offset, base, order, shift)
-    for order in ("C", "F"):
-        found = _measured_shift(positions, whole, lattice, order)
-        if found is not None:
-            shift, offset = found
-            flat = _flat_from_count(whole, lattice, order, shift)
-            return flat, _map_by_position(positions, flat, lattice, offset)
-    flat, offset = _sites_from_positions(positions, velocities, lattice, cosmology, redshift)
-    return flat, _map_by_position(positions, flat, lattice, offset)
+    if id_range is not None:
+        base = id_range[0]
+        counting = id_range[1] - base == lattice.n_sites - 1
+        _check_unique(source, base, counting, lattice)
+        if counting:
+            found = _measured_order(source, ("ids",), lambda _, chunk: chunk["ids"] - base, lattice)
+            if found is not None:
+                sites = SiteMap(lattice, found.offset, base, found.order, found.shift)
+                return Located(sites, found.scale, lambda _, chunk: sites.flat_from_ids(chunk["ids"]), ("ids",))
+    found = _measured_order(source, (), _count_of_storage, lattice)
+    if found is None:
+        return _sites_from_positions(source, moving, lattice, cosmology, redshift)
+    order, shift = found.order, found.shift
+
+    def flat(start: int, chunk: Chunk) -> NDArray[np.int64]:
+        return _flat_from_count(_count_of_storage(start, chunk), lattice, order, shift)
+
+    return Located(_map_by_position(source, flat, lattice, found.offset), found.scale, flat)
 
 
 def axis_site(flat: NDArray[np.int64], lattice: Lattice, axis: int) -> NDArray[np.int64]:
@@ -135,41 +176,77 @@ def _flat_from_count(
     return lattice.flat_index(sites + np.asarray(shift, dtype=np.int64))
 
 
-def _count_from_ids(ids: NDArray, lattice: Lattice) -> tuple[NDArray[np.int64] | None, int]:
-    """Count 0..N-1 of each ID and the first ID, or None where IDs are unique but do not count the sites."""
-    if len(ids) != lattice.n_sites:
-        raise LatticeError(f"{len(ids)} IDs for {lattice.n_sites} particles; give one ID a particle")
-    count = ids.astype(np.int64)
-    base = int(count.min())
-    count -= base
-    if int(count.max()) == lattice.n_sites - 1:
-        repeats = int(np.count_nonzero(np.bincount(count, minlength=lattice.n_sites) == 0))
+@dataclass(frozen=True)
+class _Order:
+    """How a count of the particles orders their sites: whole-site shift, offset and rms displacement (Mpc/h)."""
+
+    order: str
+    shift: tuple[int, int, int]
+    offset: float
+    scale: float
+
+
+def _count_of_storage(start: int, chunk: Chunk) -> NDArray[np.int64]:
+    return np.arange(start, start + len(chunk["positions"]), dtype=np.int64)
+
+
+def _check_unique(source: ParticleSource, base: int, counting: bool, lattice: Lattice) -> None:
+    """Raise unless each ID is there once; where IDs do not count the sites, all of them are held for it."""
+    if counting:
+        seen = np.zeros(lattice.n_sites, dtype=bool)
+        for _, chunk in numbered(source, "ids"):
+            seen[chunk["ids"] - base] = True
+        repeats = int(seen.size - np.count_nonzero(seen))
     else:
-        repeats = lattice.n_sites - len(np.unique(count))
+        ids = np.empty(lattice.n_sites, dtype=np.int64)
+        for start, chunk in numbered(source, "ids"):
+            ids[start : start + len(chunk["ids"])] = chunk["ids"]
+        ids.sort()
+        repeats = int(np.count_nonzero(ids[1:] == ids[:-1]))
     if repeats:
         raise InitialConditionsError(
             f"{repeats} of {lattice.n_sites} particle IDs are duplicates, so as many are missing; IDs must be unique: "
             "remake the file (64-bit IDs read as 32-bit look like this too)"
         )
-    return (count, base) if int(count.max()) == lattice.n_sites - 1 else (None, base)
 
 
-def _measured_shift(
-    positions: NDArray, count: NDArray[np.int64], lattice: Lattice, order: str
-) -> tuple[tuple[int, int, int], float] | None:
-    """Whole-site shift and offset of the lattice if `count` orders its sites, else None."""
-    means = np.empty(3)
-    for axis in range(3):
-        site = axis_site(count, lattice, axis if order == "C" else 2 - axis)
-        separation = positions[:, axis] / lattice.box_size - site / lattice.n
-        # the circular mean is safe where the lattice itself is moved by a good part of the box
-        centre = np.angle(np.mean(np.exp(2j * np.pi * separation))) / (2 * np.pi)
-        separation -= centre
-        separation -= np.rint(separation)
-        if separation.std() > _LARGEST_SPREAD:
-            return None
-        means[axis] = (centre + separation.mean()) * lattice.n
-    return _split_offset(means)
+def _measured_order(
+    source: ParticleSource,
+    names: tuple[str, ...],
+    count: Callable[[int, Chunk], NDArray[np.int64]],
+    lattice: Lattice,
+) -> _Order | None:
+    """Axis order in which `count` orders the particles' sites, with shift and offset of the lattice, else None."""
+    for order in ("C", "F"):
+        centre: NDArray[np.float64] | None = None
+        total, square = np.zeros(3), np.zeros(3)
+        for start, chunk in numbered(source, "positions", *names):
+            counted = count(start, chunk)
+            parts = [_separation(chunk, counted, lattice, axis, order) for axis in range(3)]
+            if centre is None:
+                # the circular mean is safe where the lattice itself is moved by a good part of the box
+                phases = [np.mean(np.exp(2j * np.pi * separation)) for separation in parts]
+                centre = np.angle(phases) / (2 * np.pi)
+            for axis, separation in enumerate(parts):
+                separation -= centre[axis]
+                separation -= np.rint(separation)
+                total[axis] += separation.sum()
+                square[axis] += np.dot(separation, separation)
+        mean = total / lattice.n_sites
+        variance = np.maximum(square / lattice.n_sites - mean**2, 0.0)
+        if centre is not None and np.all(np.sqrt(variance) <= _LARGEST_SPREAD):
+            means = (centre + mean) * lattice.n
+            shift, offset = _split_offset(means)
+            apart = means - (np.asarray(shift) + offset)
+            scale = lattice.spacing * float(np.sqrt(np.mean(variance * lattice.n**2 + apart**2)))
+            return _Order(order, shift, offset, scale)
+    return None
+
+
+def _separation(chunk: Chunk, count: NDArray[np.int64], lattice: Lattice, axis: int, order: str) -> NDArray[np.float64]:
+    """Positions less the counted sites along an axis, in box sides."""
+    site = axis_site(count, lattice, axis if order == "C" else 2 - axis)
+    return np.asarray(chunk["positions"][:, axis] / lattice.box_size - site / lattice.n, dtype=np.float64)
 
 
 def _split_offset(means: NDArray[np.float64]) -> tuple[tuple[int, int, int], float]:
@@ -193,41 +270,72 @@ def _split_offset(means: NDArray[np.float64]) -> tuple[tuple[int, int, int], flo
 
 
 def _sites_from_positions(
-    positions: NDArray, velocities: NDArray | None, lattice: Lattice, cosmology: Cosmology, redshift: float
-) -> tuple[NDArray[np.int64], float]:
+    source: ParticleSource, moving: bool, lattice: Lattice, cosmology: Cosmology, redshift: float
+) -> Located:
     """Sites as positions minus the displacement that velocities imply (first order)."""
     to_displacement = (1 + redshift) / cosmology.hubble(redshift) / cosmology.growth_rate(redshift)
-    sites = np.empty((len(positions), 3), dtype=np.int64)
-    offsets, start = np.empty(3), []
-    for axis in range(3):
-        start.append(positions[:, axis].astype(np.float64) / lattice.spacing)
-        if velocities is not None:
-            start[axis] -= velocities[:, axis] * (to_displacement / lattice.spacing)
-        phase = np.mean(np.exp(2j * np.pi * start[axis]))
-        if abs(phase) < _LEAST_COHERENCE:
+    names = ("positions", "velocities") if moving else ("positions",)
+
+    def start_of(chunk: Chunk, axis: int) -> NDArray[np.float64]:
+        start = chunk["positions"][:, axis].astype(np.float64) / lattice.spacing
+        if moving:
+            start -= chunk["velocities"][:, axis] * (to_displacement / lattice.spacing)
+        return start
+
+    phases = np.zeros(3, dtype=np.complex128)
+    for _, chunk in numbered(source, *names):
+        for axis in range(3):
+            phases[axis] += np.sum(np.exp(2j * np.pi * start_of(chunk, axis)))
+    phases /= lattice.n_sites
+    for coherence in np.abs(phases):
+        if coherence < _LEAST_COHERENCE:
             raise InitialConditionsError(
-                f"the particles' Lagrangian positions keep a phase coherence of {abs(phase):.2f} with a {lattice.n}^3 "
+                f"the particles' Lagrangian positions keep a phase coherence of {coherence:.2f} with a {lattice.n}^3 "
                 f"lattice; above {_LEAST_COHERENCE} is needed, and a glass or an evolved snapshot has 0: give initial "
-                "conditions on a lattice" + ("" if velocities is not None else ", with velocities or row-major IDs")
+                "conditions on a lattice" + ("" if moving else ", with velocities or row-major IDs")
             )
-        offsets[axis] = np.angle(phase) / (2 * np.pi)
-    _, offset = _split_offset(offsets)
-    for axis in range(3):
-        sites[:, axis] = np.rint(start[axis] - offset)
-    flat = lattice.flat_index(sites)
-    empty = int(np.count_nonzero(np.bincount(flat, minlength=lattice.n_sites) == 0))
+    _, offset = _split_offset(np.angle(phases) / (2 * np.pi))
+    flat = np.empty(lattice.n_sites, dtype=_site_type(lattice))
+    filled = np.zeros(lattice.n_sites, dtype=bool)
+    square = 0.0
+    for start, chunk in numbered(source, *names):
+        sites = np.stack([np.rint(start_of(chunk, axis) - offset) for axis in range(3)], axis=-1).astype(np.int64)
+        found = lattice.flat_index(sites)
+        flat[start : start + len(found)] = found
+        filled[found] = True
+        apart = lattice.minimum_image(chunk["positions"] - (sites + offset) * lattice.spacing)
+        square += float(np.sum(apart**2))
+    empty = int(filled.size - np.count_nonzero(filled))
     if empty:
         raise LatticeError(
             f"{empty} of {lattice.n_sites} lattice sites get no particle and others several; one each is needed: give "
             "IDs that count the sites, or initial conditions at a higher redshift"
         )
-    return flat, offset
+    del filled
+
+    def stored(start: int, chunk: Chunk) -> NDArray[np.int64]:
+        return flat[start : start + len(chunk["positions"])].astype(np.int64)
+
+    scale = float(np.sqrt(square / (3 * lattice.n_sites)))
+    return Located(_map_by_position(source, stored, lattice, offset), scale, stored)
 
 
-def _map_by_position(positions: NDArray, flat: NDArray[np.int64], lattice: Lattice, offset: float) -> SiteMap:
-    keys = position_keys(positions)
-    order = np.argsort(keys, kind="stable")
-    keys = keys[order]
+def _map_by_position(
+    source: ParticleSource, flat: Callable[[int, Chunk], NDArray[np.int64]], lattice: Lattice, offset: float
+) -> SiteMap:
+    keys = np.empty(lattice.n_sites, dtype=np.uint64)
+    sites = np.empty(lattice.n_sites, dtype=_site_type(lattice))
+    for start, chunk in numbered(source, "positions"):
+        part = slice(start, start + len(chunk["positions"]))
+        keys[part] = position_keys(chunk["positions"])
+        sites[part] = flat(start, chunk)
+    sites = sites[np.argsort(keys, kind="stable")]
+    keys.sort()
     if np.any(keys[1:] == keys[:-1]):
         raise InitialConditionsError("two particles share one position and IDs do not count sites; give such IDs")
-    return SiteMap(lattice, offset, keys=keys, sites=flat[order])
+    return SiteMap(lattice, offset, keys=keys, sites=sites)
+
+
+def _site_type(lattice: Lattice) -> type[np.integer]:
+    """Narrowest signed integer that holds a flat site."""
+    return np.int32 if lattice.n_sites < 2**31 else np.int64

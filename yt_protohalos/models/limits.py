@@ -12,7 +12,7 @@ import numpy as np
 from ..cosmology import Cosmology
 from ..exceptions import CosmologyWarning, ModelError, OutOfRangeError, SpacingWarning
 from ..lattice import Lattice
-from ..linear_field import LinearField
+from ..linear_field import LinearField, mean_and_rms
 from .card import ModelCard
 
 POLICIES = ("warn", "error", "allow")
@@ -85,18 +85,24 @@ def measured_amplitude(card: ModelCard, field: LinearField) -> tuple[float, floa
     """
     lattice = field.lattice
     kx, ky, kz = lattice.wavenumbers()
-    k = np.sqrt(kx**2 + ky**2 + kz**2)
-    weight = np.where(kz == 0, 1.0, 2.0) * np.ones_like(k)
+    pairs = np.where(kz[0] == 0, 1.0, 2.0)
     # modes on the Nyquist planes are left out of displacements, and the mean out of delta
     nyquist = np.pi / lattice.spacing * (1 - 1e-4)
-    weight[(k == 0) | (np.abs(kx) > nyquist) | (np.abs(ky) > nyquist) | (np.abs(kz) > nyquist)] = 0.0
     table = np.geomspace(np.pi / lattice.box_size, 2 * np.pi / lattice.spacing, 1024)
-    power = np.interp(k, table, card.cosmology.linear_power(table)) / lattice.box_size**3
-    expected = float(np.sum(weight * power))
+    linear = card.cosmology.linear_power(table)
+    expected = squares = 0.0
+    for k_plane in kx[:, 0, 0]:
+        k = np.sqrt(k_plane**2 + ky[0] ** 2 + kz[0] ** 2)
+        left_out = (k == 0) | (np.abs(k_plane) > nyquist) | (np.abs(ky[0]) > nyquist) | (np.abs(kz[0]) > nyquist)
+        power = np.interp(k, table, linear) / lattice.box_size**3
+        weight = np.where(left_out, 0.0, pairs)
+        expected += float(np.sum(weight * power))
+        squares += float(np.sum(weight * power**2))
     if expected == 0:
         return card.cosmology.sigma_8, float("inf")
-    ratio = np.sqrt(float(np.mean(field.delta.astype(np.float64) ** 2)) / expected)
-    scatter = 0.5 * np.sqrt(2 * float(np.sum(weight * power**2))) / expected
+    mean, rms = mean_and_rms(field.delta)
+    ratio = np.hypot(mean, rms) / np.sqrt(expected)
+    scatter = 0.5 * np.sqrt(2 * squares) / expected
     return float(card.cosmology.sigma_8 * ratio), float(card.cosmology.sigma_8 * scatter)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -13,16 +14,23 @@ from yt.utilities.logger import ytLogger
 
 from ..cosmology import Cosmology
 from ..exceptions import InitialConditionsError, LatticeError
-from ..initial_conditions.checks import check_finite, library_errors, quiet_casts
+from ..initial_conditions.checks import Reach, library_errors, quiet_casts
+from ..initial_conditions.displacements import field_from_displacements
 from ..initial_conditions.grids import field_from_density
 from ..initial_conditions.music_conf import BoxFacts
-from ..initial_conditions.particles import SiteMap, field_from_displacements, field_from_particles
+from ..initial_conditions.particles import field_from_source
+from ..initial_conditions.sites import SiteMap
+from ..initial_conditions.source import in_memory
 from ..lattice import Lattice
 from ..linear_field import LinearField
+from .frontends.unigrid import UnigridDataset
+from .particles import YTParticles, box_positions, total_mass, whole_numbers
 
 DENSITY_NAMES = ("delta", "overdensity", "linear_overdensity", "linear_density", "density_contrast")
 """Field names of an in-memory grid that are read as the linear overdensity at the dataset's redshift."""
 GAS_TYPES = ("Gas", "PartType0")
+LARGEST_HELD = 256**3
+"""Particles up to which a file is read once and held until the field is there; more are read in every pass."""
 
 Field = tuple[str, str]
 
@@ -99,8 +107,8 @@ def particle_sites(ds: Any, ptype: str, data: Any) -> NDArray[np.int64]:
         raise LatticeError(f"{ds} has no particles on its lattice; look sites of cells up by their position")
     sites = _sites[ds]
     if sites.id_base is not None:
-        return sites.flat_from_ids(_integers(np.asarray(data[ptype, "particle_index"])))
-    return sites.flat_from_positions(_box_positions(ds, ptype, data, sites.lattice.box_size))
+        return sites.flat_from_ids(whole_numbers(np.asarray(data[ptype, "particle_index"])))
+    return sites.flat_from_positions(box_positions(ds, data[ptype, "particle_position"], sites.lattice.box_size))
 
 
 def dataset_facts(ds: Any) -> BoxFacts:
@@ -137,20 +145,10 @@ def _check_cubic(ds: Any) -> None:
 
 def _read_particles(ds: Any, ptype: str | None, facts: BoxFacts) -> LinearField:
     size, redshift, cosmology = facts.required(str(ds))
-    whole = ds.all_data()
-    with quiet_casts():
-        used, share = _lattice_type(ds, ptype, whole)
-    available = set(ds.derived_field_list)
-    velocities = ids = masses = None
-    with quiet_casts():
-        if (used, "particle_velocity_x") in available:
-            velocities = np.asarray(whole[used, "particle_velocity"].to("km/s"), dtype=np.float32)
-        if (used, "particle_index") in available:
-            ids = _integers(np.asarray(whole[used, "particle_index"]))
-        if (used, "particle_mass") in available and ds.cosmological_simulation:
-            masses = np.asarray(whole[used, "particle_mass"].to("Msun")) * cosmology.h / share
-        positions = _box_positions(ds, used, whole, size)
-    field, sites = field_from_particles(positions, velocities, ids, size, cosmology, redshift, masses)
+    used, share = _lattice_type(ds, ptype)
+    stored = YTParticles(ds, used, size, cosmology.h / share if ds.cosmological_simulation else None)
+    source = in_memory(stored) if stored.count <= LARGEST_HELD else stored
+    field, sites = field_from_source(source, size, cosmology, redshift)
     _sites[ds] = sites
     ytLogger.info(
         "Lattice of %d^3 sites, offset %.3g spacings, found by %s.",
@@ -161,28 +159,7 @@ def _read_particles(ds: Any, ptype: str | None, facts: BoxFacts) -> LinearField:
     return field
 
 
-def _box_positions(ds: Any, ptype: str, data: Any, box_size: float) -> NDArray[np.float64]:
-    """Positions in comoving Mpc/h from the box's corner; the same bits for the same particle in any data object."""
-    edge = np.asarray(ds.domain_left_edge.to("code_length"))
-    scale = box_size / float(ds.domain_width[0].to("code_length"))
-    return (np.asarray(data[ptype, "particle_position"].to("code_length"), dtype=np.float64) - edge) * scale
-
-
-def _integers(values: NDArray) -> NDArray[np.int64]:
-    """IDs as int64; yt hands them over as float64, exact below 2^53."""
-    if values.dtype.kind == "f":
-        if not np.all(np.isfinite(values)) or np.abs(values).max(initial=0.0) >= 2.0**53:
-            raise InitialConditionsError(
-                "particle IDs reach 2^53 or are not finite, beyond what yt keeps exactly; renumber them from 0 or 1"
-            )
-        if np.any(values != np.rint(values)):
-            raise InitialConditionsError(
-                "particle IDs are not whole numbers; read with the wrong width? use yt_protohalos.load"
-            )
-    return values.astype(np.int64)
-
-
-def _lattice_type(ds: Any, ptype: str | None, whole: Any) -> tuple[str, float]:
+def _lattice_type(ds: Any, ptype: str | None) -> tuple[str, float]:
     """The particle type that samples the lattice, and its share of all the mass."""
     counts = {name: count for name, count in ds.particle_type_counts.items() if count}
     if not counts:
@@ -198,7 +175,7 @@ def _lattice_type(ds: Any, ptype: str | None, whole: Any) -> tuple[str, float]:
             "conditions or the zoom's coarse run, or choose with ptype=..."
         )
     used = ptype or next(iter(matter))
-    masses = {name: float(whole[name, "particle_mass"].to("Msun").sum()) for name in counts}
+    masses = {name: total_mass(ds, name) for name in counts}
     ytLogger.info(
         "Displacements of %s (%.3g of the mass) stand for all matter.", used, masses[used] / sum(masses.values())
     )
@@ -216,28 +193,53 @@ def _read_grid(ds: Any, field: Field | None, facts: BoxFacts) -> LinearField:
     if len(set(shape)) != 1:
         raise LatticeError(f"the grid has {shape} cells; a cubic box needs as many on each axis")
     size, redshift, cosmology = facts.required(str(ds))
-    cube = ds.covering_grid(0, ds.domain_left_edge, shape)
     displacements = getattr(ds, "displacement_fields", None)
     if field is None and displacements:
-        return _from_displacement_fields(ds, cube, displacements, Lattice(shape[0], size), cosmology, redshift)
+        return _from_displacement_fields(ds, displacements, Lattice(shape[0], size), cosmology, redshift)
     used = field or _density_field(ds)
     if used not in ds.derived_field_list:
         raise InitialConditionsError(f"{ds} has no field {used}; name one of {sorted(ds.field_list)} with field=...")
-    with quiet_casts():
-        values = np.asarray(cube[used])
-    if cube[used].units.dimensions == ds.unit_registry["g"][1] / ds.unit_registry["cm"][1] ** 3:
-        check_finite("densities", values)
-        if not values.mean() > 0:
+    return field_from_density(_overdensity(ds, used), size, cosmology, redshift)
+
+
+def _overdensity(ds: Any, field: Field) -> NDArray[np.float32]:
+    """A cell field as overdensity, (n, n, n); that of a density is taken from its mean."""
+    values = _cells(ds, field)
+    if values.units.dimensions == ds.unit_registry["g"][1] / ds.unit_registry["cm"][1] ** 3:
+        reach = Reach("densities")
+        reach.add(values)
+        reach.check_finite()
+        mean = float(np.asarray(values).mean())
+        if not mean > 0:
             raise InitialConditionsError(
-                f"field {used} has a mean of {values.mean():g}; a density is positive: give one, or an overdensity"
+                f"field {field} has a mean of {mean:g}; a density is positive: give one, or an overdensity"
             )
-        values = values / values.mean() - 1
-    elif not cube[used].units.is_dimensionless:
+        return _planes_as_float32(values, lambda plane: np.asarray(plane) / mean - 1)
+    if not values.units.is_dimensionless:
         raise InitialConditionsError(
-            f"field {used} is in {cube[used].units}; an overdensity has no units, a density those of mass per volume: "
+            f"field {field} is in {values.units}; an overdensity has no units, a density those of mass per volume: "
             "name another with field=..."
         )
-    return field_from_density(values, size, cosmology, redshift)
+    return _planes_as_float32(values, lambda plane: plane)
+
+
+def _cells(ds: Any, field: Field) -> Any:
+    """A cell field on the whole grid, (n, n, n) float64 with units; yt keeps nothing of it."""
+    if isinstance(ds, UnigridDataset) and field in ds.field_list:
+        # one grid fills the box: a covering grid would be its copy
+        with quiet_casts():
+            return ds.arr(ds.read_cube(field[1]), ds.field_info[field].units)
+    cube = ds.covering_grid(0, ds.domain_left_edge, ds.domain_dimensions)
+    with quiet_casts():
+        return cube[field]
+
+
+def _planes_as_float32(values: Any, convert: Callable[[Any], Any]) -> NDArray[np.float32]:
+    result = np.empty(values.shape, dtype=np.float32)
+    with quiet_casts():
+        for plane, cells in zip(result, values, strict=True):
+            plane[...] = np.asarray(convert(cells))
+    return result
 
 
 def _density_field(ds: Any) -> Field:
@@ -256,12 +258,16 @@ def _density_field(ds: Any) -> Field:
 
 
 def _from_displacement_fields(
-    ds: Any, cube: Any, names: tuple[list[Field], list[Field]], lattice: Lattice, cosmology: Cosmology, redshift: float
+    ds: Any, names: tuple[list[Field], list[Field]], lattice: Lattice, cosmology: Cosmology, redshift: float
 ) -> LinearField:
     places, speeds = names
-    with quiet_casts():
-        displacement = np.stack([np.asarray(cube[name].to("Mpccm/h"), dtype=np.float32) for name in places])
-        velocity = None
-        if speeds:
-            velocity = np.stack([np.asarray(cube[name].to("km/s"), dtype=np.float32) for name in speeds])
-    return field_from_displacements(displacement, velocity, lattice, cosmology, redshift, ds.displacement_offset)
+
+    def displacement(axis: int) -> NDArray[np.float32]:
+        return _planes_as_float32(_cells(ds, places[axis]), lambda plane: plane.to("Mpccm/h"))
+
+    def velocity(axis: int) -> NDArray[np.float32]:
+        return _planes_as_float32(_cells(ds, speeds[axis]), lambda plane: plane.to("km/s"))
+
+    return field_from_displacements(
+        displacement, velocity if speeds else None, lattice, cosmology, redshift, ds.displacement_offset
+    )
