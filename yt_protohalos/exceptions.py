@@ -84,6 +84,10 @@ class CatalogError(ProtohaloError, ValueError):
     """A halo catalogue that cannot be made or read."""
 
 
+class ExperimentError(ProtohaloError, ValueError):
+    """An experiment with a linear field that is not possible as asked."""
+
+
 class ScoringError(ProtohaloError, ValueError):
     """Predictions and truths that cannot be compared."""
 
