@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 
 import numpy as np
@@ -20,6 +21,7 @@ from yt_protohalos.analysis.bias import (
     smoothed_overdensity,
     tracer_bias,
 )
+from yt_protohalos.analysis.experiment_figures import plot_bias
 from yt_protohalos.cosmology import PAPER_COSMOLOGY
 from yt_protohalos.exceptions import CosmologyError, ScoringError
 from yt_protohalos.lattice import Lattice
@@ -48,10 +50,10 @@ def drawn(field, bias, expected, rng):
 
 @pytest.fixture(scope="module")
 def measured(field):
-    """Forty measurements of three samples of known bias."""
+    """Twenty measurements of three samples of known bias."""
     rng = np.random.default_rng(5)
     found = []
-    for _ in range(40):
+    for _ in range(20):
         samples = {mass: drawn(field, bias, 4000, rng) for mass, bias in TRUE.items()}
         sites = np.concatenate(list(samples.values()))
         masses = np.concatenate([np.full(len(places), mass) for mass, places in samples.items()])
@@ -96,7 +98,8 @@ def test_a_jackknife_of_one_per_block_is_that_of_the_formula(field, blocks):
     cube_block = np.arange(N) * blocks // N
     flat = (cube_block[:, None, None] * blocks + cube_block[None, :, None]) * blocks + cube_block[None, None, :]
     own, values = flat[tuple(sites.T)], density[tuple(sites.T)]
-    left = [values[own != b].mean() / (density[flat != b] ** 2).mean() for b in range(blocks**3)]
+    rest = [(values[own != b], density[flat != b]) for b in range(blocks**3)]
+    left = [(there.mean() - everywhere.mean()) / everywhere.var() for there, everywhere in rest]
     found = tracer_bias(sites, np.full(300, 11.5), field, EDGES, blocks=blocks)
     expected = np.sqrt((blocks**3 - 1) * np.mean((left - np.mean(left)) ** 2))
     assert found.error[0] == pytest.approx(expected, rel=1e-4)
@@ -110,15 +113,15 @@ def test_centres_are_found_across_the_faces_of_the_box():
     labels[10, 10, 10] = 3
     for shift in ((0, 0, 0), (8, 5, 10), (-3, 4, 7)):
         centers = lagrangian_centers(lattice.shifted(labels, shift), lattice)
-        np.testing.assert_allclose(centers[0], np.mod(np.array([3, 7, 4]) + shift, 12), atol=1e-9)
-        assert np.isnan(centers[1]).all()
-        np.testing.assert_allclose(centers[2], np.mod(np.array([10, 10, 10]) + shift, 12), atol=1e-9)
+        away = (centers[[0, 2]] - np.array([[3, 7, 4], [10, 10, 10]]) - shift) * lattice.spacing
+        np.testing.assert_allclose(lattice.minimum_image(away), 0, atol=1e-9)
+        assert np.isnan(centers[1]).all() and (centers[[0, 2]] < 12).all() and (centers[[0, 2]] >= 0).all()
 
 
 def test_a_prediction_and_its_labels_in_any_numbering_have_the_same_bias():
     field = make_field(24, spacing=2.0)
     prediction = FakePredictor(level=0.4).predict(field)
-    edges = (13.0, 15.0, 17.0)
+    edges = (11.0, 14.0, 17.0)
     one = lagrangian_bias(prediction, field, edges, smoothing=4.0)
     swapped = np.where(prediction.labels > 0, 100 - prediction.labels, 0)
     other = lagrangian_bias(swapped, field, edges, smoothing=4.0)
@@ -179,3 +182,14 @@ def test_arguments_out_of_range_are_refused(field, change, words):
 def test_labels_of_another_lattice_are_refused(field):
     with pytest.raises(ScoringError, match="lattice of the field"):
         lagrangian_bias(np.zeros((4, 4, 4), dtype=int), field)
+
+
+def test_the_figure_shows_the_values_and_says_which_haloes_the_fits_are_of(measured):
+    one = measured[0]
+    figure = plot_bias({"tracers": one, "again": measured[1]}, PAPER_COSMOLOGY)
+    figure.savefig(io.BytesIO(), format="png", dpi=40)
+    drawn_lines = [line for line in figure.axes[0].lines if len(line.get_xdata()) == 3]
+    np.testing.assert_array_equal(drawn_lines[0].get_ydata(), one.value[:3])
+    words = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert any("FoF" in word for word in words) and any("SO" in word for word in words)
+    assert plot_bias({}).axes

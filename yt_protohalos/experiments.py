@@ -86,8 +86,10 @@ class DeformedField(LinearField):
         return self.delta
 
     def identity(self) -> dict[str, object]:
-        """The uniform perturbation: the arrays do not hold it."""
-        return {"deformation": list(self.deformation)} if any(self.deformation) else {}
+        """The uniform perturbation, which the arrays do not hold, and the place of the other."""
+        uniform = {"deformation": list(self.deformation)} if any(self.deformation) else {}
+        plateau = {"plateau": [*self.plateau.center, self.plateau.side]} if self.plateau is not None else {}
+        return {**uniform, **plateau}
 
 
 def add_overdensity(field: LinearField, delta_eps: float, within: Region | None = None) -> DeformedField:

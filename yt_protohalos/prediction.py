@@ -32,6 +32,7 @@ class LabelledSites:
     labels: NDArray[np.int32]
     lattice: Lattice
     cosmology: Cosmology
+    site_offset: float
 
     @property
     def n_protohalos(self) -> int:

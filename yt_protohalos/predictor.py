@@ -142,6 +142,7 @@ class ProtohaloPredictor:
         instance_plan = self.plan(network, side)
         settings["model_side"] = side
         seen = field if side == field.n else field.resampled(side)
+        settings.update(seen.identity())
         if probability is not None:
             seen.lattice.check_cube(probability, "probability")
         crops = self._open(store, {**field_identity(seen), "model": self.card.sha256, **settings}, team)

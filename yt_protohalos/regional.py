@@ -155,7 +155,7 @@ def predict_region(
         cosmology=field.cosmology,
         redshift=float(field.redshift),
         site_offset=float(field.site_offset),
-        settings={**settings, "model_side": side},
+        settings={**settings, "model_side": side, **seen.identity()},
         card=card,
     )
 

@@ -138,13 +138,17 @@ def tracer_bias(
         return np.bincount(cell, weights=weights, minlength=n_bins * n_blocks).reshape(n_bins, n_blocks)
 
     number, total = by_block(), by_block(there[kept])
-    squares, volume = _squares_by_block(density, blocks)
-    variance = squares.sum() / volume.sum()
+    volume, first, second = (_sums_by_block(density, blocks, power) for power in (0, 1, 2))
+    variance = second.sum() / volume.sum()
     counted = number.sum(axis=-1)
     mean_mass = _divided(by_block(np.asarray(log10_mass, dtype=float)[kept]).sum(axis=-1), counted)
-    # leave one block out, of the haloes and of the variance
-    rest = _divided(total.sum(axis=-1, keepdims=True) - total, counted[:, None] - number)
-    rest = rest / ((squares.sum() - squares) / (volume.sum() - volume)) if n_blocks > 1 else np.full_like(rest, np.nan)
+    rest = np.full((n_bins, n_blocks), np.nan)
+    if n_blocks > 1:
+        # leave one block out; the mean overdensity of the rest is not zero, as it is in the whole box
+        mean = (first.sum() - first) / (volume.sum() - volume)
+        spread = (second.sum() - second) / (volume.sum() - volume) - mean**2
+        rest = _divided(total.sum(axis=-1, keepdims=True) - total, counted[:, None] - number)
+        rest = (rest - mean) / spread
     return LagrangianBias(
         edges=bounds,
         log10_mass=mean_mass,
@@ -173,7 +177,8 @@ def lagrangian_centers(labels: NDArray[np.integer], lattice: Lattice) -> NDArray
         rough = np.arctan2(*sums) * lattice.n / (2 * np.pi)
         offset = lattice.minimum_image((sites[:, axis] - rough[owner]) * lattice.spacing) / lattice.spacing
         centers[:, axis] = rough + _divided(np.bincount(owner, weights=offset, minlength=len(count)), count)
-    return np.mod(centers, lattice.n)
+    # twice, because the remainder of a tiny negative number rounds up to n itself
+    return np.mod(np.mod(centers, lattice.n), lattice.n)
 
 
 def smoothed_overdensity(delta: Cube, lattice: Lattice, width: float) -> Cube:
@@ -264,16 +269,14 @@ def _block_of(sites: NDArray[np.int64], n: int, blocks: int) -> NDArray[np.int64
     return (i[:, 0] * blocks + i[:, 1]) * blocks + i[:, 2]
 
 
-def _squares_by_block(density: Cube, blocks: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Sum of squares, and sites, of each block, (blocks^3,)."""
+def _sums_by_block(density: Cube, blocks: int, power: int) -> NDArray[np.float64]:
+    """Sum of a power of the density over the sites of each block, (blocks^3,)."""
     # the first site of each block, as _block_of has it
     first = -(-np.arange(blocks) * len(density) // blocks)
-    squares = density.astype(np.float64) ** 2
+    sums = density.astype(np.float64) ** power
     for axis in range(3):
-        squares = np.add.reduceat(squares, first, axis=axis)
-    side = np.diff(np.append(first, len(density))).astype(float)
-    volume = side[:, None, None] * side[None, :, None] * side[None, None, :]
-    return squares.ravel(), volume.ravel()
+        sums = np.add.reduceat(sums, first, axis=axis)
+    return sums.ravel()
 
 
 def _jackknife_error(rest: NDArray[np.float64], number: NDArray[np.int64]) -> NDArray[np.float64]:
