@@ -28,9 +28,9 @@ BLOCKS = 3
 COLLAPSE = 1.686
 BIAS_FITS = {"tinker10": "SO, 200 times mean", "bhattacharya11": "FoF, peak-background split"}
 """Fits of Eulerian bias as functions of peak height alone, with their haloes: Tinker et al. 2010, eq. 6 and table 2,
-haloes of 200 times the mean density; Bhattacharya et al. 2011, eq. 18, from their mass function of friends-of-friends
-haloes. Lazeyras et al. 2016, in the paper's figure 11, measure b1 of haloes of 200 times the mean density and print a
-curve, no formula of mass; they find agreement with Tinker et al. 2010 within a few per cent."""
+haloes of 200 times the mean density (friends-of-friends haloes have some 10 % less, their abstract says); Bhattacharya
+et al. 2011, from their mass function of friends-of-friends haloes. The curve of Lazeyras et al. 2016 in the paper's
+figure 11 is not among them: the formulas of that work are for b2 and b3 as functions of b1."""
 
 
 @dataclass(frozen=True, eq=False)
