@@ -16,7 +16,7 @@ EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 PAGES = [page for page in sorted((ROOT / "docs").glob("*.md")) if "```python" in page.read_text()]
 TEST_COMMAND = re.compile(r"^python3 -m venv \.venv-test .*$", re.MULTILINE)
 
-# the documented code names the default model; a small stand-in of that name makes it run in seconds
+# the documented code names bundled models; small stand-ins of their names make it run in seconds
 USE_SMALL_MODEL = """
 from pathlib import Path
 from yt_protohalos.models import registry
@@ -26,11 +26,13 @@ registry._BUNDLED = Path({folder!r})
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory):
-    """Folder with a small model under the default model's name, and a cache that all runs share."""
+    """Folder with small models under the names that the documentation uses, and a cache that all runs share."""
     from yt_protohalos.models.registry import DEFAULT_MODEL
 
     folder = tmp_path_factory.mktemp("bundle")
-    write_small_model(folder / DEFAULT_MODEL, name=DEFAULT_MODEL)
+    # both see the linear field alone, as only planck-v2 does
+    for name in (DEFAULT_MODEL, "planck-v2"):
+        write_small_model(folder / name, name=name)
     return folder
 
 
@@ -54,7 +56,7 @@ def test_example_runs(script, bundle, tmp_path):
     from yt_protohalos.models.registry import DEFAULT_MODEL
 
     arguments = ["--model", str(bundle / DEFAULT_MODEL)]
-    if script.stem == "own_initial_conditions":
+    if script.stem in ("own_initial_conditions", "experiments"):
         arguments += ["-n", "32"]
     output = run_script(script, arguments, tmp_path, bundle)
     written = [path for path in tmp_path.rglob("*") if path.is_file()]

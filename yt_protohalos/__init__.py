@@ -11,16 +11,24 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .analysis.bias import lagrangian_bias as lagrangian_bias
+    from .analysis.compare import compare as compare
     from .catalog import Catalog as Catalog
     from .catalog import protohalo_catalog as protohalo_catalog
     from .clustering import cluster_embedding as cluster_embedding
     from .cosmology import PAPER_COSMOLOGY as PAPER_COSMOLOGY
     from .cosmology import Cosmology as Cosmology
+    from .experiments import add_overdensity as add_overdensity
+    from .experiments import add_tide as add_tide
+    from .experiments import scale_amplitude as scale_amplitude
     from .initial_conditions.generate import generate_initial_conditions as generate_initial_conditions
     from .lattice import Lattice as Lattice
     from .linear_field import LinearField as LinearField
     from .prediction import Prediction as Prediction
     from .predictor import ProtohaloPredictor as ProtohaloPredictor
+    from .region import Region as Region
+    from .regional import RegionPrediction as RegionPrediction
+    from .regional import predict_region as predict_region
     from .stitching import stitch_lattices as stitch_lattices
     from .surface.box import predict as predict
     from .surface.deposit import deposit_to_lattice as deposit_to_lattice
@@ -52,6 +60,14 @@ _HOME = {
     "Lattice": "lattice",
     "Cosmology": "cosmology",
     "PAPER_COSMOLOGY": "cosmology",
+    "Region": "region",
+    "predict_region": "regional",
+    "RegionPrediction": "regional",
+    "add_overdensity": "experiments",
+    "add_tide": "experiments",
+    "scale_amplitude": "experiments",
+    "compare": "analysis.compare",
+    "lagrangian_bias": "analysis.bias",
     "cluster_embedding": "clustering",
     "stitch_lattices": "stitching",
 }

@@ -11,7 +11,7 @@ from .exceptions import CatalogError
 from .lattice import Lattice
 from .linear_field import LinearField, displacement_component, potential, second_order_source
 from .prediction import Prediction
-from .regions import count_pieces, principal_axes, tidal_eigenvalues, tidal_tensors, tidal_torque
+from .shapes import count_pieces, principal_axes, tidal_eigenvalues, tidal_tensors, tidal_torque
 
 OVERDENSITY = 200.0
 """Mean density of the sphere that `Catalog.radius_200m` describes, over the mean matter density."""

@@ -88,6 +88,10 @@ class RegionError(ProtohaloError, ValueError):
     """A Lagrangian region that cannot be padded, enclosed or written for a zoom."""
 
 
+class ExperimentError(ProtohaloError, ValueError):
+    """An experiment with a linear field that is not possible as asked."""
+
+
 class ScoringError(ProtohaloError, ValueError):
     """Predictions and truths that cannot be compared."""
 

@@ -17,7 +17,7 @@ from .cores import available_cores
 from .cosmology import Cosmology
 from .evolution import EvolvedField, evolve_field
 from .exceptions import InitialConditionsError, LatticeError
-from .lattice import Lattice
+from .lattice import Lattice, Triple
 from .progress import Progress
 
 Cube = NDArray[np.float32]
@@ -110,12 +110,24 @@ class LinearField:
     def evolved(self, progress: Progress = False) -> EvolvedField:
         """The field evolved approximately to its target time, computed once; see `evolution.evolve_field`."""
         if not self._evolved:
-            self._evolved.append(evolve_field(self.delta, self.lattice, progress))
+            self._evolved.append(evolve_field(self.periodic_delta(), self.lattice, progress))
         return self._evolved[0]
 
     def adopt(self, evolved: EvolvedField) -> None:
         """Take an evolved field computed before, e.g. arrays mapped from disk, in place of any of its own."""
         self._evolved[:] = [evolved]
+
+    def crop(self, name: str, start: Triple, side: int) -> Cube:
+        """Crop of ``"delta"`` or ``"phi"`` as a network is to see it, float32 (side, side, side), from any site on."""
+        return self.lattice.crop(getattr(self, name), start, (side,) * 3)
+
+    def periodic_delta(self) -> Cube:
+        """All of the overdensity, float32 (n, n, n), for what needs it periodic; a field that is not refuses."""
+        return self.delta
+
+    def identity(self) -> dict[str, object]:
+        """What `crop` depends on beside the arrays and the lattice, JSON values."""
+        return {}
 
     def resampled(self, n: int) -> LinearField:
         """Same field on a lattice of `n` sites a side, by Fourier truncation or padding."""

@@ -28,8 +28,44 @@ PREDICTION_NAME = "prediction.h5"
 _KIND = "yt_protohalos prediction"
 
 
+class LabelledSites:
+    """Sizes and masses of labels 1..K, 0 none, for the classes that hold the attributes declared here."""
+
+    labels: NDArray[np.int32]
+    lattice: Lattice
+    cosmology: Cosmology
+    site_offset: float
+
+    @property
+    def n_protohalos(self) -> int:
+        """Number of protohaloes, K."""
+        return len(self.sizes) - 1
+
+    @cached_property
+    def sizes(self) -> NDArray[np.int64]:
+        """Sites of each label, (K + 1,); entry 0 counts the sites outside all protohaloes."""
+        return np.bincount(self.labels.ravel(), minlength=1).astype(np.int64)
+
+    @property
+    def site_mass(self) -> float:
+        """Mass of one lattice site in Msun (not Msun/h)."""
+        return self.cosmology.site_mass(self.lattice.spacing) / self.cosmology.h
+
+    @property
+    def label_mass(self) -> NDArray[np.float64]:
+        """Lagrangian mass of each label in Msun, (K + 1,); entry 0 is 0."""
+        mass = self.sizes.astype(np.float64) * self.site_mass
+        mass[0] = 0.0
+        return mass
+
+    @property
+    def mass(self) -> NDArray[np.float32]:
+        """Lagrangian mass in Msun of the protohalo each site belongs to, of the shape of `labels`; 0 outside."""
+        return self.label_mass.astype(np.float32)[self.labels]
+
+
 @dataclass(frozen=True, eq=False)
-class Prediction:
+class Prediction(LabelledSites):
     """Protohaloes of a periodic box.
 
     Attributes
@@ -68,37 +104,10 @@ class Prediction:
         for name in ("probability", "mask", "labels"):
             self.lattice.check_cube(getattr(self, name), name)
 
-    @property
-    def n_protohalos(self) -> int:
-        """Number of protohaloes, K."""
-        return len(self.sizes) - 1
-
-    @cached_property
-    def sizes(self) -> NDArray[np.int64]:
-        """Sites of each label, (K + 1,); entry 0 counts the sites outside all protohaloes."""
-        return np.bincount(self.labels.ravel(), minlength=1).astype(np.int64)
-
     @cached_property
     def graph(self) -> networkx.Graph:
         """The overlap graph as networkx has it, see `OverlapGraph.to_networkx`."""
         return self.overlap.to_networkx()
-
-    @property
-    def site_mass(self) -> float:
-        """Mass of one lattice site in Msun (not Msun/h)."""
-        return self.cosmology.site_mass(self.lattice.spacing) / self.cosmology.h
-
-    @property
-    def label_mass(self) -> NDArray[np.float64]:
-        """Lagrangian mass of each label in Msun, (K + 1,); entry 0 is 0."""
-        mass = self.sizes.astype(np.float64) * self.site_mass
-        mass[0] = 0.0
-        return mass
-
-    @property
-    def mass(self) -> NDArray[np.float32]:
-        """Lagrangian mass in Msun of the protohalo each site belongs to, (n, n, n); 0 outside."""
-        return self.label_mass.astype(np.float32)[self.labels]
 
     def save(self, path: str | Path) -> None:
         """Write an HDF5 file, whole or not at all; an existing file is replaced.

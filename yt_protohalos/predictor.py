@@ -6,6 +6,7 @@ Nothing here holds more than one crop beside the result cubes.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -137,10 +138,11 @@ class ProtohaloPredictor:
         check_cosmology(self.card, field.cosmology, on_range)
         check_amplitude(self.card, field, on_range)
         side = model_side(self.card, field.lattice, on_spacing)
-        semantic_plan = self._plan(self.card.semantic, side)
-        instance_plan = self._plan(network, side)
+        semantic_plan = self.plan(self.card.semantic, side)
+        instance_plan = self.plan(network, side)
         settings["model_side"] = side
         seen = field if side == field.n else field.resampled(side)
+        settings.update(seen.identity())
         if probability is not None:
             seen.lattice.check_cube(probability, "probability")
         crops = self._open(store, {**field_identity(seen), "model": self.card.sha256, **settings}, team)
@@ -183,7 +185,7 @@ class ProtohaloPredictor:
         crops: CropStore | None,
     ) -> Prediction:
         """Stitch the labels of all cores and bring everything to the lattice of the field."""
-        labels_a, labels_b = _label_cubes(seen.lattice, blocks, crops)
+        labels_a, labels_b = label_cubes(seen.lattice, blocks, crops)
         stitched = stitch(labels_a, labels_b, plan.octant_boundaries, iou_threshold=IOU_THRESHOLD)
         del labels_a, labels_b
         labels = remove_small(stitched.labels, self.card.min_sites)
@@ -209,7 +211,30 @@ class ProtohaloPredictor:
 
     def probability(self, field: LinearField, progress: Progress = True) -> NDArray[np.float32]:
         """Calibrated probability of every site, float32 (n, n, n), for a field of the model's spacing."""
-        return self._probability(field, self._plan(self.card.semantic, field.n), None, progress)
+        return self._probability(field, self.plan(self.card.semantic, field.n), None, progress)
+
+    def probability_of_core(self, field: LinearField, crop: Crop) -> NDArray[np.float32]:
+        """Calibrated probability of the sites of the core of a semantic crop, float32, core shape."""
+        output = evaluate(self.semantic, self.card.semantic, field, crop, self.card.symmetries)[..., 0]
+        return calibrated(output[crop.output_core], **self.card.calibration)
+
+    def labels_of_core(
+        self, field: LinearField, crop: Crop, probability: NDArray[np.float32], threshold: float
+    ) -> NDArray[np.int32]:
+        """Labels 1..m of the core of an instance crop, 0 none, int32, core shape.
+
+        Clustered with all the members that the network saw, so that the images of a halo stay apart.
+
+        probability : float32, (n, n, n), calibrated, right wherever the crop reaches
+        """
+        embed, network = self.instance, self.card.instance_network()
+        assert embed is not None
+        near = field.lattice.crop(probability, crop.output_start, crop.output_shape)
+        seen = near > np.float32(threshold)
+        if not seen[crop.output_core].any():
+            return np.zeros(crop.core_shape, dtype=np.int32)
+        embedding = evaluate(embed, network, field, crop, probability=probability)
+        return label_core(embedding, seen, crop, self.card.clustering)
 
     def settings(self, threshold: float | None = None) -> dict[str, Any]:
         """What a prediction depends on beside field and card, JSON values: part of every store and cache key.
@@ -224,7 +249,8 @@ class ProtohaloPredictor:
             raise ModelError(f"threshold {value!r} is not between 0 and 1; it is a probability, e.g. 0.5")
         return {"threshold": float(value), "precision": self.precision, "iou_threshold": IOU_THRESHOLD}
 
-    def _plan(self, network: NetworkCard, n: int) -> CropPlan:
+    def plan(self, network: NetworkCard, n: int) -> CropPlan:
+        """Crops of one of the networks in a box of `n` sites a side."""
         core = self.card.core_of(network.architecture["head"])
         return CropPlan(n=n, crop=network.side, margin=network.margin, core=core)
 
@@ -232,12 +258,8 @@ class ProtohaloPredictor:
         self, field: LinearField, plan: CropPlan, crops: CropStore | None, progress: Progress, team: Team = ALONE
     ) -> NDArray[np.float32]:
         """Calibrated probability of every site, float32 (n, n, n)."""
-
-        def compute(crop: Crop) -> NDArray[np.float32]:
-            output = evaluate(self.semantic, self.card.semantic, field, crop, self.card.symmetries)[..., 0]
-            return calibrated(output[crop.output_core], **self.card.calibration)
-
         every = list(plan.crops("a"))
+        compute = partial(self.probability_of_core, field)
         blocks = _blocks("probability", every, compute, crops, team, "Finding protohalo sites", progress)
         with team.together():
             if team.is_root:
@@ -256,20 +278,10 @@ class ProtohaloPredictor:
         progress: Progress,
         team: Team,
     ) -> Blocks:
-        """Labels 1..m of each core of both lattices, 0 none.
-
-        Clustered with all the members that the network saw, so that the images of a halo stay apart.
-        """
-        embed, network = self.instance, self.card.instance_network()
-        assert embed is not None
+        """Labels of each core of both lattices, see `labels_of_core`."""
 
         def compute(crop: Crop) -> NDArray[np.int32]:
-            near = field.lattice.crop(probability, crop.output_start, crop.output_shape)
-            seen = near > np.float32(threshold)
-            if not seen[crop.output_core].any():
-                return np.zeros(crop.core_shape, dtype=np.int32)
-            embedding = evaluate(embed, network, field, crop, probability=probability)
-            return label_core(embedding, seen, crop, self.card.clustering)
+            return self.labels_of_core(field, crop, probability, threshold)
 
         every = [*plan.crops("a"), *plan.crops("b")]
         return _blocks("labels", every, compute, crops, team, "Separating protohalos", progress)
@@ -302,17 +314,16 @@ def _evolve(field: LinearField, crops: CropStore | None, team: Team, progress: P
     with team.together():
         # a store begun before velocities were kept has none
         if team.is_root and not ("evolved_density" in crops and "evolved_velocity" in crops):
-            evolve_field(
-                field.delta, field.lattice, progress, lambda name, *kind: crops.create(f"evolving_{name}", *kind)
-            )
+            delta = field.periodic_delta()
+            evolve_field(delta, field.lattice, progress, lambda name, *kind: crops.create(f"evolving_{name}", *kind))
             # the density comes last, so that it says that all are whole
             for name in ("displacement", "velocity", "density"):
                 crops.rename(f"evolving_{name}", f"evolved_{name}")
     field.adopt(EvolvedField(*(crops.open(f"evolved_{name}") for name in ("displacement", "density", "velocity"))))
 
 
-def _label_cubes(lattice: Lattice, blocks: Blocks, crops: CropStore | None) -> tuple[NDArray, NDArray]:
-    """Labels of both lattices, (n, n, n) each, 0 none; no label occurs in two crops."""
+def label_cubes(lattice: Lattice, blocks: Blocks, crops: CropStore | None = None) -> tuple[NDArray, NDArray]:
+    """Labels of both lattices, (n, n, n) each, 0 none and outside all blocks; no label occurs in two crops."""
     # every label holds a site of its own in its lattice, so there are at most 2 n^3
     kind = np.int32 if 2 * lattice.n_sites < 2**31 else np.int64
     cubes = {which: _cube(crops, f"labels_{which}", lattice, kind) for which in ("a", "b")}
@@ -325,7 +336,7 @@ def _label_cubes(lattice: Lattice, blocks: Blocks, crops: CropStore | None) -> t
 
 def _cube(crops: CropStore | None, name: str, lattice: Lattice, dtype: type[np.generic]) -> NDArray:
     """Cube to be filled by cores, on disk where there is a store."""
-    return np.empty(lattice.shape, dtype) if crops is None else crops.create(name, lattice.shape, dtype)
+    return np.zeros(lattice.shape, dtype) if crops is None else crops.create(name, lattice.shape, dtype)
 
 
 def nearest_sites(lattice: Lattice, seen: Lattice, site_offset: float) -> tuple[NDArray[np.int64], ...]:

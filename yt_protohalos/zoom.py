@@ -17,7 +17,7 @@ from .catalog import Catalog
 from .exceptions import RegionError, StoreError
 from .lattice import Lattice
 from .prediction import Prediction
-from .stored_regions import LatticeRegion, predicted_region, stored_region
+from .stored_members import LatticeRegion, predicted_region, stored_region
 
 PADDING_UNITS = ("sites", "Mpc/h")
 SHAPES = ("convex_hull", "ellipsoid")

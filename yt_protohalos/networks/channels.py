@@ -122,7 +122,7 @@ def crop_cubes(
     def crop(cube: NDArray) -> NDArray:
         return field.lattice.crop(cube, start, (side,) * 3)
 
-    cubes: Cubes = {name: crop(getattr(field, name)) for name in FIELD_CHANNELS if name in channels}
+    cubes: Cubes = {name: field.crop(name, start, side) for name in FIELD_CHANNELS if name in channels}
     if sees_evolution(channels):
         evolved = field.evolved()
         for axis, name in enumerate(EVOLVED_POSITION):

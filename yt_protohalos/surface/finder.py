@@ -22,7 +22,7 @@ from ..exceptions import CatalogError
 from ..linear_field import LinearField
 from ..prediction import Prediction
 from ..progress import Progress
-from ..stored_regions import MEMBER_SITES, SITE_INDICES
+from ..stored_members import MEMBER_SITES, SITE_INDICES
 from .box import box_prediction
 from .fields import lattice_particle_types
 from .linear import particle_sites

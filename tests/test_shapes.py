@@ -17,7 +17,7 @@ from yt_protohalos.cosmology import PAPER_COSMOLOGY
 from yt_protohalos.lattice import Lattice
 from yt_protohalos.linear_field import LinearField, potential
 from yt_protohalos.networks.symmetry import Symmetry
-from yt_protohalos.regions import count_pieces, principal_axes, tidal_tensors, tidal_torque
+from yt_protohalos.shapes import count_pieces, principal_axes, tidal_tensors, tidal_torque
 
 RATE = 100 * PAPER_COSMOLOGY.growth_rate(0.0)
 

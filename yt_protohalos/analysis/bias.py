@@ -1,0 +1,293 @@
+"""Linear Lagrangian bias of protohaloes by mass, and fits to compare it with.
+
+Source: López-Cano et al. 2024, section 4.1, eqs. 13 and 14, figure 11.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import fft
+
+from ..cores import available_cores
+from ..cosmology import Cosmology
+from ..exceptions import CosmologyError, ScoringError
+from ..lattice import Lattice
+from ..linear_field import Cube, LinearField
+from ..prediction import Prediction
+from .mass_function import linear_rms
+
+SMOOTHING = 6.0
+"""Width of the Gaussian kernel of the paper, Mpc/h."""
+BIAS_EDGES = tuple(np.linspace(11.0, 15.0, 9).tolist())
+"""Default bin edges, log10 of the halo mass in Msun/h."""
+BLOCKS = 3
+COLLAPSE = 1.686
+BIAS_FITS = {"tinker10": "SO, 200 times mean", "bhattacharya11": "FoF, peak-background split"}
+"""Fits of Eulerian bias as functions of peak height alone, with their haloes: Tinker et al. 2010, eq. 6 and table 2,
+haloes of 200 times the mean density (friends-of-friends haloes have some 10 % less, their abstract says); Bhattacharya
+et al. 2011, from their mass function of friends-of-friends haloes. The curve of Lazeyras et al. 2016 in the paper's
+figure 11 is not among them: the formulas of that work are for b2 and b3 as functions of b1."""
+
+
+@dataclass(frozen=True, eq=False)
+class LagrangianBias:
+    """Linear Lagrangian bias in bins of mass.
+
+    Attributes
+    ----------
+    edges : float64, (B + 1,)
+        Bin edges, log10 of Msun/h.
+    log10_mass : float64, (B,)
+        Mean of log10 of the mass (Msun/h) in a bin; NaN in empty ones.
+    value : float64, (B,)
+        b1L; NaN in empty bins.
+    error : float64, (B,)
+        Jackknife standard deviation; NaN where fewer than two blocks hold haloes.
+    number : int64, (B,)
+        Haloes in a bin.
+    smoothing : float
+        Width of the Gaussian kernel, Mpc/h.
+    variance : float
+        Of the smoothed linear overdensity, sigma^2 of eq. 14.
+    """
+
+    edges: NDArray[np.float64]
+    log10_mass: NDArray[np.float64]
+    value: NDArray[np.float64]
+    error: NDArray[np.float64]
+    number: NDArray[np.int64]
+    smoothing: float
+    variance: float
+
+
+def lagrangian_bias(
+    haloes: Prediction | NDArray[np.integer],
+    field: LinearField,
+    edges: Sequence[float] = BIAS_EDGES,
+    smoothing: float = SMOOTHING,
+    blocks: int = BLOCKS,
+) -> LagrangianBias:
+    """Bias of protohaloes from the linear overdensity at their Lagrangian centres, eq. 14.
+
+    A box far larger than `smoothing` is needed: what is missing beyond the box is missing in the bias too, which the
+    paper's figure 11 shows for 50 to 200 Mpc/h.
+
+    Parameters
+    ----------
+    haloes : Prediction, or int array (n, n, n)
+        A prediction, or the labels of a simulation: 0 outside, 1..K.
+    field : LinearField
+        Linear overdensity at z = 0 of the same lattice.
+    edges : sequence of float, (B + 1,)
+        Bin edges, log10 of Msun/h, ascending.
+    smoothing : float
+        Width of the Gaussian kernel, Mpc/h.
+    blocks : int
+        The jackknife leaves out each of ``blocks ** 3`` equal parts of the box in turn.
+
+    Raises
+    ------
+    ScoringError
+        The lattices differ, or an argument is out of its range.
+    """
+    labels = haloes.labels if isinstance(haloes, Prediction) else haloes
+    if labels.shape != field.lattice.shape:
+        raise ScoringError(f"labels {labels.shape} are not on the lattice of the field, {field.lattice.shape}")
+    size = np.bincount(labels.ravel(), minlength=1)[1:]
+    used = size > 0
+    centers = lagrangian_centers(labels, field.lattice)[used]
+    return tracer_bias(centers, np.log10(size[used] * field.site_mass), field, edges, smoothing, blocks)
+
+
+def tracer_bias(
+    sites: NDArray[np.floating],
+    log10_mass: NDArray[np.floating],
+    field: LinearField,
+    edges: Sequence[float] = BIAS_EDGES,
+    smoothing: float = SMOOTHING,
+    blocks: int = BLOCKS,
+) -> LagrangianBias:
+    """As `lagrangian_bias`, of any tracers.
+
+    Parameters
+    ----------
+    sites : float, (K, 3)
+        Lagrangian positions in units of the lattice spacing, site i at i.
+    log10_mass : float, (K,)
+        log10 of Msun/h.
+    """
+    bounds = np.asarray(edges, dtype=float)
+    if bounds.ndim != 1 or len(bounds) < 2 or not (np.diff(bounds) > 0).all():
+        raise ScoringError(f"edges {edges!r} do not ascend; give log10 masses in Msun/h")
+    if isinstance(blocks, bool) or int(blocks) != blocks or not 1 <= blocks <= field.n:
+        raise ScoringError(f"blocks = {blocks!r} is not a number of blocks a side; use 1 to {field.n}, e.g. {BLOCKS}")
+    density = smoothed_overdensity(field.delta, field.lattice, smoothing)
+    place = np.rint(sites).astype(np.int64) % field.n
+    there = density.ravel()[field.lattice.flat_index(place)].astype(np.float64)
+    mass_bin = np.digitize(log10_mass, bounds) - 1
+    kept = (mass_bin >= 0) & (mass_bin < len(bounds) - 1)
+    n_bins, n_blocks = len(bounds) - 1, blocks**3
+    block = _block_of(place, field.n, blocks)[kept]
+    cell = mass_bin[kept] * n_blocks + block
+
+    def by_block(weights: NDArray | None = None) -> NDArray:
+        return np.bincount(cell, weights=weights, minlength=n_bins * n_blocks).reshape(n_bins, n_blocks)
+
+    number, total = by_block(), by_block(there[kept])
+    volume, first, second = (_sums_by_block(density, blocks, power) for power in (0, 1, 2))
+    variance = second.sum() / volume.sum()
+    counted = number.sum(axis=-1)
+    mean_mass = _divided(by_block(np.asarray(log10_mass, dtype=float)[kept]).sum(axis=-1), counted)
+    rest = np.full((n_bins, n_blocks), np.nan)
+    if n_blocks > 1:
+        # leave one block out; the mean overdensity of the rest is not zero, as it is in the whole box
+        mean = (first.sum() - first) / (volume.sum() - volume)
+        spread = (second.sum() - second) / (volume.sum() - volume) - mean**2
+        rest = _divided(total.sum(axis=-1, keepdims=True) - total, counted[:, None] - number)
+        rest = (rest - mean) / spread
+    return LagrangianBias(
+        edges=bounds,
+        log10_mass=mean_mass,
+        value=_divided(total.sum(axis=-1), counted) / variance,
+        error=_jackknife_error(rest, number),
+        number=counted.astype(np.int64),
+        smoothing=float(smoothing),
+        variance=float(variance),
+    )
+
+
+def lagrangian_centers(labels: NDArray[np.integer], lattice: Lattice) -> NDArray[np.float64]:
+    """Mean Lagrangian site of labels 1..K across periodic faces, float64 (K, 3), in units of the spacing.
+
+    Labels without sites have NaN.
+    """
+    occupied = np.flatnonzero(labels)
+    owner = labels.ravel()[occupied] - 1
+    count = np.bincount(owner)
+    centers = np.empty((len(count), 3))
+    sites = lattice.sites(occupied)
+    for axis in range(3):
+        angle = 2 * np.pi * sites[:, axis] / lattice.n
+        sums = [np.bincount(owner, weights=part(angle), minlength=len(count)) for part in (np.sin, np.cos)]
+        # the circular mean chooses the images, whose mean is the centre
+        rough = np.arctan2(*sums) * lattice.n / (2 * np.pi)
+        offset = lattice.minimum_image((sites[:, axis] - rough[owner]) * lattice.spacing) / lattice.spacing
+        centers[:, axis] = rough + _divided(np.bincount(owner, weights=offset, minlength=len(count)), count)
+    # twice, because the remainder of a tiny negative number rounds up to n itself
+    return np.mod(np.mod(centers, lattice.n), lattice.n)
+
+
+def smoothed_overdensity(delta: Cube, lattice: Lattice, width: float) -> Cube:
+    """Overdensity smoothed with a Gaussian kernel of a width in Mpc/h, float32 (n, n, n), zero mean."""
+    if not np.isfinite(width) or width < 0:
+        raise ScoringError(f"smoothing {width!r} Mpc/h is negative or not finite; the paper uses {SMOOTHING:g}")
+    spectrum = fft.rfftn(delta, workers=available_cores())
+    spectrum[0, 0, 0] = 0.0
+    for k in lattice.wavenumbers():
+        spectrum *= np.exp(-0.5 * (width * k) ** 2)
+    return fft.irfftn(spectrum, s=lattice.shape, workers=available_cores(), overwrite_x=True)
+
+
+def response_bias(
+    sparse: Prediction, dense: Prediction, delta_eps: float, edges: Sequence[float] = BIAS_EDGES
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Bias from the response of the number of haloes to a large-scale overdensity, eq. 13 by a central difference.
+
+    Parameters
+    ----------
+    sparse, dense : Prediction
+        Of one box with overdensities -delta_eps and delta_eps, see `experiments.add_overdensity` (uniform).
+    delta_eps : float
+    edges : sequence of float, (B + 1,)
+        log10 of Msun/h.
+
+    Returns
+    -------
+    value, error : float64, (B,)
+        The error is that of counts independent of each other, an upper bound, for both have the same phases. NaN
+        where either bin is empty.
+
+    Raises
+    ------
+    ScoringError
+        The lattices differ, or delta_eps is not positive.
+    """
+    if sparse.lattice != dense.lattice:
+        raise ScoringError(f"predictions are on {sparse.lattice} and {dense.lattice}; compare those of one box")
+    if not np.isfinite(delta_eps) or delta_eps <= 0:
+        raise ScoringError(f"delta_eps = {delta_eps!r} is not positive; give the overdensity of `dense`")
+    low, high = (
+        np.histogram(np.log10(one.label_mass[1:] * one.cosmology.h), np.asarray(edges))[0].astype(float)
+        for one in (sparse, dense)
+    )
+    empty = (low == 0) | (high == 0)
+    low, high = np.where(empty, np.nan, low), np.where(empty, np.nan, high)
+    # d ln n, which holds for responses that are not small too
+    return np.log(high / low) / (2 * delta_eps), np.sqrt(1 / low + 1 / high) / (2 * delta_eps)
+
+
+def bias_fit(cosmology: Cosmology, log10_mass: ArrayLike, fit: str = "tinker10") -> NDArray[np.float64]:
+    """Linear Lagrangian bias b1 - 1 of haloes at z = 0 from a fit to simulations.
+
+    Parameters
+    ----------
+    cosmology : Cosmology
+    log10_mass : array, (N,)
+        log10 of Msun/h.
+    fit : str
+        One of `BIAS_FITS`.
+
+    Raises
+    ------
+    CosmologyError
+        The fit is unknown.
+    """
+    if fit not in BIAS_FITS:
+        raise CosmologyError(f"no bias fit {fit!r}; use one of {', '.join(BIAS_FITS)}")
+    mass = 10 ** np.atleast_1d(np.asarray(log10_mass, dtype=float))
+    height = COLLAPSE / linear_rms(cosmology, np.cbrt(3 * mass / (4 * np.pi * cosmology.mean_density)))
+    if fit == "bhattacharya11":
+        from colossus.lss import bias
+
+        return np.asarray(bias.modelBhattacharya11(height, 0.0)) - 1
+    # colossus would read its global cosmology here
+    y = np.log10(200.0)
+    damped = np.exp(-((4 / y) ** 4))
+    rise, power = 1 + 0.24 * y * damped, 0.44 * y - 0.88
+    shift = 0.019 + 0.107 * y + 0.19 * damped
+    fraction = height**power / (height**power + COLLAPSE**power)
+    return -rise * fraction + 0.183 * height**1.5 + shift * height**2.4
+
+
+def _block_of(sites: NDArray[np.int64], n: int, blocks: int) -> NDArray[np.int64]:
+    """Block of integer sites (K, 3), row-major, (K,)."""
+    i = sites * blocks // n
+    return (i[:, 0] * blocks + i[:, 1]) * blocks + i[:, 2]
+
+
+def _sums_by_block(density: Cube, blocks: int, power: int) -> NDArray[np.float64]:
+    """Sum of a power of the density over the sites of each block, (blocks^3,)."""
+    # the first site of each block, as _block_of has it
+    first = -(-np.arange(blocks) * len(density) // blocks)
+    sums = density.astype(np.float64) ** power
+    for axis in range(3):
+        sums = np.add.reduceat(sums, first, axis=axis)
+    return sums.ravel()
+
+
+def _jackknife_error(rest: NDArray[np.float64], number: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Standard deviation from values without one block each, (B, blocks) -> (B,)."""
+    n_blocks = rest.shape[-1]
+    enough = (number > 0).sum(axis=-1) > 1
+    spread = np.where(enough[:, None], rest, 0.0)
+    error = np.sqrt((n_blocks - 1) * np.mean((spread - spread.mean(axis=-1, keepdims=True)) ** 2, axis=-1))
+    return np.where(enough, error, np.nan)
+
+
+def _divided(part: NDArray, whole: NDArray) -> NDArray[np.float64]:
+    """Part over whole, NaN where the whole is 0."""
+    return np.divide(part, whole, out=np.full(np.shape(part), np.nan), where=np.asarray(whole) > 0)

@@ -1,0 +1,129 @@
+"""Figures of experiments, after López-Cano et al. 2024, figures 10 to 12.
+
+Every function returns a matplotlib figure of its own, without pyplot; colours are those of Okabe & Ito.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..cosmology import Cosmology
+from ..exceptions import LatticeError, ScoringError
+from ..prediction import LabelledSites
+from .bias import BIAS_FITS, LagrangianBias, bias_fit
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+AXES = "xyz"
+COLOURS = ("black", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00")
+FIT_STYLES = ("-", "--")
+OUTSIDE = "0.92"
+MASS_LABEL = r"log$_{10}\,M$ [$h^{-1}$M$_\odot$]"
+
+
+def plot_responses(predictions: Mapping[str, LabelledSites], axis: str = "x", index: int | None = None) -> Figure:
+    """The same slice of several predictions of the same sites, protohalo masses in one colour scale (figures 10, 12).
+
+    Parameters
+    ----------
+    predictions : mapping
+        Title and `Prediction` or `RegionPrediction` of each panel, from left to right.
+    axis : {"x", "y", "z"}
+        Normal of the slice.
+    index : int, optional
+        Plane of the cubes; by default the one with most protohalo sites in the middle panel.
+
+    Raises
+    ------
+    ScoringError
+        There is no prediction, or the sites differ.
+    LatticeError
+        The axis or the plane does not exist.
+    """
+    from matplotlib.colors import LogNorm
+
+    shown = list(predictions.values())
+    if not shown:
+        raise ScoringError("there is no prediction to draw; give at least one")
+    first = shown[0]
+    for other in shown[1:]:
+        same_place = getattr(other, "start", None) == getattr(first, "start", None)
+        if other.lattice != first.lattice or other.labels.shape != first.labels.shape or not same_place:
+            raise ScoringError("the predictions are not of the same sites; draw those of one box or region")
+    if axis not in AXES or len(axis) != 1:
+        raise LatticeError(f"axis {axis!r} is unknown; use x, y or z")
+    number, n = AXES.index(axis), len(first.labels)
+    if index is None:
+        others = tuple(i for i in range(3) if i != number)
+        index = int(np.argmax(np.count_nonzero(shown[len(shown) // 2].labels, axis=others)))
+    if not 0 <= index < n:
+        raise LatticeError(f"plane {index} is outside the cubes; use 0 to {n - 1}")
+    images = [np.take(one.mass, index, axis=number).T for one in shown]
+    masses = np.concatenate([one.label_mass[1:] for one in shown])
+    norm = LogNorm(masses.min(), max(masses.max(), 1.01 * masses.min())) if len(masses) else LogNorm(1, 10)
+    spacing = first.lattice.spacing
+    right, up = (i for i in range(3) if i != number)
+    # pixels are centred on the sites
+    low = [(corner + first.site_offset - 0.5) * spacing for corner in getattr(first, "start", (0, 0, 0))]
+    extent = (low[right], low[right] + n * spacing, low[up], low[up] + n * spacing)
+    figure, axes = _figure(len(shown), 4.1 * len(shown) + 0.8, 4.3)
+    for ax, title, image in zip(axes, predictions, images, strict=True):
+        drawn = ax.imshow(
+            np.ma.masked_equal(image, 0), origin="lower", extent=extent, interpolation="nearest", norm=norm,
+            cmap="viridis",
+        )  # fmt: skip
+        ax.set_facecolor(OUTSIDE)
+        ax.set_title(title, fontsize="medium")
+        ax.set_xlabel(rf"{AXES[right]} [$h^{{-1}}$Mpc]")
+    axes[0].set_ylabel(rf"{AXES[up]} [$h^{{-1}}$Mpc]")
+    figure.colorbar(drawn, ax=list(axes), label=r"Protohalo mass [M$_\odot$]", shrink=0.85)
+    return figure
+
+
+def plot_bias(
+    measured: Mapping[str, LagrangianBias],
+    cosmology: Cosmology | None = None,
+    fits: Sequence[str] = ("tinker10", "bhattacharya11"),
+) -> Figure:
+    """Linear Lagrangian bias by mass with jackknife errors (figure 11).
+
+    Parameters
+    ----------
+    measured : mapping
+        Name in the legend and `LagrangianBias` of each sample, e.g. predicted and simulated, or boxes of several sizes.
+    cosmology : Cosmology, optional
+        Draw the fits too, see `bias.bias_fit`.
+    fits : sequence of str
+        Of `bias.BIAS_FITS`; the legend says of which haloes.
+    """
+    figure, (ax,) = _figure(1, 5.8, 4.3)
+    ax.axhline(0, color="0.8", linewidth=0.8, zorder=0)
+    low, high = [], []
+    for i, (name, one) in enumerate(measured.items()):
+        kept = one.number > 0
+        style: dict[str, Any] = {"color": COLOURS[i % len(COLOURS)], "marker": "o", "markersize": 4, "capsize": 2}
+        # shifted a little, so that error bars of the samples do not hide each other
+        mass = one.log10_mass[kept] + 0.02 * i
+        ax.errorbar(mass, one.value[kept], np.nan_to_num(one.error[kept]), label=name, linestyle=":", **style)
+        low.append(one.edges[0])
+        high.append(one.edges[-1])
+    if cosmology is not None:
+        mass = np.linspace(min(low, default=11.0), max(high, default=15.0), 100)
+        for fit, dashes in zip(fits, FIT_STYLES * len(fits), strict=False):
+            ax.plot(mass, bias_fit(cosmology, mass, fit), dashes, color="0.5", label=f"{fit} ({BIAS_FITS[fit]})")
+    ax.set_xlabel(MASS_LABEL)
+    ax.set_ylabel(r"$b_{1\mathrm{L}}$")
+    if measured or cosmology is not None:
+        ax.legend(frameon=False, loc="upper left")
+    return figure
+
+
+def _figure(panels: int, width: float, height: float) -> tuple[Figure, Any]:
+    from matplotlib.figure import Figure as MatplotlibFigure
+
+    figure = MatplotlibFigure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots(1, panels, squeeze=False, sharey=True)[0]
