@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .contact import join_in_contact
 from .evaluation import calibrated, evaluate, label_core
 from .evolution import EvolvedField, evolve_field
 from .exceptions import ModelError, StoreError
 from .lattice import Lattice
 from .linear_field import LinearField
-from .models.card import ModelCard, NetworkCard
+from .models.card import CONTACT_KEY, ModelCard, NetworkCard
 from .models.limits import check_amplitude, check_cosmology, model_side
 from .models.loading import Network, computes_bfloat16, load_network
 from .models.registry import DEFAULT_MODEL, load_card, verify
@@ -188,7 +189,7 @@ class ProtohaloPredictor:
         labels_a, labels_b = label_cubes(seen.lattice, blocks, crops)
         stitched = stitch(labels_a, labels_b, plan.octant_boundaries, iou_threshold=IOU_THRESHOLD)
         del labels_a, labels_b
-        labels = remove_small(stitched.labels, self.card.min_sites)
+        labels = self.finished_labels(stitched.labels, seen)
         final = _label_map(stitched.labels, labels)
         mask = probability > np.float32(settings["threshold"])
         if seen.n != field.n:
@@ -208,6 +209,12 @@ class ProtohaloPredictor:
             settings=settings,
             card=self.card,
         )
+
+    def finished_labels(self, stitched: NDArray[np.int32], seen: LinearField) -> NDArray[np.int32]:
+        """Stitched labels without the small ones, and with what ends in contact joined; 1..K by descending size."""
+        labels = remove_small(stitched, self.card.min_sites)
+        contact = self.card.clustering.get(CONTACT_KEY, 0.0)
+        return join_in_contact(labels, seen.evolved().displacement, contact) if contact else labels
 
     def probability(self, field: LinearField, progress: Progress = True) -> NDArray[np.float32]:
         """Calibrated probability of every site, float32 (n, n, n), for a field of the model's spacing."""

@@ -20,7 +20,7 @@ from .prediction import LabelledSites
 from .predictor import IOU_THRESHOLD, ProtohaloPredictor, label_cubes
 from .progress import Progress, track
 from .region import Region, contains, overlaps
-from .stitching import relabel_by_size, remove_small, stitch
+from .stitching import relabel_by_size, stitch
 from .tiling import Crop
 
 
@@ -142,7 +142,7 @@ def predict_region(
     # stitched in cubes of the whole box, where background has at least the sites that it has there
     stitched = stitch(*label_cubes(lattice, blocks()), plan.octant_boundaries, iou_threshold=IOU_THRESHOLD)
     start, n = region.sites(lattice, seen.site_offset)
-    labels = relabel_by_size(lattice.crop(remove_small(stitched.labels, card.min_sites), start, (n,) * 3))
+    labels = relabel_by_size(lattice.crop(predictor.finished_labels(stitched.labels, seen), start, (n,) * 3))
     inside = lattice.crop(probability, start, (n,) * 3)
     return RegionPrediction(
         probability=inside,

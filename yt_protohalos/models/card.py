@@ -20,6 +20,7 @@ from ..networks.channels import EVOLVED_POSITION, FIELD_CHANNELS, LAGRANGIAN_POS
 CARD_FORMAT = 1
 PHI_GAUGE = "crop mean and gradient removed"
 MERGING_KEYS = ("width_ratio", "distance")
+CONTACT_KEY = "contact"
 _CLUSTERING_KEYS = ("n_dens", "n_ngb", "persistence")
 _HEADS = ("semantic", "instance")
 _ARCHITECTURE_KEYS = ("side", "margin", "in_channels", "head", "filters")
@@ -150,7 +151,8 @@ class ModelCard:
         ``{"slope": a, "intercept": b}``: logit(calibrated) = a logit(network output) + b.
     clustering : dict
         ``n_dens``, ``n_ngb``, ``persistence`` of `cluster_embedding` (paper, appendix B); ``width_ratio`` and
-        ``distance`` of `merge_groups`, both or neither.
+        ``distance`` of `merge_groups`, both or neither; ``contact`` of `join_in_contact`, for a model that sees the
+        evolved field.
     core : int
         Largest side of the kept part of an instance crop, sites; of a semantic one too where `semantic_core` is None.
     amplitude_range : tuple of float
@@ -212,7 +214,12 @@ class ModelCard:
         if self.calibration["slope"] <= 0:
             raise ModelError(f"calibration slope {self.calibration['slope']} reverses the order; it must be positive")
         merging = MERGING_KEYS if any(key in self.clustering for key in MERGING_KEYS) else ()
-        _check_keys("clustering", self.clustering, (*_CLUSTERING_KEYS, *merging))
+        contact = (CONTACT_KEY,) if CONTACT_KEY in self.clustering else ()
+        _check_keys("clustering", self.clustering, (*_CLUSTERING_KEYS, *merging, *contact))
+        if contact and not self.sees_evolution:
+            raise ModelError(
+                f"clustering has {CONTACT_KEY}, which needs the evolved field, and no network sees it; leave it out"
+            )
         if min(self.clustering[key] for key in _CLUSTERING_KEYS) <= 0 or min(self.clustering.values()) < 0:
             raise ModelError(f"clustering {self.clustering} has values that are not positive; correct the card")
         for key in ("finder", "linking_length", "min_sites"):

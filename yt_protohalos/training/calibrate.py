@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize
 
 from ..analysis.scores import match_haloes
+from ..contact import join_in_contact
 from ..evaluation import evaluate, group_members, join_core
 from ..exceptions import ScoringError
-from ..models.card import MERGING_KEYS
+from ..models.card import CONTACT_KEY, MERGING_KEYS
 from ..predictor import IOU_THRESHOLD, ProtohaloPredictor
 from ..progress import Progress, track
 from ..stitching import remove_small, stitch
@@ -28,6 +31,9 @@ CANDIDATES = (
     {"persistence": 4.2, "width_ratio": 0.0, "distance": 0.0},
 )
 """What `tune_clustering` tries; the last is the paper's and joins nothing."""
+
+CONTACTS = (0.0, 0.5, 0.55, 0.6, 0.65, 0.7, 0.8)
+"""Contacts that it tries with the best of them, where there is an evolved field."""
 
 
 def fit_calibration(raw: NDArray[np.float32], true: NDArray[np.bool_], n_bins: int = 4000) -> dict[str, float]:
@@ -86,11 +92,12 @@ def tune_clustering(
     min_sites: int = 500,
     progress: Progress = True,
 ) -> tuple[dict[str, float], list[dict[str, float]]]:
-    """Choose the settings of clustering and merging on validation runs, through the whole pipeline.
+    """Choose the settings of clustering, merging and contact on validation runs, through the whole pipeline.
 
     Of the candidates whose share of matched haloes is within one binomial standard error of the best share, the one
     with the best mass function: matches alone cannot tell these apart, but whether large haloes are split or
-    neighbours swallowed shows in the mass function.
+    neighbours swallowed shows in the mass function. For a model that sees the evolved field, the contact of
+    `join_in_contact` is then chosen in the same way.
 
     Parameters
     ----------
@@ -114,28 +121,63 @@ def tune_clustering(
     ScoringError
         No validation run holds a halo of more than `min_sites` sites.
     """
-    matched = np.zeros(len(candidates))
-    simulated = np.concatenate([_sizes(run.labels) for run in runs])
-    found: list[list[NDArray[np.int64]]] = [[] for _ in candidates]
-    for run, probability in zip(runs, probabilities, strict=True):
-        for i, labels in enumerate(_labels_by_candidate(predictor, run, probability, candidates, progress)):
-            matches = match_haloes(labels, run.labels)
-            matched[i] += np.count_nonzero(matches.iou[matches.size > min_sites] > 0.5)
-            found[i].append(_sizes(labels))
-    total = int(np.count_nonzero(simulated > min_sites))
-    if not total:
-        raise ScoringError(
-            f"no validation run holds a halo of more than {min_sites} sites; tune on runs that do, or lower min_sites"
+    trials = _Trials(runs, min_sites)
+    with TemporaryDirectory() as folder:
+        # the labels of all candidates together would not fit into memory
+        kept = [[Path(folder) / f"{r}_{i}.npy" for i in range(len(candidates))] for r in range(len(runs))]
+        for r, (run, probability) in enumerate(zip(runs, probabilities, strict=True)):
+            for i, labels in enumerate(_labels_by_candidate(predictor, run, probability, candidates, progress)):
+                trials.count(i, run, labels)
+                np.save(kept[r][i], labels)
+        best, table = trials.judge(candidates)
+        chosen = {**predictor.card.clustering, **candidates[best]}
+        if not predictor.card.sees_evolution:
+            return chosen, table
+        trials = _Trials(runs, min_sites)
+        for r, run in enumerate(runs):
+            labels = np.load(kept[r][best])
+            for i, contact in enumerate(CONTACTS):
+                trials.count(i, run, join_in_contact(labels, run.field.evolved().displacement, contact))
+    best_contact, contact_table = trials.judge([{**candidates[best], CONTACT_KEY: contact} for contact in CONTACTS])
+    return {**chosen, CONTACT_KEY: CONTACTS[best_contact]}, [*table, *contact_table]
+
+
+class _Trials:
+    """Matches and mass functions of several candidates over several runs."""
+
+    def __init__(self, runs: Sequence[LabelledField], min_sites: int) -> None:
+        self.min_sites = min_sites
+        self.simulated = np.concatenate([_sizes(run.labels) for run in runs])
+        self.total = int(np.count_nonzero(self.simulated > min_sites))
+        if not self.total:
+            raise ScoringError(
+                f"no validation run holds a halo of more than {min_sites} sites; tune on runs that do, or lower "
+                "min_sites"
+            )
+        self.matched: dict[int, int] = {}
+        self.found: dict[int, list[NDArray[np.int64]]] = {}
+
+    def count(self, candidate: int, run: LabelledField, labels: NDArray[np.int32]) -> None:
+        """Add the labels of a candidate in a run."""
+        matches = match_haloes(labels, run.labels)
+        matched = np.count_nonzero(matches.iou[matches.size > self.min_sites] > 0.5)
+        self.matched[candidate] = self.matched.get(candidate, 0) + int(matched)
+        self.found.setdefault(candidate, []).append(_sizes(labels))
+
+    def judge(self, candidates: Sequence[Mapping[str, float]]) -> tuple[int, list[dict[str, float]]]:
+        """The best candidate and the table of all."""
+        order = range(len(candidates))
+        share = np.array([self.matched[i] for i in order]) / self.total
+        error = np.array(
+            [mass_function_error(np.concatenate(self.found[i]), self.simulated, self.min_sites) for i in order]
         )
-    share = matched / total
-    error = np.array([mass_function_error(np.concatenate(sizes), simulated, min_sites) for sizes in found])
-    best = share.max()
-    equal = share >= best - np.sqrt(best * (1 - best) / total)
-    table = [
-        {**candidate, "share": round(float(share[i]), 4), "mass_function_error": round(float(error[i]), 4)}
-        for i, candidate in enumerate(candidates)
-    ]
-    return {**predictor.card.clustering, **candidates[int(np.argmin(np.where(equal, error, np.inf)))]}, table
+        best = share.max()
+        equal = share >= best - np.sqrt(best * (1 - best) / self.total)
+        table = [
+            {**candidate, "share": round(float(share[i]), 4), "mass_function_error": round(float(error[i]), 4)}
+            for i, candidate in enumerate(candidates)
+        ]
+        return int(np.argmin(np.where(equal, error, np.inf))), table
 
 
 def mass_function_error(predicted: ArrayLike, simulated: ArrayLike, min_sites: int, fewest: int = 10) -> float:
