@@ -103,7 +103,9 @@ def test_the_error_of_a_mass_function_is_the_mean_over_bins_with_enough_haloes()
     simulated = [600] * 10 + [900] * 20 + [5000] * 3
     assert calibrate.mass_function_error(simulated, simulated, 500) == 0
     # 12 instead of 10 and 15 instead of 20; the three large ones are too few to count
-    assert calibrate.mass_function_error([600] * 12 + [900] * 15, simulated, 500) == pytest.approx((0.2 + 0.25) / 2)
+    assert calibrate.mass_function_error([600] * 12 + [900] * 15, simulated, 500) == pytest.approx(
+        (0.2 * 10**0.5 + 0.25 * 20**0.5) / (10**0.5 + 20**0.5)
+    )
     assert calibrate.mass_function_error([600, 20], [600, 5000], 500) == 0.5
     assert calibrate.mass_function_error([], [400], 500) == 0
 
