@@ -19,7 +19,7 @@ from yt_protohalos.training.augment import attribute_sites, label_centres, split
 from yt_protohalos.training.bundle import export_network
 from yt_protohalos.training.dataset import LabelledField, Sampler, make_sample, measure_beta
 from yt_protohalos.training.labels import rank_by_size
-from yt_protohalos.training.simulate import SimulationSettings, halo_means
+from yt_protohalos.training.simulate import SimulationSettings, halo_means, halo_spins
 from yt_protohalos.training.train import Trainer, TrainingSettings
 
 
@@ -196,6 +196,22 @@ def test_beta_is_the_measured_share(labelled: LabelledField) -> None:
 def test_groups_are_ranked_by_size_and_small_ones_dropped() -> None:
     groups = np.array([5, 5, 2, -1, 2, 9, 7, 7, 7])
     assert rank_by_size(groups, 2).tolist() == [2, 2, 3, 0, 3, 0, 1, 1, 1]
+
+
+def test_halo_spins_are_those_of_a_rotating_body_that_also_moves() -> None:
+    lattice = Lattice(8, 8.0)
+    labels = np.zeros(lattice.shape, dtype=np.int32)
+    labels[:2] = 1
+    rng = np.random.default_rng(5)
+    arm = rng.normal(size=(lattice.n_sites, 3))
+    # about z, with angular speed 3, across the periodic face
+    positions = np.mod(arm + [0.1, 4.0, 7.9], 8.0)
+    velocities = np.cross([0.0, 0.0, 3.0], arm) + [50.0, 0.0, -20.0]
+    centres = halo_means(labels, positions, lattice)
+    members = labels.ravel() == 1
+    inner = arm[members] - arm[members].mean(axis=0)
+    expected = np.mean(np.cross(inner, np.cross([0.0, 0.0, 3.0], inner)), axis=0)
+    np.testing.assert_allclose(halo_spins(labels, positions, velocities, centres, lattice), [expected], atol=1e-9)
 
 
 def test_halo_means_are_periodic() -> None:

@@ -97,8 +97,9 @@ def simulate(
     Returns
     -------
     Path
-        The result file: ``labels`` (int32, (n, n, n)), ``halo_position`` (K, 3) in Mpc/h at z = 0, and the seed,
-        cosmology and settings as attributes. delta is regenerated from the seed.
+        The result file: ``labels`` (int32, (n, n, n)), ``halo_position`` (K, 3) in Mpc/h, ``halo_velocity`` (K, 3) in
+        km/s and ``halo_spin`` (K, 3), angular momentum for each unit of mass in km/s Mpc/h, all at z = 0; and the
+        seed, cosmology and settings as attributes. delta is regenerated from the seed.
 
     Raises
     ------
@@ -264,8 +265,10 @@ def write_run(
     partial = filename.with_suffix(".partial")
     with h5py.File(partial, "w") as file:
         file.create_dataset("labels", data=labels, compression="gzip", shuffle=True)
-        file.create_dataset("halo_position", data=halo_means(labels, positions, lattice))
+        centres = halo_means(labels, positions, lattice)
+        file.create_dataset("halo_position", data=centres)
         file.create_dataset("halo_velocity", data=halo_means(labels, velocities))
+        file.create_dataset("halo_spin", data=halo_spins(labels, positions, velocities, centres, lattice))
         file.attrs.update(attributes)
         file.attrs["format_version"] = FORMAT_VERSION
         file.attrs["code"] = "pysco-nbody"
@@ -296,6 +299,19 @@ def halo_means(labels: NDArray[np.int32], values: NDArray, lattice: Lattice | No
     sine = np.stack([np.bincount(flat, weights=np.sin(angle[:, a]))[1:] for a in range(3)], axis=-1)
     cosine = np.stack([np.bincount(flat, weights=np.cos(angle[:, a]))[1:] for a in range(3)], axis=-1)
     return np.mod(np.arctan2(sine, cosine) / (2 * np.pi), 1.0) * lattice.box_size
+
+
+def halo_spins(
+    labels: NDArray[np.int32], positions: NDArray, velocities: NDArray, centres: NDArray, lattice: Lattice
+) -> NDArray[np.float64]:
+    """Angular momentum of each label about its centre, for each unit of mass -> (K, 3).
+
+    Right-handed, in the units of positions times velocities; a uniform motion of the label adds nothing.
+    """
+    members = np.flatnonzero(labels)
+    label = labels.ravel()[members]
+    arm = lattice.minimum_image(positions[members] - centres[label - 1])
+    return halo_means(label, np.cross(arm - halo_means(label, arm)[label - 1], velocities[members]))
 
 
 def read_run(filename: str | Path) -> tuple[LinearField, NDArray[np.int32], dict[str, Any]]:
