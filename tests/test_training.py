@@ -205,8 +205,8 @@ def test_halo_spins_are_those_of_a_rotating_body_that_also_moves() -> None:
     rng = np.random.default_rng(5)
     arm = rng.normal(size=(lattice.n_sites, 3))
     # about z, with angular speed 3, across the periodic face
-    positions = np.mod(arm + [0.1, 4.0, 7.9], 8.0)
-    velocities = np.cross([0.0, 0.0, 3.0], arm) + [50.0, 0.0, -20.0]
+    positions = np.mod(arm + np.array([0.1, 4.0, 7.9]), 8.0)
+    velocities = np.cross([0.0, 0.0, 3.0], arm) + np.array([50.0, 0.0, -20.0])
     centres = halo_means(labels, positions, lattice)
     members = labels.ravel() == 1
     inner = arm[members] - arm[members].mean(axis=0)
