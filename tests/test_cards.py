@@ -63,6 +63,19 @@ def test_identity_changes_with_any_weight_file():
         ({"amplitude_range": (0.9, 0.7)}, "amplitude_range"),
         ({"calibration": {"slope": 1.0}}, "calibration"),
         ({"calibration": {"slope": -1.0, "intercept": 0.0}}, "slope"),
+        ({"calibration": {"slope": 1.0, "intercept": 0.0, "slope_by_amplitude": 0.1}}, "calibration"),
+        (
+            {
+                "amplitude_range": (0.3, 0.9),
+                "calibration": {
+                    "slope": 0.5,
+                    "intercept": 0.0,
+                    "slope_by_amplitude": 1.0,
+                    "intercept_by_amplitude": 0.0,
+                },
+            },
+            "reverses the order",
+        ),
         ({"clustering": {"n_dens": 20, "n_ngb": 15}}, "clustering"),
         ({"clustering": {"n_dens": 20, "n_ngb": 15, "persistence": float("nan")}}, "persistence"),
         ({"halo_definition": {"finder": "FoF"}}, "halo_definition"),

@@ -166,6 +166,18 @@ def test_calibration_undoes_a_shift_of_the_odds():
     assert np.all((ends > 0) & (ends <= 1)) and np.all(np.isfinite(ends))
 
 
+def test_the_calibration_follows_the_amplitude_of_the_field_within_the_range_of_the_model(field):
+    by_amplitude = {"slope_by_amplitude": -0.5, "intercept_by_amplitude": 2.0}
+    predictor = make_predictor(calibration={"slope": 1.0, "intercept": -0.3, **by_amplitude})
+    low, high = predictor.card.amplitude_range
+    inside = [predictor.calibration(replace(field, delta=s * field.delta, phi=s * field.phi)) for s in (1.0, 1.05)]
+    assert inside[1]["intercept"] - inside[0]["intercept"] == pytest.approx(2.0 * np.log(1.05), rel=1e-3)
+    assert inside[1]["slope"] - inside[0]["slope"] == pytest.approx(-0.5 * np.log(1.05), rel=1e-3)
+    assert predictor.card.calibration_at(0.1) == predictor.card.calibration_at(low)
+    assert predictor.card.calibration_at(9.0) == predictor.card.calibration_at(high)
+    assert make_predictor().calibration(field) == {"slope": 1.0, "intercept": 0.0}
+
+
 def test_graph_knows_the_final_label_of_each_crop_label(prediction):
     labels = {data["label"] for _, data in prediction.graph.nodes(data=True)}
     assert set(range(1, prediction.n_protohalos + 1)) <= labels

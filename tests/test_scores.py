@@ -56,12 +56,25 @@ def test_calibration_recovers_known_odds_and_makes_probabilities_frequencies() -
     logit = rng.normal(scale=2.0, size=200_000)
     true = rng.random(logit.size) < 1 / (1 + np.exp(-(0.8 * logit - 0.4)))
     raw = (1 / (1 + np.exp(-logit))).astype(np.float32)
-    fit = fit_calibration(raw, true)
+    fit = fit_calibration([raw], [true])
     assert fit["slope"] == pytest.approx(0.8, abs=0.02)
     assert fit["intercept"] == pytest.approx(-0.4, abs=0.02)
     probability = 1 / (1 + np.exp(-(fit["slope"] * logit + fit["intercept"])))
     mean, observed, sites = reliability(probability, true)
     assert np.abs(mean - observed)[sites > 1000].max() < 0.02
+
+
+def test_a_calibration_may_follow_the_amplitude() -> None:
+    rng = np.random.default_rng(3)
+    raw, true, changes = [], [], [-0.3, 0.0, 0.2]
+    for change in changes:
+        logit = rng.normal(scale=2.0, size=200_000)
+        frequency = 1 / (1 + np.exp(-((0.9 - 0.5 * change) * logit - 0.3 + 1.5 * change)))
+        true.append(rng.random(logit.size) < frequency)
+        raw.append((1 / (1 + np.exp(-logit))).astype(np.float32))
+    fit = fit_calibration(raw, true, changes)
+    expected = {"slope": 0.9, "intercept": -0.3, "slope_by_amplitude": -0.5, "intercept_by_amplitude": 1.5}
+    assert fit == pytest.approx(expected, abs=0.05)
 
 
 def test_the_threshold_matches_the_predicted_share_to_the_true_one() -> None:
@@ -88,4 +101,6 @@ def test_what_cannot_be_compared_is_refused() -> None:
     with pytest.raises(ScoringError, match="negative"):
         match_haloes(np.array([-1, 0]), np.array([0, 1]))
     with pytest.raises(ScoringError, match="one class"):
-        fit_calibration(np.full(5, 0.5, dtype=np.float32), np.ones(5, dtype=bool))
+        fit_calibration([np.full(5, 0.5, dtype=np.float32)], [np.ones(5, dtype=bool)])
+    with pytest.raises(ScoringError, match="not all alike"):
+        fit_calibration([np.full(5, 0.5, dtype=np.float32)], [np.arange(5) > 2], [0.1])

@@ -5,7 +5,7 @@ Nothing here holds more than one crop beside the result cubes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from .exceptions import ModelError, StoreError
 from .lattice import Lattice
 from .linear_field import LinearField
 from .models.card import CONTACT_KEY, ModelCard, NetworkCard
-from .models.limits import check_amplitude, check_cosmology, model_side
+from .models.limits import check_amplitude, check_cosmology, measured_amplitude, model_side
 from .models.loading import Network, computes_bfloat16, load_network
 from .models.registry import DEFAULT_MODEL, load_card, verify
 from .prediction import Prediction
@@ -220,10 +220,20 @@ class ProtohaloPredictor:
         """Calibrated probability of every site, float32 (n, n, n), for a field of the model's spacing."""
         return self._probability(field, self.plan(self.card.semantic, field.n), None, progress)
 
-    def probability_of_core(self, field: LinearField, crop: Crop) -> NDArray[np.float32]:
-        """Calibrated probability of the sites of the core of a semantic crop, float32, core shape."""
+    def calibration(self, field: LinearField) -> dict[str, float]:
+        """Slope and intercept of `evaluation.calibrated` for a field; one Fourier sum where they need its amplitude."""
+        sigma_8 = measured_amplitude(self.card, field)[0] if self.card.sees_amplitude else self.card.cosmology.sigma_8
+        return self.card.calibration_at(sigma_8)
+
+    def probability_of_core(
+        self, field: LinearField, crop: Crop, calibration: Mapping[str, float]
+    ) -> NDArray[np.float32]:
+        """Calibrated probability of the sites of the core of a semantic crop, float32, core shape.
+
+        calibration : slope and intercept, of `calibration`
+        """
         output = evaluate(self.semantic, self.card.semantic, field, crop, self.card.symmetries)[..., 0]
-        return calibrated(output[crop.output_core], **self.card.calibration)
+        return calibrated(output[crop.output_core], **calibration)
 
     def labels_of_core(
         self, field: LinearField, crop: Crop, probability: NDArray[np.float32], threshold: float
@@ -266,7 +276,7 @@ class ProtohaloPredictor:
     ) -> NDArray[np.float32]:
         """Calibrated probability of every site, float32 (n, n, n)."""
         every = list(plan.crops("a"))
-        compute = partial(self.probability_of_core, field)
+        compute = partial(self.probability_of_core, field, calibration=self.calibration(field))
         blocks = _blocks("probability", every, compute, crops, team, "Finding protohalo sites", progress)
         with team.together():
             if team.is_root:

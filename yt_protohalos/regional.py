@@ -131,8 +131,9 @@ def predict_region(
     lattice = seen.lattice
     # zero where no crop needs it
     probability = np.zeros(lattice.shape, dtype=np.float32)
+    calibration = predictor.calibration(seen)
     for crop in track(semantic, "Finding protohalo sites", progress=progress):
-        lattice.paste(probability, predictor.probability_of_core(seen, crop), crop.core_start)
+        lattice.paste(probability, predictor.probability_of_core(seen, crop, calibration), crop.core_start)
 
     def blocks() -> Iterator[tuple[Crop, NDArray]]:
         for crop in track(instance, "Separating protohalos", progress=progress):

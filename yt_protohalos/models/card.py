@@ -21,6 +21,8 @@ CARD_FORMAT = 1
 PHI_GAUGE = "crop mean and gradient removed"
 MERGING_KEYS = ("width_ratio", "distance")
 CONTACT_KEY = "contact"
+CALIBRATION_KEYS = ("slope", "intercept")
+AMPLITUDE_KEYS = ("slope_by_amplitude", "intercept_by_amplitude")
 _CLUSTERING_KEYS = ("n_dens", "n_ngb", "persistence")
 _HEADS = ("semantic", "instance")
 _ARCHITECTURE_KEYS = ("side", "margin", "in_channels", "head", "filters")
@@ -148,7 +150,8 @@ class ModelCard:
     threshold : float
         Semantic threshold on the calibrated probability (paper, appendix C).
     calibration : dict
-        ``{"slope": a, "intercept": b}``: logit(calibrated) = a logit(network output) + b.
+        ``{"slope": a, "intercept": b}``: logit(calibrated) = a logit(network output) + b. A model of several
+        amplitudes may add ``slope_by_amplitude`` and ``intercept_by_amplitude``, see `calibration_at`.
     clustering : dict
         ``n_dens``, ``n_ngb``, ``persistence`` of `cluster_embedding` (paper, appendix B); ``width_ratio`` and
         ``distance`` of `merge_groups`, both or neither; ``contact`` of `join_in_contact`, for a model that sees the
@@ -190,6 +193,24 @@ class ModelCard:
         self._check_numbers()
         self._check_parts()
 
+    def calibration_at(self, sigma_8: float) -> dict[str, float]:
+        """Slope and intercept for a field of an amplitude: both linear in ln(sigma_8 / cosmology.sigma_8).
+
+        Members are more frequent where the amplitude is higher, and a network that sees one crop cannot know it.
+        Outside ``amplitude_range``, as at its nearer end.
+        """
+        low, high = self.amplitude_range
+        change = float(np.log(np.clip(sigma_8, low, high) / self.cosmology.sigma_8))
+        return {
+            key: self.calibration[key] + change * self.calibration.get(f"{key}_by_amplitude", 0.0)
+            for key in CALIBRATION_KEYS
+        }
+
+    @property
+    def sees_amplitude(self) -> bool:
+        """Whether the calibration depends on the amplitude of the field."""
+        return AMPLITUDE_KEYS[0] in self.calibration
+
     def _check_numbers(self) -> None:
         if not self.name or not isinstance(self.name, str):
             raise ModelError(f"name {self.name!r} is empty or not text; name the model")
@@ -210,9 +231,14 @@ class ModelCard:
             raise ModelError(f"amplitude_range {bounds} is not [low, high] with 0 < low <= high; correct the card")
 
     def _check_parts(self) -> None:
-        _check_keys("calibration", self.calibration, ("slope", "intercept"))
-        if self.calibration["slope"] <= 0:
-            raise ModelError(f"calibration slope {self.calibration['slope']} reverses the order; it must be positive")
+        by_amplitude = AMPLITUDE_KEYS if any(key in self.calibration for key in AMPLITUDE_KEYS) else ()
+        _check_keys("calibration", self.calibration, (*CALIBRATION_KEYS, *by_amplitude))
+        for sigma_8 in self.amplitude_range:
+            slope = self.calibration_at(sigma_8)["slope"]
+            if slope <= 0:
+                raise ModelError(
+                    f"calibration slope {slope} at sigma_8 = {sigma_8:g} reverses the order; it must be positive"
+                )
         merging = MERGING_KEYS if any(key in self.clustering for key in MERGING_KEYS) else ()
         contact = (CONTACT_KEY,) if CONTACT_KEY in self.clustering else ()
         _check_keys("clustering", self.clustering, (*_CLUSTERING_KEYS, *merging, *contact))

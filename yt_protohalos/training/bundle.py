@@ -17,6 +17,7 @@ from ..cosmology import Cosmology
 from ..evaluation import calibrated
 from ..exceptions import ModelError
 from ..models.card import ModelCard, NetworkCard
+from ..models.limits import measured_amplitude
 from ..models.registry import file_sha256, write_card
 from ..predictor import ProtohaloPredictor
 from ..progress import Progress
@@ -109,7 +110,7 @@ def bundle(
         None for a model that finds the members of haloes alone.
     validation : sequence of LabelledField
         Runs that training did not see: calibration, threshold and persistence are chosen, and scores measured, on
-        them.
+        them. Where their sigma_8 differ, the calibration follows the amplitude of a field.
     training : mapping
         Runs, seeds, steps and settings, JSON values, kept in the card.
     amplitude_range : tuple of float, optional
@@ -135,10 +136,14 @@ def bundle(
     raw_predictor = ProtohaloPredictor.from_pretrained(folder)
     raw = [raw_predictor.probability(run.field, progress) for run in validation]
     truth = np.stack([run.labels > 0 for run in validation])
-    calibration = fit_calibration(np.stack(raw), truth)
-    probability = np.stack([calibrated(cube, **calibration) for cube in raw])
-    threshold = choose_threshold(probability, truth)
-    card = replace(card, calibration=calibration, threshold=threshold)
+    measured = [measured_amplitude(card, run.field)[0] for run in validation]
+    several = len({run.field.cosmology.sigma_8 for run in validation}) > 1
+    changes = [float(np.log(one / cosmology.sigma_8)) for one in measured] if several else []
+    card = replace(card, calibration=fit_calibration(raw, list(truth), changes))
+    probability = np.stack(
+        [calibrated(cube, **card.calibration_at(one)) for cube, one in zip(raw, measured, strict=True)]
+    )
+    card = replace(card, threshold=choose_threshold(probability, truth))
     raw_predictor.card = card
     if instance is not None:
         clustering, tried = tune_clustering(raw_predictor, validation, list(probability), progress=progress)

@@ -9,12 +9,13 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize
+from scipy.special import expit
 
 from ..analysis.scores import match_haloes
 from ..contact import join_in_contact
 from ..evaluation import evaluate, group_members, join_core
 from ..exceptions import ScoringError
-from ..models.card import CONTACT_KEY, MERGING_KEYS
+from ..models.card import AMPLITUDE_KEYS, CALIBRATION_KEYS, CONTACT_KEY, MERGING_KEYS
 from ..predictor import IOU_THRESHOLD, ProtohaloPredictor
 from ..progress import Progress, track
 from ..stitching import remove_small, stitch
@@ -36,45 +37,69 @@ CONTACTS = (0.0, 0.5, 0.55, 0.6, 0.65, 0.7, 0.8)
 """Contacts that it tries with the best of them, where there is an evolved field."""
 
 
-def fit_calibration(raw: NDArray[np.float32], true: NDArray[np.bool_], n_bins: int = 4000) -> dict[str, float]:
+def fit_calibration(
+    raw: Sequence[NDArray[np.float32]],
+    true: Sequence[NDArray[np.bool_]],
+    changes: Sequence[float] = (),
+    n_bins: int = 4000,
+) -> dict[str, float]:
     """Fit logit(p) = slope logit(raw) + intercept by maximum likelihood (Platt scaling).
 
     The balanced cross-entropy shifts the odds by beta / (1 - beta); the intercept undoes that and what is left.
 
     Parameters
     ----------
-    raw : float32, any shape
-        Output of the semantic network on validation runs.
-    true : bool, same shape
+    raw : sequence of float32, any shape
+        Output of the semantic network on each validation run.
+    true : sequence of bool, same shapes
         Membership in the simulation.
+    changes : sequence of float, optional
+        ln(sigma_8 / the model's sigma_8) of each run, at least two of them different: slope and intercept are then
+        fitted as linear functions of it (`ModelCard.calibration_at`).
 
     Returns
     -------
     dict
-        ``slope`` and ``intercept``.
+        ``slope`` and ``intercept``, and with `changes` what each gains for each unit of them.
 
     Raises
     ------
     ScoringError
-        If the shapes differ or one class is missing.
+        If the shapes differ, one class is missing, or the changes are all the same.
     """
+    if len(set(changes)) == 1 or len(changes) not in (0, len(raw)):
+        raise ScoringError(f"changes {list(changes)} for {len(raw)} runs; give one a run, not all alike, or none")
+    if not any(cube.any() for cube in true) or all(cube.all() for cube in true):
+        raise ScoringError("the validation runs have only one class; calibration needs sites in and outside haloes")
+    counts = [_by_logit(*cubes, n_bins) for cubes in zip(raw, true, strict=True)]
+    logit, sites, inside = (np.concatenate(columns) for columns in zip(*counts, strict=True))
+    features = np.stack([logit, np.ones_like(logit)], axis=1)
+    if changes:
+        features = np.hstack([features, np.repeat(changes, n_bins)[:, None] * features])
+
+    def loss(parameters: NDArray) -> tuple[float, NDArray]:
+        shifted = features @ parameters
+        value = np.sum(sites * np.logaddexp(0, shifted) - inside * shifted)
+        return float(value / sites.sum()), features.T @ (sites * expit(shifted) - inside) / sites.sum()
+
+    start = np.zeros(features.shape[1])
+    start[0] = 1.0
+    best = minimize(loss, start, jac=True, method="BFGS", options={"gtol": 1e-8}).x
+    return dict(zip((*CALIBRATION_KEYS, *AMPLITUDE_KEYS), (float(value) for value in best), strict=False))
+
+
+def _by_logit(
+    raw: NDArray[np.float32], true: NDArray[np.bool_], n_bins: int
+) -> tuple[NDArray[np.float64], NDArray[np.intp], NDArray[np.intp]]:
+    """Mean logit, sites and members of one run in bins of the logit."""
     if raw.shape != true.shape:
         raise ScoringError(f"shapes {raw.shape} and {true.shape} differ; pass output and truth of the same sites")
-    if true.all() or not true.any():
-        raise ScoringError("the validation runs have only one class; calibration needs sites in and outside haloes")
     clipped = np.clip(raw.astype(np.float64).ravel(), 1e-6, 1 - 1e-6)
     logit = np.log(clipped) - np.log1p(-clipped)
     index = np.rint((logit - logit.min()) / max(np.ptp(logit), 1e-9) * (n_bins - 1)).astype(np.int64)
     sites = np.bincount(index, minlength=n_bins)
-    inside = np.bincount(index, weights=true.ravel(), minlength=n_bins)
-    centre = np.bincount(index, weights=logit, minlength=n_bins) / np.maximum(sites, 1)
-
-    def loss(parameters: NDArray) -> float:
-        shifted = parameters[0] * centre + parameters[1]
-        return float(np.sum(sites * np.logaddexp(0, shifted) - inside * shifted) / raw.size)
-
-    best = minimize(loss, np.array([1.0, 0.0]), method="Nelder-Mead", options={"xatol": 1e-5, "fatol": 1e-10})
-    return {"slope": float(best.x[0]), "intercept": float(best.x[1])}
+    mean = np.bincount(index, weights=logit, minlength=n_bins) / np.maximum(sites, 1)
+    return mean, sites, np.bincount(index[true.ravel()], minlength=n_bins)
 
 
 def choose_threshold(probability: NDArray[np.float32], true: NDArray[np.bool_]) -> float:

@@ -72,8 +72,9 @@ def add_membership(
             name: membership(network, card, runs[name], progress)
             for name in dict.fromkeys([*calibration_runs, *missing])
         }
-        seen = np.stack([raw[name] for name in calibration_runs])
-        calibration = fit_calibration(seen, np.stack([runs[name].labels > 0 for name in calibration_runs]))
+        calibration = fit_calibration(
+            [raw[name] for name in calibration_runs], [runs[name].labels > 0 for name in calibration_runs]
+        )
         for name in missing:
             with atomic_path(paths[name]) as partial, partial.open("wb") as file:
                 np.save(file, calibrated(raw[name], **calibration).astype(np.float16))
