@@ -124,9 +124,7 @@ def plain_predict(predictor: Any, field: Any, clock: Clock) -> np.ndarray:
     with clock.stage("semantic"):
         for crop in plan.crops("a"):
             output = evaluate(predictor.semantic, card.semantic, field, crop)[..., 0][crop.output_core]
-            lattice.paste(
-                probability, calibrated(output, **predictor.calibration(field)), crop.core_start
-            )
+            lattice.paste(probability, calibrated(output, **predictor.calibration(field)), crop.core_start)
     mask = probability > np.float32(card.threshold)
     plan = CropPlan(lattice.n, PLAIN_SIDE, card.instance.margin, PLAIN_CORE)
     cubes, offset = {which: np.zeros(lattice.shape, dtype=np.int64) for which in ("a", "b")}, 0

@@ -364,6 +364,24 @@ def test_validate_reads_stored_runs(files, tmp_path, fakes, monkeypatch, capsys)
     assert "wrote run.json" in capsys.readouterr().out
 
 
+def test_the_catalogue_is_compared_with_the_haloes_of_the_label_file(files, tmp_path, fakes, capsys):
+    (ics, labels), (ics2, labels2) = files
+    arguments = ["validate", "--ics", ics, ics2, "--labels", labels, labels2, "--catalog", "-o", "s.json", "--quiet"]
+    assert cli.main(arguments) == cli.USER_ERROR
+    assert "lacks halo_position and halo_velocity" in capsys.readouterr().err
+    for name in (labels, labels2):
+        with h5py.File(name, "r+") as file:
+            haloes = int(file["labels"][()].max())
+            file["halo_position"], file["halo_velocity"] = np.zeros((haloes, 3)), np.full((haloes, 3), 300.0)
+    assert cli.main(arguments) == 0
+    found = json.loads((tmp_path / "s.json").read_text())["catalog"]
+    assert sum(found["by_mass"]["haloes"]) > 0
+    known = [value for value in found["by_mass"]["speed_rms"] if value is not None]
+    assert known == pytest.approx([np.sqrt(3) * 300] * len(known))
+    assert set(found["by_mass"]["spin_cosine_median"]) == {None}
+    assert "position error" in capsys.readouterr().out
+
+
 def test_a_model_of_membership_alone_is_scored_without_haloes(files, tmp_path, fakes, monkeypatch, capsys):
     class Membership(FakePredictor):
         def __init__(self):

@@ -18,11 +18,13 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from ..analysis.catalog_scores import CatalogErrors, SimulatedHaloes
     from ..analysis.tally import Tally
     from ..cosmology import Cosmology
     from ..lattice import Lattice
     from ..linear_field import LinearField
     from ..models.card import ModelCard
+    from ..prediction import Prediction
 
 HELP = "score a model against simulations of the same initial conditions"
 EXAMPLE = """  protohalos validate --ics ics_gadget.hdf5 --labels halo_labels.h5 --figures figures -o scores.json
@@ -45,6 +47,7 @@ class Counts:
     model: list[Tally]
     simple: dict[str, list[Tally]]
     scores: list[dict[str, Any]]
+    catalog: list[CatalogErrors]
     cosmology: Cosmology | None = None
     spacing: float = 0.0
     site_mass: float = 0.0
@@ -71,6 +74,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="label files of a baseline pair, two simulations that differ only below the resolution: the limit",
     )  # fmt: skip
     parser.add_argument("--baselines", action="store_true", help="score simple methods on the same runs too")
+    parser.add_argument(
+        "--catalog", action="store_true",
+        help="compare positions, velocities and spins too: the label files must hold halo_position and halo_velocity",
+    )  # fmt: skip
     parser.add_argument("--figures", type=Path, metavar="DIR", help="draw the figures into this folder")
     parser.add_argument("--model", default=DEFAULT_MODEL, help="bundled model or folder of one (default: %(default)s)")
     parser.add_argument("--precision", choices=("auto", "float32", "mixed", "bfloat16"), default="auto")
@@ -99,13 +106,18 @@ def run(args: argparse.Namespace) -> int:
     predictor = ProtohaloPredictor.from_pretrained(args.model, precision=args.precision)
 
     complete = predictor.card.instance is not None
-    counts = Counts([], {name: [] for name in _methods(args.baselines)}, [])
+    files = dict(zip(readers, [*args.labels, *args.runs], strict=True))
+    if args.catalog:
+        _check_catalog(complete, list(files.values()), args.model)
+    counts = Counts([], {name: [] for name in _methods(args.baselines)}, [], [])
     for name, read in readers.items():
         field, truth = read()
         labels: NDArray[np.int32] | None = None
         if complete:
             prediction = predict_field(field, predictor, chosen_cache(args), not args.quiet)
             probability, labels = prediction.probability, prediction.labels
+            if args.catalog:
+                counts.catalog.append(_compare_catalog(prediction, field, read_haloes(files[name], truth)))
             del prediction
         else:
             probability = predictor.probability(field, not args.quiet)
@@ -127,6 +139,8 @@ def run(args: argparse.Namespace) -> int:
     result["tables"], result["limits"] = columns, limit_table(columns["model"], limit)
     say(format_table(columns))
     say(format_limits(result["limits"]))
+    if counts.catalog:
+        result["catalog"] = _catalog_tables(counts.catalog)
     if args.output is not None:
         with atomic_path(args.output) as partial:
             partial.write_text(json.dumps(result, indent=1), encoding="utf-8")
@@ -250,6 +264,45 @@ def _count(
         for method, tallies in counts.simple.items():
             found_labels, inside = found[method]()
             tallies.append(tally_box(found_labels, truth, lattice, mass, mask=inside))
+
+
+def _check_catalog(complete: bool, files: list[Path], model: str) -> None:
+    import h5py
+
+    if not complete:
+        raise ScoringError(f"model {model} has no instance network and makes no catalogue; leave --catalog out")
+    for path in files:
+        with h5py.File(path, "r") as file:
+            missing = [name for name in ("halo_position", "halo_velocity") if name not in file]
+        if missing:
+            raise ScoringError(f"{path} lacks {' and '.join(missing)}, (K, 3); --catalog needs them, or leave it out")
+
+
+def read_haloes(path: Path, labels: NDArray[np.integer]) -> SimulatedHaloes:
+    """Haloes of a label file: ``halo_position`` in Mpc/h, ``halo_velocity`` in km/s, and ``halo_spin`` if it is there."""
+    import h5py
+
+    from ..analysis.catalog_scores import SimulatedHaloes
+
+    with h5py.File(path, "r") as file:
+        spin = file["halo_spin"][()] if "halo_spin" in file else None
+        return SimulatedHaloes(labels, file["halo_position"][()], file["halo_velocity"][()], spin)
+
+
+def _compare_catalog(prediction: Prediction, field: LinearField, haloes: SimulatedHaloes) -> CatalogErrors:
+    from ..analysis.catalog_scores import catalog_errors
+    from ..catalog import protohalo_catalog
+
+    return catalog_errors(protohalo_catalog(prediction, field), haloes, field.site_mass)
+
+
+def _catalog_tables(several: list[CatalogErrors]) -> dict[str, Any]:
+    from ..analysis.catalog_scores import CatalogErrors, confidence_table, errors_by_mass, format_catalog
+
+    errors = CatalogErrors.pooled(several)
+    tables = errors_by_mass(errors), confidence_table(errors)
+    say(format_catalog(*tables))
+    return {"by_mass": tables[0], "by_confidence": tables[1]}
 
 
 def _methods(wanted: bool) -> tuple[str, ...]:
