@@ -279,7 +279,7 @@ def _check_catalog(complete: bool, files: list[Path], model: str) -> None:
 
 
 def read_haloes(path: Path, labels: NDArray[np.integer]) -> SimulatedHaloes:
-    """Haloes of a label file: ``halo_position`` in Mpc/h, ``halo_velocity`` in km/s, and ``halo_spin`` if it is there."""
+    """Haloes of a label file: ``halo_position`` (Mpc/h), ``halo_velocity`` (km/s), and ``halo_spin`` if it is there."""
     import h5py
 
     from ..analysis.catalog_scores import SimulatedHaloes
