@@ -228,7 +228,8 @@ def test_resume_computes_only_what_is_missing(field, prediction, tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         interrupted.predict(field, progress=stop_after_three, store=store)
-    assert interrupted.standins.calls == {"semantic": 8, "instance": 3}
+    # while one crop is clustered the network is at the next: three are finished, the fourth and fifth are not kept
+    assert interrupted.standins.calls == {"semantic": 8, "instance": 5}
     assert not list(store.glob("*.partial"))
 
     resumed = make_predictor()

@@ -137,7 +137,7 @@ def _morton_keys(points: NDArray[np.float64]) -> NDArray[np.int64]:
     return _interleave(((points - lowest) * scale).astype(np.int64))
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _interleave(cells: NDArray) -> NDArray:
     keys = np.zeros(len(cells), dtype=np.int64)
     for i in range(len(cells)):
@@ -181,7 +181,7 @@ def _search(
     return radius, neighbours
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _order_neighbours(
     distance: NDArray,
     index: NDArray,
@@ -228,7 +228,7 @@ def _order_neighbours(
     return whole
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _grow_groups(
     order: NDArray, density: NDArray, location: NDArray, neighbours: NDArray, persistence: float
 ) -> NDArray:
@@ -268,7 +268,7 @@ def _grow_groups(
     return _number_groups(group, parent, n_groups)
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _two_closest_denser(i: int, rank: NDArray, candidates: NDArray) -> tuple[int, int]:
     near = -1
     for j in candidates:
@@ -279,7 +279,7 @@ def _two_closest_denser(i: int, rank: NDArray, candidates: NDArray) -> tuple[int
     return near, -1
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _root(parent: NDArray, group: int) -> int:
     while parent[group] != group:
         parent[group] = parent[parent[group]]
@@ -287,7 +287,7 @@ def _root(parent: NDArray, group: int) -> int:
     return group
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _number_groups(group: NDArray, parent: NDArray, n_groups: int) -> NDArray:
     number = np.full(n_groups, -1, dtype=np.int32)
     n_roots = 0

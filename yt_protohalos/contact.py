@@ -85,7 +85,7 @@ def _pairs_in_contact(
     return pairs[distance < contact * (radius[pairs[:, 0]] + radius[pairs[:, 1]])]
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _add_positions(labels: NDArray, displacement: NDArray, first: NDArray, total: NDArray, size: NDArray) -> None:
     """Sum of final positions from that of the label's first site, the short way round the box."""
     n = labels.shape[0]

@@ -97,7 +97,7 @@ def _close_pairs(
     return pairs[np.lexsort((pairs[:, 1], pairs[:, 0], ratio))].astype(np.int64)
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _join(pairs: NDArray, count: NDArray, total: NDArray, square: NDArray, owner: NDArray) -> None:
     """Join pairs in their order, each group once a round, and add up their moments."""
     joined = np.zeros(len(count), dtype=np.bool_)

@@ -5,8 +5,7 @@ Nothing here holds more than one crop beside the result cubes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from .models.card import CONTACT_KEY, ModelCard, NetworkCard
 from .models.limits import check_amplitude, check_cosmology, measured_amplitude, model_side
 from .models.loading import Network, computes_bfloat16, load_network
 from .models.registry import DEFAULT_MODEL, load_card, verify
+from .overlapped import overlapped
 from .prediction import Prediction
 from .progress import Progress, track
 from .stitching import relabel_by_size, remove_small, stitch
@@ -235,23 +235,32 @@ class ProtohaloPredictor:
         output = evaluate(self.semantic, self.card.semantic, field, crop, self.card.symmetries)[..., 0]
         return calibrated(output[crop.output_core], **calibration)
 
-    def labels_of_core(
-        self, field: LinearField, crop: Crop, probability: NDArray[np.float32], threshold: float
-    ) -> NDArray[np.int32]:
-        """Labels 1..m of the core of an instance crop, 0 none, int32, core shape.
+    def label_cores(
+        self, field: LinearField, every: Iterable[Crop], probability: NDArray[np.float32], threshold: float
+    ) -> Blocks:
+        """Labels 1..m of the core of each instance crop, 0 none, int32, core shape, in the order of the crops.
 
-        Clustered with all the members that the network saw, so that the images of a halo stay apart.
+        Clustered with all the members that the network saw, so that the images of a halo stay apart. While one crop is
+        clustered, the network runs on the next.
 
-        probability : float32, (n, n, n), calibrated, right wherever the crop reaches
+        probability : float32, (n, n, n), calibrated, right wherever the crops reach
         """
-        embed, network = self.instance, self.card.instance_network()
-        assert embed is not None
-        near = field.lattice.crop(probability, crop.output_start, crop.output_shape)
-        seen = near > np.float32(threshold)
-        if not seen[crop.output_core].any():
-            return np.zeros(crop.core_shape, dtype=np.int32)
-        embedding = evaluate(embed, network, field, crop, probability=probability)
-        return label_core(embedding, seen, crop, self.card.clustering)
+
+        def embed(crop: Crop) -> tuple[NDArray[np.float32], NDArray[np.bool_]] | None:
+            network, card = self.instance, self.card.instance_network()
+            assert network is not None
+            near = field.lattice.crop(probability, crop.output_start, crop.output_shape)
+            seen = near > np.float32(threshold)
+            if not seen[crop.output_core].any():
+                return None
+            return evaluate(network, card, field, crop, probability=probability), seen
+
+        def separate(crop: Crop, embedded: tuple[NDArray[np.float32], NDArray[np.bool_]] | None) -> NDArray[np.int32]:
+            if embedded is None:
+                return np.zeros(crop.core_shape, dtype=np.int32)
+            return label_core(*embedded, crop, self.card.clustering)
+
+        return overlapped(every, embed, separate)
 
     def settings(self, threshold: float | None = None) -> dict[str, Any]:
         """What a prediction depends on beside field and card, JSON values: part of every store and cache key.
@@ -276,7 +285,11 @@ class ProtohaloPredictor:
     ) -> NDArray[np.float32]:
         """Calibrated probability of every site, float32 (n, n, n)."""
         every = list(plan.crops("a"))
-        compute = partial(self.probability_of_core, field, calibration=self.calibration(field))
+        calibration = self.calibration(field)
+
+        def compute(todo: Sequence[Crop]) -> Blocks:
+            return ((crop, self.probability_of_core(field, crop, calibration)) for crop in todo)
+
         blocks = _blocks("probability", every, compute, crops, team, "Finding protohalo sites", progress)
         with team.together():
             if team.is_root:
@@ -295,10 +308,10 @@ class ProtohaloPredictor:
         progress: Progress,
         team: Team,
     ) -> Blocks:
-        """Labels of each core of both lattices, see `labels_of_core`."""
+        """Labels of each core of both lattices, see `label_cores`."""
 
-        def compute(crop: Crop) -> NDArray[np.int32]:
-            return self.labels_of_core(field, crop, probability, threshold)
+        def compute(todo: Sequence[Crop]) -> Blocks:
+            return self.label_cores(field, todo, probability, threshold)
 
         every = [*plan.crops("a"), *plan.crops("b")]
         return _blocks("labels", every, compute, crops, team, "Separating protohalos", progress)
@@ -307,7 +320,7 @@ class ProtohaloPredictor:
 def _blocks(
     kind: str,
     every: Sequence[Crop],
-    compute: Callable[[Crop], NDArray],
+    compute: Callable[[Sequence[Crop]], Blocks],
     crops: CropStore | None,
     team: Team,
     title: str,
@@ -315,11 +328,13 @@ def _blocks(
 ) -> Blocks:
     """The finished block of every crop, in their order; with a store, all are computed before this returns."""
     if crops is None:
-        return ((crop, compute(crop)) for crop in track(every, title, progress=progress))
+        return track(compute(every), title, total=len(every), progress=progress)
     with team.together():
-        for crop in track(list(team.share(every)), title, progress=progress if team.is_root else False):
-            if f"{kind}_{crop.key}" not in crops:
-                crops.save(f"{kind}_{crop.key}", compute(crop))
+        own = list(team.share(every))
+        todo = [crop for crop in own if f"{kind}_{crop.key}" not in crops]
+        shown = progress if team.is_root else False
+        for crop, block in track(compute(todo), title, total=len(todo), progress=shown):
+            crops.save(f"{kind}_{crop.key}", block)
     return ((crop, crops.take(f"{kind}_{crop.key}")) for crop in every)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -135,13 +134,11 @@ def predict_region(
     for crop in track(semantic, "Finding protohalo sites", progress=progress):
         lattice.paste(probability, predictor.probability_of_core(seen, crop, calibration), crop.core_start)
 
-    def blocks() -> Iterator[tuple[Crop, NDArray]]:
-        for crop in track(instance, "Separating protohalos", progress=progress):
-            yield crop, predictor.labels_of_core(seen, crop, probability, settings["threshold"])
-
+    computed = predictor.label_cores(seen, instance, probability, settings["threshold"])
+    blocks = track(computed, "Separating protohalos", total=len(instance), progress=progress)
     plan = predictor.plan(card.instance_network(), side)
     # stitched in cubes of the whole box, where background has at least the sites that it has there
-    stitched = stitch(*label_cubes(lattice, blocks()), plan.octant_boundaries, iou_threshold=IOU_THRESHOLD)
+    stitched = stitch(*label_cubes(lattice, blocks), plan.octant_boundaries, iou_threshold=IOU_THRESHOLD)
     start, n = region.sites(lattice, seen.site_offset)
     labels = relabel_by_size(lattice.crop(predictor.finished_labels(stitched.labels, seen), start, (n,) * 3))
     inside = lattice.crop(probability, start, (n,) * 3)

@@ -207,7 +207,7 @@ def _octant_ranges(boundaries: ArrayLike, n: int) -> tuple[NDArray[np.int64], ND
     return (cuts[0] + np.arange(n)) % n, np.append(cuts - cuts[0], n)
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _count(flat: NDArray, n_labels: int) -> NDArray:
     size = np.zeros(n_labels, dtype=np.int64)
     for label in flat:
@@ -224,7 +224,7 @@ def _refuse_shared_labels(size_a: NDArray[np.int64], size_b: NDArray[np.int64]) 
         )
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _octant_edges(
     a: NDArray, b: NDArray, sites: NDArray, starts: NDArray, n_labels: int, threshold: float
 ) -> tuple[NDArray, NDArray, NDArray]:
@@ -265,7 +265,7 @@ def _octant_edges(
     return from_a[:n_edges], to_b[:n_edges], iou[:n_edges]
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _number_locally(
     cube: NDArray, xs: NDArray, ys: NDArray, zs: NDArray, local: NDArray, numbers_out: NDArray
 ) -> NDArray:
@@ -287,7 +287,7 @@ def _number_locally(
     return labels[:n_labels]
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _common_sites(site_a: NDArray, site_b: NDArray, size_a: NDArray, n_b: int) -> tuple[NDArray, NDArray, NDArray]:
     """Pairs of local labels that share sites, and how many; linear in sites (a counting sort by a's label)."""
     begin = np.zeros(len(size_a) + 1, dtype=np.int64)
@@ -337,7 +337,7 @@ def _overlap_graph(size_a: NDArray[np.int64], size_b: NDArray[np.int64], edges: 
     )
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _settle(a: NDArray, b: NDArray, lowest: NDArray, size: NDArray) -> NDArray:
     """Label of each site where the lattices agree, and the larger one (equal: the lower) where they do not."""
     labels = np.empty(len(a), dtype=np.int32)
@@ -359,7 +359,7 @@ def _numbers_by_size(cube: Labels, min_sites: int) -> NDArray[np.int32]:
     return number
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _sizes_and_first_sites(flat: NDArray, n_labels: int) -> tuple[NDArray, NDArray]:
     size = np.zeros(n_labels, dtype=np.int64)
     first = np.full(n_labels, -1, dtype=np.int64)
@@ -378,7 +378,7 @@ def _rename(cube: Labels, number: NDArray[np.int32], out: Labels | None = None) 
     return renamed
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _rename_flat(flat: NDArray, number: NDArray, renamed: NDArray) -> None:
     for site in range(len(flat)):
         renamed[site] = number[flat[site]]
