@@ -51,6 +51,13 @@ def test_identity_changes_with_any_weight_file():
     assert other.sha256 != make_card().sha256
 
 
+def test_identity_is_what_predictions_depend_on():
+    card = make_card()
+    assert make_card(scores={"acc": 0.86}, training={"seeds": [1]}, description="told anew").sha256 == card.sha256
+    for change in ({"threshold": 0.41}, {"calibration": {"slope": 0.9, "intercept": 0.0}}, {"min_sites": 20}):
+        assert make_card(**change).sha256 != card.sha256, change
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [

@@ -85,9 +85,11 @@ def run(args: argparse.Namespace) -> int:
 def describe_run(attributes: dict[str, Any]) -> dict[str, Any]:
     """What a card says of a run."""
     settings = json.loads(str(attributes["settings"]))
-    settings.pop("cosmology")
+    # the card holds one cosmology, whose amplitude alone may differ between runs
+    amplitude = settings.pop("cosmology").get("sigma_8")
+    known: dict[str, Any] = {} if amplitude is None else {"sigma_8": float(amplitude)}
     # a user's own run has neither
-    known = {name: int(attributes[name]) for name in ("seed", "steps") if name in attributes}
+    known |= {name: int(attributes[name]) for name in ("seed", "steps") if name in attributes}
     return {**known, "code": str(attributes["code"]), "halo_finder": str(attributes["halo_finder"]), **settings}
 
 

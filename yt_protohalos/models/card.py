@@ -17,6 +17,7 @@ from ..cosmology import Cosmology
 from ..exceptions import CosmologyError, ModelError
 from ..networks.channels import EVOLVED_POSITION, FIELD_CHANNELS, LAGRANGIAN_POSITION, check_channels, sees_evolution
 
+_TOLD = ("description", "training", "scores")
 CARD_FORMAT = 1
 PHI_GAUGE = "crop mean and gradient removed"
 MERGING_KEYS = ("width_ratio", "distance")
@@ -291,8 +292,12 @@ class ModelCard:
 
     @property
     def sha256(self) -> str:
-        """SHA-256 of the card's JSON, hence of its weight files too: the identity of the model."""
-        return hashlib.sha256(self.to_json().encode()).hexdigest()
+        """Identity of the model, SHA-256 of all that its predictions depend on, the weight files' hashes among it.
+
+        What the card tells of training and scores may grow without making stored predictions another model's.
+        """
+        decisive = {name: value for name, value in asdict(self).items() if name not in _TOLD}
+        return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
     def to_json(self) -> str:
         """The card as JSON text, keys in a fixed order."""
