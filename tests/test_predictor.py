@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from dataclasses import replace
 
 import numpy as np
@@ -20,6 +21,7 @@ from standins import (
 )
 
 from yt_protohalos import evaluation
+from yt_protohalos import predictor as predictor_module
 from yt_protohalos.cosmology import Cosmology
 from yt_protohalos.evaluation import calibrated, evaluate
 from yt_protohalos.exceptions import LatticeError, ModelError, OutOfRangeError, SpacingWarning, StoreError
@@ -241,6 +243,17 @@ def test_resume_computes_only_what_is_missing(field, prediction, tmp_path):
     again = make_predictor()
     np.testing.assert_array_equal(again.predict(field, progress=False, store=store).labels, prediction.labels)
     assert again.standins.calls == {"semantic": 0, "instance": 0}
+
+
+def test_a_large_field_is_read_from_the_store_and_gives_the_same_labels(prediction, tmp_path, monkeypatch):
+    monkeypatch.setattr(predictor_module, "MAPPED_SIDE", N)
+    field = make_field(N)
+    delta = field.delta
+    found = make_predictor().predict(field, progress=False, store=tmp_path / "crops")
+    np.testing.assert_array_equal(found.labels, prediction.labels)
+    assert field.delta is not delta and isinstance(field.delta.base, np.memmap | mmap.mmap)
+    np.testing.assert_array_equal(field.delta, delta)
+    np.testing.assert_array_equal(np.load(tmp_path / "crops" / "phi.npy"), make_field(N).phi)
 
 
 def test_a_store_of_another_run_is_refused(field, tmp_path):

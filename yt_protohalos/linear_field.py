@@ -6,7 +6,7 @@ x on axis 0.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -116,6 +116,11 @@ class LinearField:
     def adopt(self, evolved: EvolvedField) -> None:
         """Take an evolved field computed before, e.g. arrays mapped from disk, in place of any of its own."""
         self._evolved[:] = [evolved]
+
+    def move(self, place: Callable[[str, Cube], Cube]) -> None:
+        """Let delta and phi live elsewhere: ``place(name, cube)`` returns an equal cube, e.g. mapped from disk."""
+        for name in ("delta", "phi"):
+            object.__setattr__(self, name, place(name, getattr(self, name)))
 
     def crop(self, name: str, start: Triple, side: int) -> Cube:
         """Crop of ``"delta"`` or ``"phi"`` as a network is to see it, float32 (side, side, side), from any site on."""

@@ -32,6 +32,9 @@ from .tiling import Crop, CropPlan
 
 PRECISIONS = ("auto", "float32", "mixed", "bfloat16")
 IOU_THRESHOLD = 0.5
+MAPPED_SIDE = 384
+"""Sites a side from which a prediction with a store reads delta and phi from disk, where the crops need them."""
+
 ALONE = Alone()
 Blocks = Iterator[tuple[Crop, NDArray]]
 _SHARED_PREDICTION = "prediction.h5"
@@ -147,6 +150,8 @@ class ProtohaloPredictor:
         if probability is not None:
             seen.lattice.check_cube(probability, "probability")
         crops = self._open(store, {**field_identity(seen), "model": self.card.sha256, **settings}, team)
+        if crops is not None and seen.n >= MAPPED_SIDE:
+            _map_field(seen, crops, team)
         if self.card.sees_evolution:
             _evolve(seen, crops, team, progress)
 
@@ -336,6 +341,14 @@ def _blocks(
         for crop, block in track(compute(todo), title, total=len(todo), progress=shown):
             crops.save(f"{kind}_{crop.key}", block)
     return ((crop, crops.take(f"{kind}_{crop.key}")) for crop in every)
+
+
+def _map_field(field: LinearField, crops: CropStore, team: Team) -> None:
+    """Keep delta and phi in the store, where ranks share one copy and memory may let go of what no crop needs."""
+    with team.together():
+        if team.is_root:
+            field.move(crops.keep)
+    field.move(crops.keep)
 
 
 def _evolve(field: LinearField, crops: CropStore | None, team: Team, progress: Progress) -> None:

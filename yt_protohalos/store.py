@@ -107,6 +107,12 @@ class CropStore:
         except OSError as error:
             raise StoreError(f"{self._path(name)} cannot be made ({error}); make room there") from error
 
+    def keep(self, name: str, cube: NDArray) -> NDArray:
+        """Write a cube, unless one of that name is there, and return it mapped from disk."""
+        if name not in self:
+            self.save(name, cube)
+        return self.open(name)
+
     def rename(self, name: str, finished: str) -> None:
         """Give an array that `create` made the name under which it counts as finished."""
         os.replace(self._path(name), self._path(finished))
