@@ -14,8 +14,10 @@ from typing import Any
 import h5py
 
 import yt_protohalos as ph
+from yt_protohalos.analysis.scores import score_table
 from yt_protohalos.models.card import ModelCard
 from yt_protohalos.models.registry import load_card, write_card
+from yt_protohalos.surface.box import predict_field
 from yt_protohalos.training.bundle import score_model
 from yt_protohalos.training.dataset import LabelledField
 
@@ -41,6 +43,14 @@ def named_validation(card: ModelCard) -> dict[str, Any]:
     return {**dict(zip(named, measured, strict=bool(measured))), **scores}
 
 
+def score(predictor: ph.ProtohaloPredictor, run: LabelledField) -> dict[str, Any]:
+    """Scores on a run; predictions are kept in the cache, where `protohalos validate` finds them too."""
+    if predictor.card.instance is None:
+        return score_model(predictor, [run], progress=False)[0]
+    found = predict_field(run.field, predictor, progress=False)
+    return score_table(found.probability, found.mask, found.labels, run.labels, run.field.site_mass)
+
+
 def main() -> None:
     """Score and write the card."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -55,12 +65,12 @@ def main() -> None:
         field = ph.linear_field(ph.load(args.reference / "treepm96_ics.hdf5"))
         with h5py.File(args.reference / "treepm96.h5") as file:
             run = LabelledField.from_labels(field, file["halo_id"][()] + 1)
-        scores = {"TreePM reference": score_model(predictor, [run], progress=False)[0], **scores}
+        scores = {"TreePM reference": score(predictor, run), **scores}
     for path in args.runs:
         run = LabelledField.from_run(path)
         with h5py.File(path) as file:
             name = title(card, int(file.attrs["seed"]), run.field.cosmology.sigma_8)
-        scores[name] = score_model(predictor, [run], progress=False)[0]
+        scores[name] = score(predictor, run)
         print(name, {key: scores[name][key] for key in ("ACC", "F1", "matched_share_above_500_sites")}, flush=True)
     write_card(replace(card, scores=scores), folder)
 
