@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -69,8 +70,10 @@ def run(args: argparse.Namespace) -> int:
         "semantic": describe_training(args.semantic),
         "instance": None if args.instance is None else describe_training(args.instance),
     }  # fmt: skip
-    beta, spacing, cosmology = measure_beta(runs), field.spacing, field.cosmology
-    amplitudes = sorted({run.field.cosmology.sigma_8 for run in runs})
+    beta, spacing = measure_beta(runs), field.spacing
+    # a run stopped at another redshift counts with the amplitude that it had then
+    cosmology = replace(field.cosmology, sigma_8=field.target_sigma_8)
+    amplitudes = sorted({run.field.target_sigma_8 for run in runs})
     del runs, field
     card = bundle(
         args.name, folder, semantic, instance, [LabelledField.from_run(path) for path in args.validation],
