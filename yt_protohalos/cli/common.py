@@ -73,10 +73,10 @@ def chosen_cache(args: argparse.Namespace) -> bool | str:
 
 
 def prediction_options(args: argparse.Namespace) -> dict[str, Any]:
-    """Keywords of `predict` from the options of `add_prediction_options`."""
+    """Keywords of `predict` from the options of `add_prediction_options` or `add_model_options`."""
     return {
         "model": args.model, "threshold": args.threshold, "precision": args.precision, "on_spacing": args.on_spacing,
-        "on_range": args.on_range, "redshift": args.at_redshift, "cache": chosen_cache(args),
+        "on_range": args.on_range, "redshift": getattr(args, "at_redshift", None), "cache": chosen_cache(args),
     }  # fmt: skip
 
 

@@ -102,7 +102,7 @@ def add_protohalo_fields(
     ``particle_protohalo_probability``, ``particle_protohalo_id`` (-1 outside) and ``particle_protohalo_mass``
     (Lagrangian mass in Msun, 0 outside). Cell fields, of datasets with a grid: ``("gas", "protohalo_probability")``,
     ``_id``, ``_mass``, ``("gas", "linear_overdensity")`` and ``("gas", "linear_potential")`` ((Mpccm/h)^2), both
-    at the redshift of the prediction, which all display names say where it is not 0. For cells of a particle dataset see
+    at the redshift of the prediction, which display names say where it is not 0. For cells of a particle dataset see
     `deposit_to_lattice`. Calling again with other options replaces them.
 
     Parameters

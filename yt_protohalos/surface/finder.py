@@ -160,13 +160,13 @@ def write_catalog(
 
     Fields of ``halos``: ``particle_identifier`` (0..K-1 by descending mass), ``particle_mass`` (Msun),
     ``virial_radius`` (radius of 200 times the mean matter density, Mpc), ``particle_position_{xyz}`` (Mpc) and
-    ``particle_velocity_{xyz}`` (km/s) at the target redshift, ``lagrangian_center_{xyz}`` (Mpc), ``extent_{xyz}`` (Mpc),
-    ``inertia_{xx,yy,zz,xy,xz,yz}`` (Mpc^2), ``semi_axis_a`` (Mpc), ``axis_ratio_b_a``, ``axis_ratio_c_a``,
-    ``major_axis_{xyz}``, ``minor_axis_{xyz}``, ``n_pieces``, ``tidal_{xx,yy,zz,xy,xz,yz}``, ``tidal_eigenvalue_{123}``,
-    ``spin_magnitude`` (km/s Mpc), ``spin_direction_{xyz}`` (0 where there is no spin), ``confidence`` and ``n_sites``,
-    as `Catalog` defines them, except that every length is proper at that redshift, as Mpc means in yt: ``.to("Mpccm")``
-    makes it comoving. Of each member, the particle ID (``ids``) and the row-major lattice site
-    (``member_sites``).
+    ``particle_velocity_{xyz}`` (km/s) at the target redshift, ``lagrangian_center_{xyz}`` (Mpc),
+    ``extent_{xyz}`` (Mpc), ``inertia_{xx,yy,zz,xy,xz,yz}`` (Mpc^2), ``semi_axis_a`` (Mpc), ``axis_ratio_b_a``,
+    ``axis_ratio_c_a``, ``major_axis_{xyz}``, ``minor_axis_{xyz}``, ``n_pieces``, ``tidal_{xx,yy,zz,xy,xz,yz}``,
+    ``tidal_eigenvalue_{123}``, ``spin_magnitude`` (km/s Mpc), ``spin_direction_{xyz}`` (0 where there is no spin),
+    ``confidence`` and ``n_sites``, as `Catalog` defines them, except that every length is proper at that redshift, as
+    Mpc means in yt: ``.to("Mpccm")`` makes it comoving. Of each member, the particle ID (``ids``) and the row-major
+    lattice site (``member_sites``).
 
     Parameters
     ----------
@@ -186,7 +186,7 @@ def write_catalog(
     data["ids"] = np.asarray(ids, dtype=np.int64)
     data[MEMBER_SITES] = catalog.members
     groups = dict.fromkeys(data, ".") | {"ids": "particles", MEMBER_SITES: "particles"}
-    attributes = _attributes(catalog, prediction, field) | provenance
+    attributes = catalog_attributes(catalog, prediction, field) | provenance
     with atomic_path(Path(path)) as partial:
         save_as_dataset({}, str(partial), data, field_types=groups, extra_attrs=attributes)
 
@@ -263,7 +263,8 @@ def columns(catalog: Catalog, h: float) -> dict[str, Any]:
     return columns
 
 
-def _attributes(catalog: Catalog, prediction: Prediction, field: LinearField) -> dict[str, Any]:
+def catalog_attributes(catalog: Catalog, prediction: Prediction, field: LinearField) -> dict[str, Any]:
+    """Attributes of a catalogue file: cosmology, redshift, units, provenance, and what its fields mean."""
     cosmology = field.cosmology
     z = catalog.redshift
     side = field.box_size / (cosmology.h * (1 + z))
