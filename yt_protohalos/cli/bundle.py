@@ -90,7 +90,9 @@ def describe_run(attributes: dict[str, Any]) -> dict[str, Any]:
     settings = json.loads(str(attributes["settings"]))
     settings.pop("cosmology")
     # a user's own run has neither
-    known = {name: int(attributes[name]) for name in ("seed", "steps") if name in attributes}
+    known: dict[str, int | float] = {name: int(attributes[name]) for name in ("seed", "steps") if name in attributes}
+    if attributes.get("output_redshift"):
+        known["output_redshift"] = float(attributes["output_redshift"])
     return {**known, "code": str(attributes["code"]), "halo_finder": str(attributes["halo_finder"]), **settings}
 
 
