@@ -358,3 +358,13 @@ def test_both_redshifts_of_find_say_how_they_differ(capsys):
         cli.main(["find", "--help"])
     text = " ".join(capsys.readouterr().out.split())
     assert "redshift of the haloes to predict" in text and "not that of the haloes: see --at-redshift" in text
+
+
+def test_the_bias_of_a_prediction_is_that_of_its_redshift():
+    field = make_field(24)
+    prediction = fake().predict(field.at_redshift(0.5), progress=False)
+    edges, smoothing = (9.0, 14.0), 0.5
+    one, other = (ph.lagrangian_bias(prediction, field.at_redshift(z), edges, smoothing, 2) for z in (0.5, 0.0))
+    np.testing.assert_allclose(one.value, other.value, rtol=1e-4)
+    unaware = ph.lagrangian_bias(prediction.labels, field, edges, smoothing, 2)
+    np.testing.assert_allclose(one.value, unaware.value / GROWTH, rtol=1e-4)

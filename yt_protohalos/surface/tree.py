@@ -114,7 +114,10 @@ def progenitor_tree(
     team = RankTeam()
     paths = [folder / f"tree_{number:04d}.0.h5" for number in range(len(levels))]
     with ExitStack() as stack:
-        writer = _Writer(stack, paths) if team.is_root else None
+        writer: _Writer | None = None
+        with team.together():
+            if team.is_root:
+                writer = _Writer(stack, paths)
         links: list[Link] = []
         sizes: list[NDArray[np.int64]] = []
         before: NDArray[np.int32] | None = None
@@ -135,8 +138,9 @@ def progenitor_tree(
                 f"no protohalo was found at z = {levels[-1]:g}, from which a tree would grow; use a larger box, a "
                 "lower redshift or a lower threshold"
             )
-        if writer is not None:
-            writer.finish()
+        with team.together():
+            if writer is not None:
+                writer.finish()
     if team.is_root:
         for stale in {*folder.glob("tree_[0-9][0-9][0-9][0-9].0.h5")} - {*paths}:
             stale.unlink()
