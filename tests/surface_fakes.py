@@ -55,6 +55,7 @@ class FakePredictor:
             overlap=OverlapGraph.empty(),
             settings={"threshold": threshold},
             card=self.card,
+            target_redshift=field.target_redshift,
         )
 
 

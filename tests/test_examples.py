@@ -27,12 +27,13 @@ registry._BUNDLED = Path({folder!r})
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory):
     """Folder with small models under the names that the documentation uses, and a cache that all runs share."""
-    from yt_protohalos.models.registry import DEFAULT_MODEL
+    from yt_protohalos.models.registry import AMPLITUDE_MODEL, DEFAULT_MODEL
 
     folder = tmp_path_factory.mktemp("bundle")
     # both see the linear field alone, as only planck-v2 does
     for name in (DEFAULT_MODEL, "planck-v2"):
         write_small_model(folder / name, name=name)
+    write_small_model(folder / AMPLITUDE_MODEL, name=AMPLITUDE_MODEL, amplitude_range=(0.58, 1.08))
     return folder
 
 

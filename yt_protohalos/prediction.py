@@ -87,6 +87,8 @@ class Prediction(LabelledSites):
     settings : dict
         Everything chosen for this run, JSON values.
     card : ModelCard
+    target_redshift : float
+        Redshift whose haloes were predicted, 0 unless asked for.
     """
 
     probability: NDArray[np.float32]
@@ -99,6 +101,7 @@ class Prediction(LabelledSites):
     overlap: OverlapGraph
     settings: dict[str, Any] = field(repr=False)
     card: ModelCard = field(repr=False)
+    target_redshift: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("probability", "mask", "labels"):
@@ -131,6 +134,7 @@ class Prediction(LabelledSites):
         for name, value in (("n", self.lattice.n), ("box_size", self.lattice.box_size)):
             file.attrs[name] = value
         file.attrs["redshift"] = self.redshift
+        file.attrs["target_redshift"] = self.target_redshift
         file.attrs["site_offset"] = self.site_offset
         # datasets, because an HDF5 attribute holds at most 64 kB
         file["cosmology"] = json.dumps(asdict(self.cosmology))
@@ -179,4 +183,6 @@ class Prediction(LabelledSites):
             overlap=OverlapGraph.read(file["graph"]),
             settings=json.loads(file["settings"].asstr()[()]),
             card=ModelCard.from_json(file["card"].asstr()[()]),
+            # files written before there were other redshifts do not say it
+            target_redshift=float(file.attrs.get("target_redshift", 0.0)),
         )

@@ -93,7 +93,9 @@ def _of_catalog(file: h5py.File, path: Path, halo_id: int) -> LatticeRegion:
             f"{PREDICTION_NAME} beside it; run `protohalos find` again to make both"
         )
     start = int(file["particle_index_start"][halo_id])
-    side = np.asarray(file.attrs["domain_right_edge"], dtype=float)[0] * float(file.attrs["hubble_constant"])
+    # the box of the file is proper Mpc at its redshift
+    proper = np.asarray(file.attrs["domain_right_edge"], dtype=float)[0]
+    side = proper * float(file.attrs["hubble_constant"]) / float(file.attrs.get("scale_factor", 1.0))
     lattice = Lattice(int(file.attrs["sites_per_side"]), side)
     found = sites[start : start + int(sizes[halo_id])].astype(np.int64)
     return LatticeRegion(lattice, float(file.attrs["site_offset"]), found)

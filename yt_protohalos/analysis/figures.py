@@ -142,11 +142,13 @@ def plot_voxel_masses(tally: Tally, pair: Tally | None = None) -> Figure:
     return figure
 
 
-def plot_mass_functions(tally: Tally, cosmology: Cosmology | None = None, fit: str = "watson13") -> Figure:
+def plot_mass_functions(
+    tally: Tally, cosmology: Cosmology | None = None, fit: str = "watson13", redshift: float = 0.0
+) -> Figure:
     """Mass functions of predicted and simulated haloes, and their ratio with bootstrap errors (figure 9).
 
     tally : of the model, runs pooled; its volume sets the density
-    cosmology, fit : draw a fit to friends-of-friends haloes too, see `mass_function.fof_mass_function`
+    cosmology, fit, redshift : draw a fit to friends-of-friends haloes too, see `mass_function.fof_mass_function`
     """
     figure, (main, below) = _subplots(2, 1, 6.0, 6.4, height_ratios=[2.2, 1], sharex=True)
     total = tally.total()
@@ -164,7 +166,7 @@ def plot_mass_functions(tally: Tally, cosmology: Cosmology | None = None, fit: s
                       markersize=4, linestyle="none", capsize=2, label=label)  # fmt: skip
     if cosmology is not None:
         mass = np.linspace(BINS[0][0], BINS[-1][1], 100)
-        main.plot(mass, fof_mass_function(cosmology, mass, fit), color=FIT_COLOUR, label=f"FoF fit, {fit}")
+        main.plot(mass, fof_mass_function(cosmology, mass, fit, redshift), color=FIT_COLOUR, label=f"FoF fit, {fit}")
     value, error = _with_error(tally, masses.mass_function_ratio)
     below.axhspan(0.85, 1.15, color="0.9", zorder=0)
     below.axhline(1, color="0.6", linewidth=0.8)

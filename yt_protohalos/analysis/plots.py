@@ -88,7 +88,7 @@ def plot_mass_function(prediction: Prediction, bins_per_decade: int = 5) -> Figu
     ax.set_xscale("log")
     if kept.any():
         ax.set_yscale("log")
-    ax.set_xlabel(r"Lagrangian mass $M$ [M$_\odot$]")
+    ax.set_xlabel(r"Lagrangian mass $M$ [M$_\odot$]" + _target(prediction))
     ax.set_ylabel(r"d$n$ / dlog$_{10}M$ [(Mpc/$h$)$^{-3}$]")
     # above the axes, where no point can lie
     ax.legend(frameon=False, ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1.0))
@@ -161,7 +161,14 @@ def _draw(ax: Axes, image: NDArray, prediction: Prediction, axis: str, plane: in
     first, second = (name for name in AXES if name != axis)
     ax.set_xlabel(f"{first} [Mpc/h]")
     ax.set_ylabel(f"{second} [Mpc/h]")
-    ax.set_title(f"{axis} = {(plane + prediction.site_offset) * lattice.spacing:.2f} Mpc/h", fontsize="medium")
+    title = f"{axis} = {(plane + prediction.site_offset) * lattice.spacing:.2f} Mpc/h"
+    ax.set_title(title + _target(prediction), fontsize="medium")
+
+
+def _target(prediction: Prediction) -> str:
+    """What a label says of the redshift of the haloes; nothing at 0."""
+    redshift = prediction.target_redshift
+    return f", haloes at redshift {redshift:g}" if redshift else ""
 
 
 def _draw_masses(ax: Axes, prediction: Prediction, axis: str, plane: int) -> None:
@@ -188,7 +195,7 @@ def _draw_probability(ax: Axes, prediction: Prediction, axis: str, plane: int) -
 def _draw_overdensity(ax: Axes, field: LinearField, prediction: Prediction, axis: str, plane: int) -> None:
     image = _plane(field.delta, axis, plane)
     limit = 3 * float(field.delta.std()) or 1.0
-    label = "Linear overdensity (z = 0)"
+    label = f"Linear overdensity (z = {field.target_redshift:g})"
     _draw(ax, image, prediction, axis, plane, label, cmap=OVERDENSITY_COLOURS, vmin=-limit, vmax=limit)
 
 

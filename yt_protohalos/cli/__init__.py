@@ -24,6 +24,7 @@ COMMANDS = {
     "bundle": "yt_protohalos.cli.bundle",
     "validate": "yt_protohalos.cli.validate",
     "zoom": "yt_protohalos.cli.zoom",
+    "tree": "yt_protohalos.cli.tree",
 }
 """Module of each command. It has ``HELP`` (one line), ``EXAMPLE`` (text), ``add_arguments(parser)`` and
 ``run(args) -> int``, and imports nothing heavy before ``run``."""

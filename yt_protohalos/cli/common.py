@@ -32,6 +32,16 @@ def fail(message: str) -> int:
 
 
 def add_prediction_options(parser: argparse.ArgumentParser) -> None:
+    """Options of every command that predicts one box."""
+    parser.add_argument(
+        "--at-redshift", type=float, default=0.0, metavar="Z",
+        help="redshift of the haloes to predict (default: 0), for which 'amplitude-v1' is valid up to 0.6 or so; not "
+        "that of the initial conditions",
+    )  # fmt: skip
+    add_model_options(parser)
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
     """Options of every command that runs the networks."""
     parser.add_argument("--model", default=DEFAULT_MODEL, help="bundled model or folder of one (default: %(default)s)")
     parser.add_argument("--threshold", type=float, help="semantic threshold, 0 to 1 (default: the model's)")
@@ -63,10 +73,10 @@ def chosen_cache(args: argparse.Namespace) -> bool | str:
 
 
 def prediction_options(args: argparse.Namespace) -> dict[str, Any]:
-    """Keywords of `predict` from the options of `add_prediction_options`."""
+    """Keywords of `predict` from the options of `add_prediction_options` or `add_model_options`."""
     return {
         "model": args.model, "threshold": args.threshold, "precision": args.precision, "on_spacing": args.on_spacing,
-        "on_range": args.on_range, "cache": chosen_cache(args),
+        "on_range": args.on_range, "redshift": getattr(args, "at_redshift", None), "cache": chosen_cache(args),
     }  # fmt: skip
 
 
@@ -86,21 +96,21 @@ def write_results(ds: Any, folder: Path, options: dict[str, Any], progress: bool
     """
     from ..atomic import check_writable
     from ..catalog import protohalo_catalog
-    from ..surface.box import predict
+    from ..surface.box import box_prediction
     from ..surface.finder import find_protohalos
-    from ..surface.linear import linear_field
+    from ..surface.options import PredictionOptions
     from ..surface.parallel import RankTeam
 
     check_writable(folder)
-    prediction = predict(ds, progress=progress, **options)
-    field = linear_field(ds)
+    box = box_prediction(ds, PredictionOptions(**options))
+    prediction = box.get(progress)
     if not RankTeam().is_root:
         if prediction.n_protohalos:
             find_protohalos(ds, folder, progress=False, **options)
         return prediction
     folder.mkdir(parents=True, exist_ok=True)
     prediction.save(folder / PREDICTION_NAME)
-    written = [folder / PREDICTION_NAME, *write_pictures(prediction, folder, field)]
+    written = [folder / PREDICTION_NAME, *write_pictures(prediction, folder, box.field)]
     if prediction.n_protohalos:
         catalog = find_protohalos(ds, folder, progress=progress, **options)
         written.append(Path(catalog.filename))
@@ -134,7 +144,7 @@ def table(catalog: Catalog, rows: int = TABLE_ROWS) -> str:
     """Text table of the largest protohalos."""
     count = min(rows, len(catalog))
     lines = [
-        f"{len(catalog)} protohalos, the {count} largest:",
+        f"{len(catalog)} protohalos at redshift {catalog.redshift:g}, the {count} largest, lengths comoving:",
         "  id   mass [Msun]   sites   R200m [Mpc/h]   Lagrangian centre [Mpc/h]   confidence",
     ]
     for i in range(count):
