@@ -70,6 +70,22 @@ def prediction_options(args: argparse.Namespace) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def stored_prediction(source: Path) -> Path:
+    """File of the prediction that a folder of `protohalos find` holds, or the file itself.
+
+    Raises
+    ------
+    StoreError
+        There is none.
+    """
+    from ..exceptions import StoreError
+
+    path = source / PREDICTION_NAME if source.is_dir() else source
+    if not path.is_file():
+        raise StoreError(f"{path} does not exist; give a folder that `protohalos find` wrote")
+    return path
+
+
 def set_log_level(args: argparse.Namespace) -> None:
     """Show yt's messages only where asked for."""
     import yt

@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ..exceptions import StoreError
-from .common import PREDICTION_NAME, say, write_pictures
+from .common import say, stored_prediction, write_pictures
 
 HELP = "draw the pictures of a stored prediction again"
 EXAMPLE = "  protohalos plot protohalos --axis x --index 32"
@@ -26,9 +25,7 @@ def run(args: argparse.Namespace) -> int:
     """Run the command."""
     from ..prediction import Prediction
 
-    path = args.source / PREDICTION_NAME if args.source.is_dir() else args.source
-    if not path.is_file():
-        raise StoreError(f"{path} does not exist; give a folder that `protohalos find` wrote")
+    path = stored_prediction(args.source)
     folder = args.output_dir or path.parent
     prediction = Prediction.load(path)
     folder.mkdir(parents=True, exist_ok=True)
