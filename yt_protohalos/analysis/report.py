@@ -1,4 +1,4 @@
-"""One HTML page of a prediction that opens anywhere: slices, protohaloes in a table and in 3-D, mass function, settings.
+"""One HTML page of a prediction that opens anywhere: slices, table, protohaloes in 3-D, mass function, settings.
 
 The page is hand-written HTML, CSS and JavaScript on canvases, 30 kB in all, where plotly.js alone is 4.5 MB and draws
 slices of a cube no faster. All that it shows lies in it. Its content security policy forbids every request, and any
@@ -153,7 +153,7 @@ def report_data(
     mass, density, error = mass_function(prediction)
     filled = density > 0
     return {
-        "title": title or stored.source or f"prediction of {prediction.card.name}",
+        "title": title or stored.source or f"model {prediction.card.name}, {lattice.n}³ sites",
         "facts": _facts(prediction),
         "n": lattice.n, "spacing": lattice.spacing, "boxSize": lattice.box_size, "offset": prediction.site_offset,
         "siteMass": prediction.site_mass, "minSites": prediction.card.min_sites,
