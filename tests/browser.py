@@ -13,7 +13,7 @@ import pytest
 
 FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
-    "--disable-sync", "--no-first-run", "--window-size=1400,1300",
+    "--disable-sync", "--no-first-run", "--disable-dev-shm-usage", "--window-size=1400,1300",
 )  # fmt: skip
 PATIENCE = 60  # seconds
 

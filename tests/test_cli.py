@@ -106,12 +106,44 @@ def test_plot_draws_the_same_pictures_from_the_stored_cubes(ics, model, tmp_path
     for name in PICTURES:
         images[name] = matplotlib.image.imread(tmp_path / "out" / name)
         (tmp_path / "out" / name).unlink()
-    assert cli.main(["plot", "out"]) == 0
-    for name in PICTURES - {"protohalos.png"}:
+    assert cli.main(["plot", "out", "--ics", ics]) == 0
+    for name in PICTURES:
         assert np.array_equal(matplotlib.image.imread(tmp_path / "out" / name), images[name])
-    assert (tmp_path / "out" / "protohalos.png").is_file()
     assert cli.main(["plot", "out/prediction.h5", "-o", "other", "--axis", "x", "--index", "3"]) == 0
     assert {path.name for path in (tmp_path / "other").iterdir()} == PICTURES
+
+
+def test_plot_draws_one_protohalo_and_the_errors_where_asked(ics, model, tmp_path):
+    cli.main(["find", ics, "-o", "out", "--model", model, "--quiet"])
+    with h5py.File(tmp_path / "truth.h5", "w") as file:
+        file["labels"] = ph.Prediction.load(tmp_path / "out" / "prediction.h5").labels
+    assert cli.main(["plot", "out", "-o", "more", "--protohalo", "2", "--labels", "truth.h5"]) == 0
+    assert {path.name for path in (tmp_path / "more").iterdir()} == PICTURES | {"protohalo_2.png", "errors.png"}
+
+
+@pytest.mark.parametrize("wrong", [{"seed": 12}, {"redshift": 60.0}, {"box_size": BOX * 1.01}, {"n": N + 2}])
+def test_initial_conditions_of_another_box_are_refused(ics, model, tmp_path, capsys, wrong):
+    cli.main(["find", ics, "-o", "out", "--model", model, "--quiet"])
+    before = sorted((path.name, path.stat().st_mtime_ns) for path in (tmp_path / "out").iterdir())
+    capsys.readouterr()
+    given = {"n": N, "box_size": BOX, "seed": 11} | wrong
+    ph.generate_initial_conditions(given.pop("n"), given.pop("box_size"), filename=tmp_path / "wrong.hdf5", **given)
+    for command in ("plot", "catalog"):
+        assert cli.main([command, "out", "--ics", "wrong.hdf5"]) == cli.USER_ERROR
+        assert "give the file that it was made from" in error_line(capsys)
+    assert sorted((path.name, path.stat().st_mtime_ns) for path in (tmp_path / "out").iterdir()) == before
+
+
+def test_all_that_find_writes_is_rebuilt_from_the_cubes_without_networks(ics, model, tmp_path, capsys, fakes):
+    cli.main(["find", ics, "-o", "out", "--model", model, "--quiet"])
+    out = tmp_path / "out"
+    first = {path.name: path.read_bytes() for path in out.iterdir()}
+    for name in first.keys() - {"prediction.h5"}:
+        (out / name).unlink()
+    assert cli.main(["plot", "out", "--ics", ics]) == cli.main(["catalog", "out", "--ics", ics]) == 0
+    assert "the 10 largest" in capsys.readouterr().out
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == first
+    assert len(fakes) == 1
 
 
 def test_progress_bars_go_to_standard_error_unless_quiet(ics, model, capsys):

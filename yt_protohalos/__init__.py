@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from .surface.fields import add_protohalo_fields as add_protohalo_fields
     from .surface.finder import ProtohaloFinder as ProtohaloFinder
     from .surface.finder import find_protohalos as find_protohalos
+    from .surface.finder import rebuild_catalog as rebuild_catalog
     from .surface.load import load as load
     from .zoom import ZoomRegion as ZoomRegion
     from .zoom import zoom_region as zoom_region
@@ -48,6 +49,7 @@ _HOME = {
     "predict": "surface.box",
     "find_protohalos": "surface.finder",
     "ProtohaloFinder": "surface.finder",
+    "rebuild_catalog": "surface.finder",
     "deposit_to_lattice": "surface.deposit",
     "ProtohaloPredictor": "predictor",
     "Prediction": "prediction",

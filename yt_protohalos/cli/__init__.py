@@ -18,6 +18,7 @@ COMMANDS = {
     "find": "yt_protohalos.cli.find",
     "plot": "yt_protohalos.cli.plot",
     "report": "yt_protohalos.cli.report",
+    "catalog": "yt_protohalos.cli.catalog",
     "models": "yt_protohalos.cli.models",
     "simulate": "yt_protohalos.cli.simulate",
     "label": "yt_protohalos.cli.label",

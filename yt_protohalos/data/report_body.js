@@ -1,42 +1,40 @@
 // ---- one protohalo in 3-D -------------------------------------------------------------------------------------------
 
-const view = { yaw: 0.6, pitch: 0.45, points: null, half: 1, sides: [0, 0, 0], centre: [0, 0, 0] };
+const view = { yaw: 0.6, pitch: 0.45, points: null, half: 1, thinned: 1, sides: [0, 0, 0], centre: [0, 0, 0] };
 
-/** Sites of the selected protohalo that have a free face, relative to its middle, in sites. */
+/** Sites of the selected protohalo that have a free face, relative to the middle of their frame, in sites. */
 function gather() {
-  const { values, side, stride } = cubes.labels, label = state.selected + 1, n = data.n;
-  const found = [];
-  for (let at = values.indexOf(label); at >= 0; at = values.indexOf(label, at + 1)) found.push(at);
-  const split = (at) => [Math.floor(at / (side * side)), Math.floor(at / side) % side, at % side];
+  const { values, side, stride } = cubes.labels, label = state.selected + 1;
+  const sites = [];
+  for (let at = values.indexOf(label); at >= 0; at = values.indexOf(label, at + 1)) {
+    sites.push([Math.floor(at / (side * side)), Math.floor(at / side) % side, at % side]);
+  }
   view.points = null;
   view.thinned = stride;
-  if (!found.length) return;
-  const middle = AXES.map((_, i) => circularMean(found.map((at) => split(at)[i]), side));
-  const away = (site, i) => ((site - middle[i] + 1.5 * side) % side) - side / 2;
-  const low = [Infinity, Infinity, Infinity], high = [-Infinity, -Infinity, -Infinity];
-  const outer = [];
-  for (const at of found) {
-    const site = split(at), point = site.map(away);
-    for (let i = 0; i < 3; i++) low[i] = Math.min(low[i], point[i]), high[i] = Math.max(high[i], point[i]);
-    const free = [0, 1, 2].some((i) => [1, side - 1].some((move) => {
-      const next = site.slice();
-      next[i] = (next[i] + move) % side;
-      return values[(next[0] * side + next[1]) * side + next[2]] !== label;
-    }));
-    if (free) outer.push(point);
-  }
-  view.sides = low.map((l, i) => (high[i] - l + 1) * stride);
-  const centre = low.map((l, i) => (l + high[i]) / 2);
+  if (!sites.length) return;
+  const first = AXES.map((_, i) => lowerFace(sites.map((site) => site[i]), side));
+  const local = (site) => site.map((s, i) => (s - first[i] + side) % side);
+  const high = sites.map(local).reduce((most, p) => most.map((m, i) => Math.max(m, p[i])), [0, 0, 0]);
+  view.sides = high.map((h) => (h + 1) * stride);
   view.half = 0.5 * Math.hypot(...view.sides); // reaches the corners of the frame
-  view.points = outer.map((point) => point.map((p, i) => (p - centre[i]) * stride));
-  // the box may be cut off at n where the last thinned cell is
-  view.centre = centre.map((c, i) => ((((middle[i] + c) * stride) % n) + n) % n);
+  view.centre = high.map((h, i) => ((first[i] + Math.floor(h / 2)) % side) * stride);
+  const free = (site) => [0, 1, 2].some((i) => [1, side - 1].some((move) => {
+    const next = site.slice();
+    next[i] = (next[i] + move) % side;
+    return values[(next[0] * side + next[1]) * side + next[2]] !== label;
+  }));
+  view.points = sites.filter(free).map((site) => local(site).map((p, i) => (p - high[i] / 2) * stride));
 }
 
-function circularMean(sites, side) {
-  let sine = 0, cosine = 0;
-  for (const site of sites) sine += Math.sin((2 * Math.PI * site) / side), cosine += Math.cos((2 * Math.PI * site) / side);
-  return (((Math.atan2(sine, cosine) * side) / (2 * Math.PI)) % side + side) % side;
+/** Where the smallest frame of coordinates in a periodic box begins: after their widest gap. */
+function lowerFace(coordinates, side) {
+  const occupied = [...new Set(coordinates)].sort((a, b) => a - b);
+  let widest = -1, first = 0, last = occupied.at(-1) - side;
+  for (const here of occupied) {
+    if (here - last > widest) widest = here - last, first = here;
+    last = here;
+  }
+  return first;
 }
 
 /** Rotation of the view: rows are the picture's right, up and towards the reader; z of the box points up. */

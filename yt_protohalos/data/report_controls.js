@@ -5,7 +5,7 @@ function select(index, fromTable = false) {
   state.selected = index;
   gather();
   if (fromTable && view.points) {
-    state.plane = Math.floor(view.centre[AXES.indexOf(state.axis)]);
+    state.plane = view.centre[AXES.indexOf(state.axis)];
   } else if (order.includes(index)) {
     state.page = Math.floor(order.indexOf(index) / ROWS);
   }
@@ -38,7 +38,7 @@ function listen() {
   radios("field", FIELDS, state.field, (value) => { state.field = value; drawSlice(); });
   radios("axis", { x: "x", y: "y", z: "z" }, state.axis, (value) => {
     state.axis = value;
-    state.plane = view.points ? Math.floor(view.centre[AXES.indexOf(value)]) : data.plane[value];
+    state.plane = view.points ? view.centre[AXES.indexOf(value)] : data.plane[value];
     drawSlice();
   });
   byId("plane").max = data.n - 1;
