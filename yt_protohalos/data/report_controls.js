@@ -19,7 +19,7 @@ function drawObject() {
   byId("object-title").textContent = state.selected < 0 ? "Protohalo" : `Protohalo ${state.selected}`;
   const sites = data.sizes[state.selected];
   byId("size").textContent = sites
-    ? `${powerOfTen(sites * data.siteMass)} M☉ in ${sites} sites; lengths of the frame in Mpc/h` : "";
+    ? `${powerOfTen(sites * data.siteMass)} M☉ in ${sites} sites; frame in Mpc/h` : "";
   drawBody();
 }
 
