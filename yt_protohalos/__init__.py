@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from .surface.fields import add_protohalo_fields as add_protohalo_fields
     from .surface.finder import ProtohaloFinder as ProtohaloFinder
     from .surface.finder import find_protohalos as find_protohalos
+    from .surface.finder import rebuild_catalog as rebuild_catalog
     from .surface.load import load as load
     from .surface.tree import ProgenitorTree as ProgenitorTree
     from .surface.tree import progenitor_tree as progenitor_tree
@@ -52,6 +53,7 @@ _HOME = {
     "predict": "surface.box",
     "find_protohalos": "surface.finder",
     "ProtohaloFinder": "surface.finder",
+    "rebuild_catalog": "surface.finder",
     "deposit_to_lattice": "surface.deposit",
     "ProtohaloPredictor": "predictor",
     "Prediction": "prediction",

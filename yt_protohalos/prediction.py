@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from .atomic import atomic_path
 from .cosmology import Cosmology
-from .exceptions import ProtohaloError, StoreError
+from .exceptions import InitialConditionsError, ProtohaloError, StoreError
 from .lattice import Lattice
+from .linear_field import LinearField
 from .models.card import ModelCard
 from .overlap import OverlapGraph
 
@@ -25,7 +26,16 @@ if TYPE_CHECKING:
 PREDICTION_FORMAT = 1
 PREDICTION_NAME = "prediction.h5"
 """Name of a prediction in the folder of its catalogue."""
+FIELD_SAMPLE = "field_sample"
+"""Setting of a prediction: what `field_sample` returns for its field. Older predictions lack it."""
 _KIND = "yt_protohalos prediction"
+_SAMPLE_SITES = 8
+
+
+def field_sample(field: LinearField) -> list[float]:
+    """Delta at a few sites, dimensionless, from corner to corner: tells realisations apart, on any machine."""
+    sites = np.linspace(0, field.delta.size - 1, _SAMPLE_SITES).astype(int)
+    return [float(f"{value:.4g}") for value in field.delta.ravel()[sites]]
 
 
 class LabelledSites:
@@ -111,6 +121,20 @@ class Prediction(LabelledSites):
     def graph(self) -> networkx.Graph:
         """The overlap graph as networkx has it, see `OverlapGraph.to_networkx`."""
         return self.overlap.to_networkx()
+
+    def check_field(self, field: LinearField) -> None:
+        """Raise `InitialConditionsError` unless the prediction was made from this field, as far as it remembers."""
+        for name, own, given in (
+            ("sites a side", self.lattice.n, field.n), ("box size", self.lattice.box_size, field.box_size),
+            ("redshift", self.redshift, field.redshift), ("site offset", self.site_offset, field.site_offset),
+            ("linear overdensity at some sites", self.settings.get(FIELD_SAMPLE), field_sample(field)),
+        ):  # fmt: skip
+            # a sample has four digits, and its field an rms of a few
+            if own is not None and not np.allclose(own, given, rtol=1e-3, atol=2e-3 if isinstance(own, list) else 0.0):
+                raise InitialConditionsError(
+                    f"these initial conditions have {name} {given}, those of the prediction {own}; give the file that "
+                    "it was made from"
+                )
 
     def save(self, path: str | Path) -> None:
         """Write an HDF5 file, whole or not at all; an existing file is replaced.

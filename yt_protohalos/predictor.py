@@ -23,7 +23,7 @@ from .models.limits import check_range, measured_amplitude, model_side
 from .models.loading import Network, computes_bfloat16, load_network
 from .models.registry import DEFAULT_MODEL, load_card, verify
 from .overlapped import overlapped
-from .prediction import Prediction
+from .prediction import FIELD_SAMPLE, Prediction, field_sample
 from .progress import Progress, track
 from .stitching import relabel_by_size, remove_small, stitch
 from .store import CropStore, field_identity
@@ -210,7 +210,7 @@ class ProtohaloPredictor:
             redshift=float(field.redshift),
             site_offset=float(field.site_offset),
             overlap=stitched.overlap.labelled(final[stitched.component]),
-            settings=settings,
+            settings={**settings, FIELD_SAMPLE: field_sample(field)},
             card=self.card,
             target_redshift=float(field.target_redshift),
         )

@@ -17,6 +17,8 @@ COMMANDS = {
     "demo": "yt_protohalos.cli.demo",
     "find": "yt_protohalos.cli.find",
     "plot": "yt_protohalos.cli.plot",
+    "report": "yt_protohalos.cli.report",
+    "catalog": "yt_protohalos.cli.catalog",
     "models": "yt_protohalos.cli.models",
     "simulate": "yt_protohalos.cli.simulate",
     "label": "yt_protohalos.cli.label",

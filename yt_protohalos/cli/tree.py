@@ -7,7 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..models.registry import AMPLITUDE_MODEL
-from .common import USER_ERROR, add_model_options, fail, prediction_options, say, set_log_level
+from .common import (
+    USER_ERROR,
+    add_facts_options,
+    add_model_options,
+    fail,
+    load_ics,
+    prediction_options,
+    say,
+    set_log_level,
+)
 
 if TYPE_CHECKING:
     from ..progenitors import ProgenitorLinks
@@ -25,23 +34,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of the haloes, two or more; the model must cover them all",
     )  # fmt: skip
     parser.add_argument("-o", "--output-dir", type=Path, required=True, metavar="DIR", help="where to write")
-    parser.add_argument("--box-size", type=float, help="comoving Mpc/h, for formats that do not say it")
-    parser.add_argument("--redshift", type=float, help="of the initial conditions, for formats that do not say it")
+    add_facts_options(parser)
     add_model_options(parser)
     parser.set_defaults(model=AMPLITUDE_MODEL)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    from ..surface.load import load
     from ..surface.parallel import RankTeam, start_ranks, stop_ranks
     from ..surface.tree import progenitor_tree
 
     shared = start_ranks()
     set_log_level(args)
-    facts = {"box_size": args.box_size, "redshift": args.redshift}
     try:
-        ds = load(args.ics, **{name: value for name, value in facts.items() if value is not None})
+        ds = load_ics(args)
         options = prediction_options(args)
         tree = progenitor_tree(ds, args.redshifts, args.output_dir, progress=not args.quiet, **options)
     except Exception as error:

@@ -25,7 +25,7 @@ from ..progress import Progress
 from ..stored_members import MEMBER_SITES, SITE_INDICES
 from .box import box_prediction
 from .fields import lattice_particle_types
-from .linear import particle_sites
+from .linear import linear_field, particle_sites
 from .options import OptionKeywords, PredictionOptions, Unpack, takes_options
 from .parallel import RankTeam
 
@@ -70,11 +70,8 @@ class ProtohaloFinder:
         progress: Progress = True,
         **options: Unpack[OptionKeywords],
     ) -> None:
-        if not name or Path(name).name != name:
-            raise CatalogError(f"catalogue name {name!r} is not a plain file name; give one without folders")
+        self.path = _catalog_path(output_dir, name)
         self.ds = ds
-        self.path = Path(output_dir).expanduser() / f"{name}.0.h5"
-        check_writable(self.path.parent)
         self.progress = progress
         self.box = box_prediction(ds, PredictionOptions.read(model, options))
 
@@ -90,23 +87,70 @@ class ProtohaloFinder:
         team = RankTeam()
         with team.together():
             if team.is_root:
-                self._write(prediction)
+                _describe(self.ds, self.box.field, prediction, self.path)
         return load_catalog(self.path)
 
-    def _write(self, prediction: Prediction) -> None:
-        catalog = protohalo_catalog(prediction, self.box.field)
-        if not len(catalog):
-            raise CatalogError(
-                f"no protohalo of at least {prediction.card.min_sites} sites "
-                f"({prediction.card.min_sites * prediction.site_mass:.3g} Msun) was found in {self.ds}; "
-                "use a larger box, a lower threshold, or predict(ds) for the probabilities"
-            )
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        ids, source = member_ids(self.ds, self.box.field, catalog.members)
-        write_catalog(
-            self.path, catalog, prediction, self.box.field, ids, {"member_ids": source, "source": str(self.ds)}
+
+def _describe(ds: Dataset, field: LinearField, prediction: Prediction, path: Path) -> None:
+    """Write the catalogue of a dataset's prediction."""
+    catalog = protohalo_catalog(prediction, field)
+    if not len(catalog):
+        raise CatalogError(
+            f"no protohalo of at least {prediction.card.min_sites} sites "
+            f"({prediction.card.min_sites * prediction.site_mass:.3g} Msun) was found in {ds}; "
+            "use a larger box, a lower threshold, or predict(ds) for the probabilities"
         )
-        ytLogger.info("Wrote %d protohaloes to %s", len(catalog), self.path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    ids, source = member_ids(ds, field, catalog.members)
+    write_catalog(path, catalog, prediction, field, ids, {"member_ids": source, "source": str(ds)})
+    ytLogger.info("Wrote %d protohaloes to %s", len(catalog), path)
+
+
+def rebuild_catalog(
+    ds: Dataset, prediction: Prediction, output_dir: str | os.PathLike[str] = CATALOG_NAME, *, name: str = CATALOG_NAME
+) -> YTHaloCatalogDataset:
+    """Write the catalogue of a prediction in hand, for example one that was stored, without running any network.
+
+    Parameters
+    ----------
+    ds : yt Dataset
+        The initial conditions that the prediction was made from: positions, velocities, tides, spins and particle IDs
+        come from them.
+    prediction : Prediction
+        As `Prediction.load` reads it.
+    output_dir, name
+        As in `ProtohaloFinder`.
+
+    Returns
+    -------
+    YTHaloCatalogDataset
+        As `find_protohalos` returns it.
+
+    Raises
+    ------
+    InitialConditionsError
+        The initial conditions are not those of the prediction.
+    CatalogError
+        There are no protohaloes, or the folder cannot be written.
+
+    Examples
+    --------
+    >>> prediction = Prediction.load("protohalos/prediction.h5")
+    >>> catalog = rebuild_catalog(load("ics_gadget.dat"), prediction, "protohalos")
+    """
+    path = _catalog_path(output_dir, name)
+    field = linear_field(ds)
+    prediction.check_field(field)
+    _describe(ds, field, prediction, path)
+    return load_catalog(path)
+
+
+def _catalog_path(output_dir: str | os.PathLike[str], name: str) -> Path:
+    if not name or Path(name).name != name:
+        raise CatalogError(f"catalogue name {name!r} is not a plain file name; give one without folders")
+    path = Path(output_dir).expanduser() / f"{name}.0.h5"
+    check_writable(path.parent)
+    return path
 
 
 @takes_options
