@@ -49,7 +49,8 @@ def images(figure):
 
 @pytest.mark.parametrize(("axis", "plane"), [("x", 1), ("y", 9), ("z", 2)])
 def test_mass_slices_show_each_samples_masses(cubes, axis, plane):
-    figure = drawn(paper_figures.plot_mass_slices(dict(zip("ab", cubes, strict=True)), LATTICE, SITE_MASS, [plane], axis))
+    samples = dict(zip("ab", cubes, strict=True))
+    figure = drawn(paper_figures.plot_mass_slices(samples, LATTICE, SITE_MASS, [plane], axis))
     for labels, shown in zip(cubes, images(figure), strict=True):
         sizes = np.bincount(labels.ravel())
         there = np.take(labels, plane, axis="xyz".index(axis)).T
@@ -130,7 +131,7 @@ def test_faces_of_cores_are_drawn_where_they_are_named(cubes):
 )  # fmt: skip
 def test_what_cannot_be_drawn_is_refused(cubes, change, error):
     arguments = {"samples": {"a": cubes[0]}, "planes": [1], "axis": "z", "circles": False} | change
-    with pytest.raises(error, match="give|use|pass"):
+    with pytest.raises(error, match=r"give|use|pass"):
         paper_figures.plot_mass_slices(arguments.pop("samples"), LATTICE, SITE_MASS, **arguments)
 
 

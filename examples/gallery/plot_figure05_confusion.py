@@ -6,14 +6,14 @@ A slice through the haloes of the TreePM run, the probability that ``planck-v4``
 the probability is cut at the model's threshold.
 
 As in the paper, haloes' cores are sure and their borders are not, and sites that are missed are strings along the
-borders: matter that has just fallen in. The probability is calibrated here, so that 0.5 means one in two, which the
-paper's is not. False positives are yellow instead of red, for red and green look alike to many.
+borders: matter that has just fallen in. The probability is calibrated here, so that 0.7 means seven in ten; the
+paper's is what its network gives. False positives are yellow instead of red, for red and green look alike to many.
 """
 
 from gallery_data import read, tallies
 
 from yt_protohalos.analysis.figures import plot_confusion
-from yt_protohalos.analysis.masses import site_scores
+from yt_protohalos.analysis.masses import calibration_error, site_scores
 
 run = read("treepm")
 figure = plot_confusion(run["true"] > 0, run["probability"], run["mask"], run.lattice, index=60)
@@ -31,3 +31,5 @@ rows = {"planck-v4": measured[0], "pair": measured[1], **PAPER}
 print(" " * 14 + "".join(f"{name:>7s}" for name in PAPER["paper, pair"]))
 for title, scores in rows.items():
     print(f"{title:14s}" + "".join(f"{scores[name]:7.3f}" for name in PAPER["paper, pair"]))
+error = calibration_error(tallies()[0].total())[0]
+print(f"largest distance of probability and observed share in ten bins: {error:.3f}")

@@ -5,8 +5,8 @@ Figure 7: simulated and predicted haloes
 Two slices of the TreePM run. Colours are the masses of the haloes that the simulation formed, left, and of those that
 ``planck-v4`` predicts, right, on the same scale.
 
-As in the paper, large patches are found with their shapes and masses. What differs is connectivity: what one of the two
-calls one halo the other may call two. The smallest haloes are missed more often than not.
+As in the paper, large patches are found with their shapes and masses. What differs is connectivity: what one of the
+two calls one halo the other may call two. The smallest haloes are missed more often than not.
 """
 
 from gallery_data import read
@@ -24,4 +24,5 @@ figure = plot_mass_slices(samples, run.lattice, run.site_mass, planes=[20, 60])
 matches = match_haloes(run["predicted"], run["true"])
 print(f"{run['true'].max()} haloes formed, {run['predicted'].max()} are predicted")
 for least in (155, 500, 2000):
-    print(f"more than {least} particles: {matches.share(least):.0%} matched, median IoU {matches.median_iou(least):.2f}")
+    share, iou = matches.share(least), matches.median_iou(least)
+    print(f"more than {least} particles: {share:.0%} matched, median IoU {iou:.2f}")

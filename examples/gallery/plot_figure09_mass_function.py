@@ -3,12 +3,13 @@ Figure 9: the halo mass function
 ================================
 
 Haloes counted by mass: simulated and predicted by ``planck-v4`` in the seven runs of 37.5 Mpc/*h* that neither its
-training nor its tuning saw (their counts are in the model's card), and two fits to friends-of-friends haloes, Watson et
-al. (2013) and Angulo et al. (2012). Below, the ratios to the first.
+training nor its tuning saw (their counts are in the model's card), and two fits to friends-of-friends haloes, Watson
+et al. (2013) and Angulo et al. (2012). Below, the ratios to the first.
 
-As in the paper, the prediction follows the simulations over more than two orders of magnitude, and the smallest haloes
-are too few, here below :math:`10^{11.5}\,h^{-1}M_\odot`. The fit of the paper's figure, Ondaro-Mallea et al. (2022), is
-not drawn. Boxes of this size lack large haloes; ``--boxes`` adds predictions of larger ones.
+As in the paper, the prediction follows the simulations over more than two orders of magnitude, within 11 % from
+:math:`10^{11.5}` to :math:`10^{14}\,h^{-1}M_\odot`; below, haloes are too few. The fit of the paper's figure,
+Ondaro-Mallea et al. (2022), is not drawn. Boxes of this size lack large haloes; ``--boxes`` adds predictions of
+larger ones.
 """
 
 import argparse

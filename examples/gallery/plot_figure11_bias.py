@@ -3,11 +3,14 @@ Figure 11: linear Lagrangian bias
 =================================
 
 The bias :math:`b_{1L}` by halo mass, from the linear overdensity, smoothed over 6 Mpc/*h*, at the Lagrangian centres
-(eq. 14). Errors are a jackknife over 27 parts of each box. Grey, two fits to simulations of far larger boxes: Tinker et
-al. (2010), for haloes of 200 times the mean density, and Bhattacharya et al. (2011), for friends-of-friends haloes.
+(eq. 14). Errors are a jackknife over 27 parts of each box. Grey, two fits to simulations of far larger boxes: Tinker
+et al. (2010), for haloes of 200 times the mean density, and Bhattacharya et al. (2011), for friends-of-friends
+haloes.
 
-As in the paper, BIAS-TEXT. The paper's curve is called that of Lazeyras et al. (2016), whose formulas are for higher
-orders of the bias only.
+As in the paper, boxes of this size are too small: bias is below the fits for small haloes and above them for large
+ones, in the simulation as in the prediction, and less so in the larger box. The haloes of 50 Mpc/*h* were predicted
+(``planck-v4``, seed 930), those of 37.5 Mpc/*h* simulated (seed 901). The paper's curve is called that of Lazeyras et
+al. (2016), whose formulas are for higher orders of the bias only. ``--boxes`` measures predictions of larger boxes.
 """
 
 import argparse

@@ -29,7 +29,7 @@ MARKERS = "os^Dv<"
 FIT_STYLES = ("-", "--", ":")
 MASS_LABEL = r"log$_{10}\,M$ [$h^{-1}$M$_\odot$]"
 DENSITY_LABEL = r"d$n$ / dlog$_{10}M$ [($h^{-1}$Mpc)$^{-3}$]"
-FINE = 10
+FINE = 20
 """Steps in a bin for the integral of a fit."""
 
 
@@ -90,7 +90,7 @@ class HaloCounts:
 
     @property
     def density(self) -> NDArray[np.float64]:
-        """dn / dlog10 M, (Mpc/h)^-3, (B,)."""
+        """Number density a decade of mass, (Mpc/h)^-3, (B,)."""
         return self.number / (self.volume * np.diff(self.edges))
 
     @property

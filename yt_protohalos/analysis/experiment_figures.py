@@ -87,8 +87,10 @@ def plot_responses(predictions: Mapping[str, LabelledSites], axis: str = "x", in
         ax.set_xlabel(rf"{AXES[right]} [$h^{{-1}}$Mpc]", fontsize=9)
         ax.tick_params(labelsize=8)
     axes[0].set_ylabel(rf"{AXES[up]} [$h^{{-1}}$Mpc]", fontsize=9)
-    ticks = {"ticks": LogLocator(subs=(1, 2, 5)), "format": LogFormatterSciNotation(minor_thresholds=(np.inf, np.inf))}
-    bar = figure.colorbar(drawn, ax=list(axes), location="bottom", aspect=40, shrink=0.8, **ticks)
+    every = LogFormatterSciNotation(minor_thresholds=(np.inf, np.inf))
+    bar = figure.colorbar(
+        drawn, ax=list(axes), location="bottom", aspect=40, shrink=0.8, ticks=LogLocator(subs=(1, 2, 5)), format=every
+    )
     bar.set_label(r"Protohalo mass [M$_\odot$]", fontsize=9)
     bar.ax.tick_params(labelsize=8)
     bar.minorticks_off()

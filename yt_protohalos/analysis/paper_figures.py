@@ -1,8 +1,8 @@
 """Slices of Lagrangian regions, after López-Cano et al. 2024, figures 1, 3, 7 and D1.
 
 Every function returns a matplotlib figure of its own, without pyplot, at most a page wide, so that its text keeps its
-size in print. Colours are readable with colour-vision deficiencies. Planes are indexed [right, up], as ``cube[:, :, k]``
-is for x to the right and y up.
+size in print. Colours are readable with colour-vision deficiencies. Planes are indexed [right, up], as
+``cube[:, :, k]`` is for x to the right and y up.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ REGION_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E
 """Okabe & Ito, without black."""
 OUTSIDE = "0.92"
 MASS_LABEL = r"halo mass $M$ [$h^{-1}$M$_\odot$]"
-TICKS = {"labelsize": 8}
+TICKS: dict[str, Any] = {"labelsize": 8}
 NEAR = 3
 """Regions at most this many sites apart get different colours."""
 CHANGE = 2.0
@@ -180,7 +180,8 @@ def _check_slices(samples: Mapping, lattice: Lattice, planes: Sequence[int], axi
         lattice.check_cube(labels, title)
     outside = [plane for plane in planes if not 0 <= plane < lattice.n]
     if axis not in AXES or len(axis) != 1 or outside:
-        raise LatticeError(f"no planes {outside or list(planes)} along {axis!r}; use x, y or z and 0 to {lattice.n - 1}")
+        wrong = outside or list(planes)
+        raise LatticeError(f"no planes {wrong} along {axis!r}; use x, y or z and 0 to {lattice.n - 1}")
 
 
 def labelled_mass(labels: NDArray[np.integer], site_mass: float) -> NDArray[np.float32]:
@@ -224,7 +225,7 @@ def draw_regions(ax: Axes, labels: NDArray[np.integer], lattice: Lattice) -> Non
 
     colour = region_colours(labels)[labels]
     shown = np.ma.masked_less(colour, 0).T
-    limits = {"vmin": -0.5, "vmax": len(REGION_COLOURS) - 0.5}
+    limits: dict[str, Any] = {"vmin": -0.5, "vmax": len(REGION_COLOURS) - 0.5}
     ax.imshow(shown, cmap=ListedColormap(list(REGION_COLOURS)), **limits, **_placed(lattice))
     draw_outlines(ax, labels, lattice.spacing, 0.5)
 
