@@ -95,6 +95,28 @@ def test_gallery_script_draws_what_can_be_read_in_print(script, monkeypatch, tmp
             assert "[" in ax.get_xlabel() or "threshold" in ax.get_xlabel(), "an axis without units"
 
 
+def test_gallery_data_belong_to_the_bundled_model(monkeypatch):
+    """What is stored scores as the card says: a new model needs new data."""
+    from yt_protohalos.analysis import masses
+    from yt_protohalos.models.registry import DEFAULT_MODEL, load_card
+
+    monkeypatch.syspath_prepend(str(ROOT / "examples" / "gallery"))
+    import gallery_data
+
+    run, (model, pair) = gallery_data.read("treepm"), gallery_data.tallies()
+    assert run.attributes["model"] == DEFAULT_MODEL
+    stated = load_card(DEFAULT_MODEL)[0].scores["TreePM reference"]
+    found = masses.site_scores(model.total())
+    for name in ("ACC", "F1", "TPR", "PPV"):
+        assert found[name][0] == pytest.approx(stated[name], abs=2e-3)
+    assert run["true"].max() == 262  # haloes of the TreePM run
+    # the pair, both ways: whoever is the truth, as many are missed as are wrong
+    limit = masses.site_scores(pair.total())
+    assert limit["TPR"] == pytest.approx(limit["PPV"])
+    assert limit["ACC"][0] > found["ACC"][0]
+    assert gallery_data.FILE.stat().st_size < 3e6
+
+
 def test_gallery_takes_stored_boxes_and_scores(monkeypatch, tmp_path):
     """`--boxes` and `--scores` redraw figures 9, 11 and 13 from larger runs."""
     folder = ROOT / "examples" / "gallery"
