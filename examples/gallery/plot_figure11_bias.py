@@ -7,10 +7,11 @@ The bias :math:`b_{1L}` by halo mass, from the linear overdensity, smoothed over
 et al. (2010), for haloes of 200 times the mean density, and Bhattacharya et al. (2011), for friends-of-friends
 haloes.
 
-As in the paper, boxes of this size are too small: bias is below the fits for small haloes and above them for large
-ones, in the simulation as in the prediction, and less so in the larger box. The haloes of 50 Mpc/*h* were predicted
-(``planck-v4``, seed 930), those of 37.5 Mpc/*h* simulated (seed 901). The paper's curve is called that of Lazeyras et
-al. (2016), whose formulas are for higher orders of the bias only. ``--boxes`` measures predictions of larger boxes.
+As in the paper, the prediction agrees with the simulation of the same initial conditions (37.5 Mpc/*h*, seed 901;
+``planck-v4``), and a box of that size is too small for either: bias is below the fits for small haloes and above them
+for large ones. The prediction of a larger box (50 Mpc/*h*, seed 930) is nearer the fits. The paper's curve is called
+that of Lazeyras et al. (2016), whose formulas are for higher orders of the bias only. ``--boxes`` measures
+predictions of larger boxes.
 """
 
 import argparse
