@@ -181,7 +181,11 @@ def test_the_command_writes_beside_the_cubes_or_where_told(folder, tmp_path, cap
     assert "report.html" in capsys.readouterr().out
     assert cli.main(["report", str(path / "prediction.h5"), "--output", str(tmp_path / "new" / "page.html")]) == 0
     assert (tmp_path / "new" / "page.html").read_bytes() == (path / "report.html").read_bytes()
-    for arguments, said in (([str(tmp_path)], "protohalos find"), ([str(path), "-o", str(tmp_path)], "is a folder")):
+    for arguments, said in (
+        ([str(tmp_path)], "protohalos find"),
+        ([str(path), "-o", str(tmp_path)], "is a folder"),
+        ([str(path), "--catalog", str(path / "prediction.h5")], "cannot be read"),
+    ):
         assert cli.main(["report", *arguments]) == cli.USER_ERROR
         assert said in capsys.readouterr().err
 

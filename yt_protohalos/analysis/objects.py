@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,6 @@ from ..stored_members import predicted_region
 from .plots import AXES, chosen_plane, draw_masses, draw_outlines
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 BODY_COLOUR = "#56B4E9"
@@ -96,7 +95,7 @@ def free_faces(sites: NDArray[np.integer]) -> NDArray[np.float64]:
     return np.concatenate(faces)
 
 
-def _draw_body(ax: Axes, sites: NDArray[np.integer], prediction: Prediction) -> None:
+def _draw_body(ax: Any, sites: NDArray[np.integer], prediction: Prediction) -> None:
     from matplotlib.colors import LightSource
     from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 

@@ -1,8 +1,8 @@
 """One HTML page of a prediction that opens anywhere: slices, table, protohaloes in 3-D, mass function, settings.
 
-The page is hand-written HTML, CSS and JavaScript on canvases, 30 kB in all, where plotly.js alone is 4.5 MB and draws
-slices of a cube no faster. All that it shows lies in it. Its content security policy forbids every request, and any
-script but its own; the data are JSON that the script writes as text, never as markup.
+The page is hand-written HTML, CSS and JavaScript on canvases, some 35 kB, where plotly.js alone is 4.5 MB. All that it
+shows lies in it. Its content security policy forbids every request, and any script but its own; the data are JSON that
+the script writes as text, never as markup.
 """
 
 from __future__ import annotations

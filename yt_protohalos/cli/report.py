@@ -17,6 +17,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", "--output", type=Path, metavar="FILE", help="page to write (default: report.html beside the cubes)"
     )
+    parser.add_argument(
+        "--catalog", type=Path, metavar="FILE", help="catalogue of the prediction (default: the one beside the cubes)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -35,6 +38,6 @@ def run(args: argparse.Namespace) -> int:
         raise StoreError(f"{output} is a folder; give the page a name in it, e.g. {output / REPORT_NAME}")
     prediction = Prediction.load(path)
     output.parent.mkdir(parents=True, exist_ok=True)
-    write_report(prediction, output, catalog_in(path.parent))
+    write_report(prediction, output, args.catalog or catalog_in(path.parent))
     say(f"wrote {output}: {output.stat().st_size / 1e6:.1f} MB, opens in a browser without a network")
     return 0
