@@ -1,8 +1,10 @@
 """Sphinx configuration."""
 
+import sys
 from configparser import ConfigParser
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parent))  # for figure_scraper
 _setup = ConfigParser()
 _setup.read(Path(__file__).parents[1] / "setup.cfg")
 
@@ -11,14 +13,32 @@ author = _setup["metadata"]["author"]
 copyright = f"2026, {author}"
 release = version = _setup["metadata"]["version"]
 
-extensions = ["myst_parser", "numpydoc", "sphinx.ext.autodoc", "sphinx.ext.mathjax"]
+extensions = [
+    "myst_parser", "numpydoc", "sphinx.ext.autodoc", "sphinx.ext.mathjax", "sphinx_gallery.gen_gallery",
+]  # fmt: skip
 myst_enable_extensions = ["dollarmath", "amsmath"]
 myst_heading_anchors = 3
-exclude_patterns = ["_build", "model_scores.md"]
+exclude_patterns = ["_build", "model_scores.md", "sg_execution_times.rst", "gallery/sg_execution_times.rst"]
 default_role = "literal"
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"
 numpydoc_show_class_members = False
+
+sphinx_gallery_conf = {
+    "examples_dirs": "../examples/gallery",
+    "gallery_dirs": "gallery",
+    "filename_pattern": r"/plot_",
+    "ignore_pattern": r"gallery_data\.py",
+    "within_subsection_order": "FileNameSortKey",
+    "image_scrapers": ("figure_scraper",),
+    "reset_modules": (),
+    "abort_on_example_error": True,
+    "download_all_examples": False,
+    # a notebook would not find gallery_data
+    "notebook_extensions": set(),
+    "show_signature": False,
+    "min_reported_time": 10,
+}
 
 html_theme = "furo"
 html_title = f"yt_protohalos {release}"

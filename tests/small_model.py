@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from standins import make_card, make_network
@@ -14,10 +15,11 @@ SIDE, MARGIN, FILTERS = 48, 8, (2, 4)
 SPACING = 50 / 256
 
 
-def write_small_model(folder: Path, name: str = "small") -> Path:
+def write_small_model(folder: Path, name: str = "small", **changes: Any) -> Path:
     """Write card and weights of a random model that calls about half of all sites protohalo sites.
 
     folder : where, made if it does not exist
+    changes : values of the card
     returns : folder
     """
     import keras
@@ -45,5 +47,5 @@ def write_small_model(folder: Path, name: str = "small") -> Path:
             probability = np.clip(np.asarray(network(channels_in[None])), 1e-6, 1 - 1e-6)
             intercept = -float(np.median(np.log(probability / (1 - probability))))
     calibration = {"slope": 1.0, "intercept": intercept}
-    write_card(make_card(SIDE, MARGIN, core=32, name=name, calibration=calibration, **cards), folder)
+    write_card(make_card(SIDE, MARGIN, core=32, name=name, calibration=calibration, **cards, **changes), folder)
     return folder

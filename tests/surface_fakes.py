@@ -13,7 +13,7 @@ from yt_protohalos.linear_field import LinearField
 from yt_protohalos.models.card import NetworkCard
 from yt_protohalos.models.registry import file_sha256, write_card
 from yt_protohalos.overlap import OverlapGraph
-from yt_protohalos.prediction import Prediction
+from yt_protohalos.prediction import FIELD_SAMPLE, Prediction, field_sample
 from yt_protohalos.progress import Progress, track
 from yt_protohalos.stitching import remove_small
 from yt_protohalos.surface.in_memory import with_cosmology
@@ -53,8 +53,9 @@ class FakePredictor:
             redshift=field.redshift,
             site_offset=field.site_offset,
             overlap=OverlapGraph.empty(),
-            settings={"threshold": threshold},
+            settings={"threshold": threshold, FIELD_SAMPLE: field_sample(field)},
             card=self.card,
+            target_redshift=field.target_redshift,
         )
 
 

@@ -7,7 +7,6 @@ import sys
 
 import h5py
 import matplotlib
-import numpy as np
 import pytest
 import yt
 from surface_fakes import BOX, FakePredictor, N, write_fake_model
@@ -100,18 +99,54 @@ def test_find_again_reads_the_cache_and_no_cache_does_not(ics, model, tmp_path, 
     assert len(list((tmp_path / "elsewhere").iterdir())) == 1
 
 
-def test_plot_draws_the_same_pictures_from_the_stored_cubes(ics, model, tmp_path):
+def test_all_that_find_writes_is_rebuilt_from_the_cubes_without_networks(ics, model, tmp_path, capsys, fakes):
     cli.main(["find", ics, "-o", "out", "--model", model, "--quiet"])
-    images = {}
-    for name in PICTURES:
-        images[name] = matplotlib.image.imread(tmp_path / "out" / name)
-        (tmp_path / "out" / name).unlink()
-    assert cli.main(["plot", "out"]) == 0
-    for name in PICTURES - {"protohalos.png"}:
-        assert np.array_equal(matplotlib.image.imread(tmp_path / "out" / name), images[name])
-    assert (tmp_path / "out" / "protohalos.png").is_file()
-    assert cli.main(["plot", "out/prediction.h5", "-o", "other", "--axis", "x", "--index", "3"]) == 0
-    assert {path.name for path in (tmp_path / "other").iterdir()} == PICTURES
+    out = tmp_path / "out"
+    first = {path.name: path.read_bytes() for path in out.iterdir()}
+    for name in first.keys() - {"prediction.h5"}:
+        (out / name).unlink()
+    assert cli.main(["plot", "out", "--ics", ics]) == cli.main(["catalog", "out", "--ics", ics]) == 0
+    assert "the 10 largest" in capsys.readouterr().out
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == first
+    assert len(fakes) == 1
+
+
+@pytest.fixture
+def cubes(tmp_path):
+    """The cubes alone, of the same realisation as `ics`."""
+    path = tmp_path / "cubes" / "prediction.h5"
+    path.parent.mkdir()
+    prediction = FakePredictor().predict(ph.generate_initial_conditions(N, BOX, seed=11), progress=False)
+    prediction.save(path)
+    return path, prediction
+
+
+def test_plot_draws_one_protohalo_and_the_errors_where_asked(cubes, tmp_path):
+    path, prediction = cubes
+    with h5py.File(tmp_path / "truth.h5", "w") as file:
+        file["labels"] = prediction.labels
+    arguments = ["--axis", "x", "--index", "3", "--protohalo", "2", "--labels", "truth.h5"]
+    assert cli.main(["plot", str(path), "-o", "more", *arguments]) == 0
+    assert {each.name for each in (tmp_path / "more").iterdir()} == PICTURES | {"protohalo_2.png", "errors.png"}
+
+
+def test_initial_conditions_of_another_box_are_refused(cubes, tmp_path, capsys):
+    path, _ = cubes
+    for i, wrong in enumerate(({"seed": 12}, {"redshift": 60.0}, {"box_size": BOX * 1.01}, {"n": N + 2})):
+        given = {"n": N, "box_size": BOX, "seed": 11} | wrong
+        # a name of its own, for yt remembers what it has read
+        name = f"wrong{i}.hdf5"
+        ph.generate_initial_conditions(given.pop("n"), given.pop("box_size"), filename=tmp_path / name, **given)
+        assert cli.main([("catalog", "plot")[i % 2], str(path), "--ics", name]) == cli.USER_ERROR
+        assert "give the file that it was made from" in error_line(capsys)
+    assert [each.name for each in path.parent.iterdir()] == ["prediction.h5"]
+
+
+def test_a_catalogue_of_nothing_is_refused(ics, tmp_path, capsys):
+    empty = FakePredictor(level=20.0).predict(ph.generate_initial_conditions(N, BOX, seed=11), progress=False)
+    empty.save(tmp_path / "prediction.h5")
+    assert cli.main(["catalog", str(tmp_path), "--ics", ics]) == cli.USER_ERROR
+    assert "no protohalo of at least 5 sites" in error_line(capsys)
 
 
 def test_progress_bars_go_to_standard_error_unless_quiet(ics, model, capsys):

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import runpy
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 from small_model import write_small_model
+from surface_fakes import BOX, FakePredictor, N
+
+import yt_protohalos as ph
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+GALLERY = sorted((ROOT / "examples" / "gallery").glob("plot_*.py"))
+PAGE_WIDTH, SMALLEST_TEXT = 7.3, 8
+"""Inch and points: what a printed page can show and a reader can read."""
 PAGES = [page for page in sorted((ROOT / "docs").glob("*.md")) if "```python" in page.read_text()]
 TEST_COMMAND = re.compile(r"^python3 -m venv \.venv-test .*$", re.MULTILINE)
 
@@ -27,12 +36,13 @@ registry._BUNDLED = Path({folder!r})
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory):
     """Folder with small models under the names that the documentation uses, and a cache that all runs share."""
-    from yt_protohalos.models.registry import DEFAULT_MODEL
+    from yt_protohalos.models.registry import AMPLITUDE_MODEL, DEFAULT_MODEL
 
     folder = tmp_path_factory.mktemp("bundle")
     # both see the linear field alone, as only planck-v2 does
     for name in (DEFAULT_MODEL, "planck-v2"):
         write_small_model(folder / name, name=name)
+    write_small_model(folder / AMPLITUDE_MODEL, name=AMPLITUDE_MODEL, amplitude_range=(0.58, 1.08))
     return folder
 
 
@@ -62,6 +72,77 @@ def test_example_runs(script, bundle, tmp_path):
     written = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert output.strip() or written, f"{script.name} neither printed nor wrote anything"
     assert all(path.stat().st_size for path in written)
+
+
+@pytest.mark.parametrize("script", GALLERY, ids=lambda path: path.stem[5:])
+def test_gallery_script_draws_what_can_be_read_in_print(script, monkeypatch, tmp_path):
+    """In this process, for the scripts run no network and share their data."""
+    from matplotlib.figure import Figure
+    from matplotlib.text import Text
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(script.parent))
+    monkeypatch.setattr(sys, "argv", [str(script)])
+    left = runpy.run_path(str(script))
+    figures = [value for value in left.values() if isinstance(value, Figure)]
+    assert len(figures) == 1
+    figures[0].savefig(tmp_path / "figure.png", dpi=50)
+    assert figures[0].get_figwidth() <= PAGE_WIDTH
+    words = [text for text in figures[0].findobj(Text) if text.get_visible() and text.get_text().strip()]
+    assert words
+    assert min(text.get_fontsize() for text in words) >= SMALLEST_TEXT
+    for ax in figures[0].axes:
+        if ax.get_xlabel():
+            assert "[" in ax.get_xlabel() or "threshold" in ax.get_xlabel(), "an axis without units"
+
+
+def test_gallery_data_belong_to_the_bundled_model(monkeypatch):
+    """What is stored scores as the card says: a new model needs new data."""
+    from yt_protohalos.analysis import masses
+    from yt_protohalos.models.registry import DEFAULT_MODEL, load_card
+
+    monkeypatch.syspath_prepend(str(ROOT / "examples" / "gallery"))
+    import gallery_data
+
+    run, (model, pair) = gallery_data.read("treepm"), gallery_data.tallies()
+    assert run.attributes["model"] == DEFAULT_MODEL
+    stated = load_card(DEFAULT_MODEL)[0].scores["TreePM reference"]
+    found = masses.site_scores(model.total())
+    for name in ("ACC", "F1", "TPR", "PPV"):
+        assert found[name][0] == pytest.approx(stated[name], abs=2e-3)
+    assert run["true"].max() == 262  # haloes of the TreePM run
+    # the pair, both ways: whoever is the truth, as many are missed as are wrong
+    limit = masses.site_scores(pair.total())
+    assert limit["TPR"] == pytest.approx(limit["PPV"])
+    assert limit["ACC"][0] > found["ACC"][0]
+    assert gallery_data.FILE.stat().st_size < 3e6
+
+
+def test_gallery_takes_stored_boxes_and_scores(monkeypatch, tmp_path):
+    """`--boxes` and `--scores` redraw figures 9, 11 and 13 from larger runs."""
+    folder = ROOT / "examples" / "gallery"
+    monkeypatch.syspath_prepend(str(folder))
+    field = ph.generate_initial_conditions(N, BOX, seed=11)
+    FakePredictor().predict(field, progress=False).save(tmp_path / "box.h5")
+    counts = {"bins": [[11.0, 11.2], [11.2, 11.4]], "value": [10, None]}
+    scores = {
+        "tables": {"model": {"simulated_haloes": counts, "predicted_haloes": counts}},
+        "cosmology": asdict(ph.PAPER_COSMOLOGY), "volume": 1e4,
+    }  # fmt: skip
+    (tmp_path / "scores.json").write_text(json.dumps(scores))
+    boxes = ["--boxes", str(tmp_path / "box.h5")]
+    for stem, arguments in (
+        ("figure09_mass_function", boxes),
+        ("figure11_bias", [*boxes, "--seeds", "11"]),
+        ("figure13_amplitude", ["--scores", str(tmp_path / "scores.json")]),
+    ):
+        image = tmp_path / f"{stem}.png"
+        monkeypatch.setattr(sys, "argv", [stem, *arguments, "-o", str(image)])
+        left = runpy.run_path(str(folder / f"plot_{stem}.py"))
+        assert image.stat().st_size
+        words = [text.get_text() for text in left["figure"].axes[0].get_legend().get_texts()]
+        wanted = "0.83" if "13" in stem else f"{BOX:g}"
+        assert any(wanted in word for word in words)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.stem)

@@ -101,7 +101,7 @@ PUBLIC_NAMES = (
     "ProtohaloPredictor", "Prediction", "deposit_to_lattice", "generate_initial_conditions", "LinearField", "Lattice",
     "Cosmology", "PAPER_COSMOLOGY", "cluster_embedding", "stitch_lattices", "zoom_region", "ZoomRegion", "Region",
     "predict_region", "RegionPrediction", "add_overdensity", "add_tide", "scale_amplitude", "compare",
-    "lagrangian_bias",
+    "lagrangian_bias", "progenitor_links", "ProgenitorLinks", "progenitor_tree", "ProgenitorTree",
 )  # fmt: skip
 
 

@@ -92,6 +92,24 @@ def test_the_mass_function_counts_every_protohalo_once(prediction):
         np.testing.assert_allclose(np.diff(np.log10(mass)), 1 / bins)
 
 
+def test_contours_of_the_potential_lie_where_it_has_their_value(prediction, field):
+    figure = plots.plot_masses(prediction, "y", 7, field)
+    (contours,) = [c for c in figure.axes[0].collections if type(c).__name__ == "QuadContourSet"]
+    phi, spacing = field.phi[:, 7].T, BOX / N
+    assert len(contours.levels) > 3
+    checked = 0
+    for level, path in zip(contours.levels, contours.get_paths(), strict=True):
+        for x, y in path.vertices / spacing - prediction.site_offset:
+            # a contour crosses the lines between sites where the potential on them is the level
+            i, j = int(x), int(y)
+            around = phi[j : j + 2, i : i + 2]
+            assert around.min() - 1e-4 <= level <= around.max() + 1e-4
+            checked += 1
+    assert checked > 50
+    with pytest.raises(LatticeError, match="phi"):
+        plots.plot_masses(prediction, field=ph.generate_initial_conditions(16, BOX, seed=1))
+
+
 def test_overview_shows_the_overdensity_only_with_its_field(prediction, field):
     index = 5
     with_field = plots.plot_overview(prediction, field, "x", index)

@@ -24,7 +24,14 @@ from yt_protohalos import evaluation
 from yt_protohalos import predictor as predictor_module
 from yt_protohalos.cosmology import Cosmology
 from yt_protohalos.evaluation import calibrated, evaluate
-from yt_protohalos.exceptions import LatticeError, ModelError, OutOfRangeError, SpacingWarning, StoreError
+from yt_protohalos.exceptions import (
+    InitialConditionsError,
+    LatticeError,
+    ModelError,
+    OutOfRangeError,
+    SpacingWarning,
+    StoreError,
+)
 from yt_protohalos.lattice import Lattice
 from yt_protohalos.networks.channels import POSITION_CHANNELS, network_input
 from yt_protohalos.networks.symmetry import Symmetry
@@ -300,6 +307,20 @@ def test_networks_that_break_their_promise_are_named(field):
         predictor.predict(field, progress=False)
     with pytest.raises(ModelError, match="precision"):
         ProtohaloPredictor(card, predictor.semantic, predictor.instance, precision="float8")
+
+
+def test_a_stored_prediction_knows_its_field(field, prediction, tmp_path):
+    prediction.save(tmp_path / "prediction.h5")
+    again = Prediction.load(tmp_path / "prediction.h5")
+    again.check_field(field)
+    # read from another file of the same realisation
+    again.check_field(replace(field, delta=field.delta * np.float32(1 + 1e-5)))
+    for other in (make_field(N, seed=4), field.resampled(36), replace(field, redshift=60.0)):
+        with pytest.raises(InitialConditionsError, match="give the file that it was made from"):
+            again.check_field(other)
+    # predictions of before remember no sample; their lattice is compared still
+    del again.settings["field_sample"]
+    again.check_field(make_field(N, seed=4))
 
 
 def test_save_and_load_keep_everything(prediction, tmp_path):

@@ -10,15 +10,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from yt_protohalos.cosmology import PAPER_COSMOLOGY
 from yt_protohalos.exceptions import InitialConditionsError, ModelError
-from yt_protohalos.initial_conditions.generate import generate_initial_conditions
+from yt_protohalos.initial_conditions.generate import generate_initial_conditions, lagrangian_particles
 from yt_protohalos.lattice import Lattice
+from yt_protohalos.linear_field import LinearField
 from yt_protohalos.networks.channels import EVOLVED_INSTANCE, EVOLVED_POSITION
 from yt_protohalos.networks.symmetry import Symmetry, spread_symmetries
 from yt_protohalos.training.augment import attribute_sites, label_centres, split_images
 from yt_protohalos.training.bundle import export_network
 from yt_protohalos.training.dataset import LabelledField, Sampler, make_sample, measure_beta
 from yt_protohalos.training.labels import rank_by_size
+from yt_protohalos.training.particle_mesh import evolve
 from yt_protohalos.training.simulate import SimulationSettings, halo_means, halo_spins
 from yt_protohalos.training.train import Trainer, TrainingSettings
 
@@ -228,21 +231,115 @@ def test_the_force_mesh_must_be_a_power_of_two() -> None:
         SimulationSettings(mesh=300)
 
 
-def test_a_small_run_collapses_into_haloes(tmp_path: Path) -> None:
+def test_a_small_run_collapses_into_haloes_at_each_output(tmp_path: Path) -> None:
     pytest.importorskip("pysco")
     pytest.importorskip("yt_astro_analysis")
-    from yt_protohalos.training.simulate import read_run, simulate
+    from yt_protohalos.training.simulate import read_run, simulate, simulate_outputs
 
     small = SimulationSettings(n=32, box_size=6.25, mesh=64)
-    path = simulate(3, small, tmp_path / "run.h5")
+    path = tmp_path / "run.h5"
+    outputs = simulate_outputs(3, small, path, (0.0, 0.5))
+    assert outputs == [path, tmp_path / "run_z0.5.h5"]
     field, labels, attributes = read_run(path)
-    assert field.n == 32 and attributes["seed"] == 3
+    assert field.n == 32 and attributes["seed"] == 3 and field.target_redshift == 0
     sizes = np.bincount(labels.ravel())[1:]
     assert len(sizes) >= 1 and sizes.min() >= 155 and np.all(np.diff(sizes) <= 0)
     inside = labels > 0
     assert field.delta[inside].mean() > field.delta[~inside].mean() + 1.0
+    then, labels_then, attributes = read_run(outputs[1])
+    assert then.target_redshift == attributes["output_redshift"] == 0.5
+    assert np.array_equal(then.delta, field.at_redshift(0.5).delta)
+    assert 0 < np.count_nonzero(labels_then) < np.count_nonzero(labels)
+    assert (labels[labels_then > 0] > 0).mean() > 0.8, "what has collapsed stays"
     assert simulate(3, small, path) == path, "a finished run is left alone"
+    assert simulate_outputs(3, small, path, (0.5,)) == outputs[1:]
     with pytest.raises(InitialConditionsError, match="other seed; name another folder"):
         simulate(4, small, path)
     with pytest.raises(InitialConditionsError, match="other redshift"):
         simulate(3, replace(small, redshift=60.0), path)
+    with pytest.raises(InitialConditionsError, match="output redshift 49 is not between"):
+        simulate_outputs(3, small, path, (49,))
+    outputs[1].rename(tmp_path / "run_z0.25.h5")
+    with pytest.raises(InitialConditionsError, match="other output_redshift"):
+        simulate_outputs(3, small, path, (0.25,))
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["run.h5", "run_z0.25.h5"]
+
+
+def test_outputs_of_a_run_move_as_they_say() -> None:
+    """Between outputs v = a^2 H dx/da, and a weak wave grows as D; a run resumed from a checkpoint goes on."""
+    pytest.importorskip("pysco")
+    n = 16
+    lattice = Lattice(n, 16.0)
+    wave = np.broadcast_to(-0.2 * np.cos(2 * np.pi * np.arange(n) / n)[:, None, None], lattice.shape)
+    field = LinearField.from_density(wave, lattice.box_size, PAPER_COSMOLOGY, 49.0)
+    small = SimulationSettings(n=n, box_size=lattice.box_size, mesh=64)
+    sites = lattice.sites(np.arange(lattice.n_sites)) * lattice.spacing
+    moved, velocity, steps = {}, {}, []
+    for z, positions, velocities, count in evolve(
+        *lagrangian_particles(field, 49.0), lattice, small, (0, 0.48, 0.52, 1)
+    ):
+        moved[z], velocity[z] = (
+            value[:, 0].astype(float) for value in (lattice.minimum_image(positions - sites), velocities)
+        )
+        steps.append(count)
+    assert list(moved) == [1, 0.52, 0.48, 0] and steps == sorted(steps)
+    rate = (moved[0.48] - moved[0.52]) / (1 / 1.48 - 1 / 1.52)
+    expected = PAPER_COSMOLOGY.hubble(0.5) / 1.5**2 * rate
+    found = 0.5 * (velocity[0.48] + velocity[0.52])
+    np.testing.assert_allclose(found, expected, atol=0.01 * np.abs(expected).max())
+    growth = np.sum(moved[0] * moved[1]) / np.sum(moved[1] ** 2)
+    assert growth == pytest.approx(1 / float(PAPER_COSMOLOGY.growth_factor(1.0)), rel=0.02)
+
+
+def test_a_run_resumes_before_its_first_missing_output(tmp_path: Path) -> None:
+    pytest.importorskip("pysco")
+    small = SimulationSettings(n=8, box_size=8.0, mesh=64)
+    lattice = Lattice(8, 8.0)
+    particles = lagrangian_particles(generate_initial_conditions(8, 8.0, seed=2), 49.0)
+    path = tmp_path / "checkpoint.npz"
+
+    def steps_to(redshifts: tuple[float, ...]) -> dict[float, int]:
+        found = evolve(*particles, lattice, small, redshifts, path, checkpoint_seconds=0.0)
+        return {z: count for z, _, _, count in found}
+
+    first = steps_to((20.0,))
+    assert path.exists()
+    # past its output, so that it begins again
+    again = steps_to((30.0, 20.0))
+    assert first[20.0] <= again[20.0] and again[30.0] < again[20.0]
+    seen: list[int] = []
+    for _ in evolve(*particles, lattice, small, (19.0,), path, report=lambda step, _: seen.append(step)):
+        pass
+    assert seen[0] == again[20.0] + 1, "the last checkpoint was at the end of the run before"
+
+
+def test_a_run_of_another_redshift_is_scored_at_it(tmp_path: Path, monkeypatch, capsys) -> None:
+    from surface_fakes import FakePredictor
+
+    from yt_protohalos import cli
+    from yt_protohalos.predictor import ProtohaloPredictor
+    from yt_protohalos.training.simulate import write_run
+
+    field = generate_initial_conditions(24, 24 * 50 / 256, seed=5)
+    predictor = FakePredictor(amplitude_range=(0.4, 1.1))
+    particles = lagrangian_particles(field, 1.0)
+    run = SimulationSettings(n=24, box_size=24 * 50 / 256)
+    truth = {z: predictor.predict(field.at_redshift(z), progress=False).labels for z in (0.0, 0.5)}
+    for z, labels in truth.items():
+        write_run(tmp_path / f"{z:g}.h5", labels, *particles, run, {"seed": 5, "output_redshift": z})
+    monkeypatch.setattr(ProtohaloPredictor, "from_pretrained", lambda *_, **__: predictor)
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["validate", "--runs", "0.5.h5", "-o", "s.json", "--no-cache", "--quiet"]) == 0
+    result = json.loads((tmp_path / "s.json").read_text())
+    assert result["redshift"] == 0.5 and result["tables"]["model"]["ACC"]["value"] == 1
+    capsys.readouterr()
+    assert cli.main(["validate", "--runs", "0.5.h5", "0.h5", "--no-cache", "--quiet"]) == cli.USER_ERROR
+    assert "at z = 0.5 and 0; score runs of one redshift" in capsys.readouterr().err
+    ics = tmp_path / "ics.hdf5"
+    generate_initial_conditions(24, 24 * 50 / 256, seed=5, filename=ics)
+    own = ["validate", "--ics", "ics.hdf5", "--labels", "0.5.h5", "-o", "s.json", "--no-cache", "--quiet"]
+    assert cli.main([*own, "--at-redshift", "0.5"]) == 0
+    accuracy = json.loads((tmp_path / "s.json").read_text())["tables"]["model"]["ACC"]["value"]
+    assert accuracy > 0.99
+    assert cli.main(own) == 0
+    assert json.loads((tmp_path / "s.json").read_text())["tables"]["model"]["ACC"]["value"] < accuracy - 0.02

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from .linear_field import LinearField as LinearField
     from .prediction import Prediction as Prediction
     from .predictor import ProtohaloPredictor as ProtohaloPredictor
+    from .progenitors import ProgenitorLinks as ProgenitorLinks
+    from .progenitors import progenitor_links as progenitor_links
     from .region import Region as Region
     from .regional import RegionPrediction as RegionPrediction
     from .regional import predict_region as predict_region
@@ -35,7 +37,10 @@ if TYPE_CHECKING:
     from .surface.fields import add_protohalo_fields as add_protohalo_fields
     from .surface.finder import ProtohaloFinder as ProtohaloFinder
     from .surface.finder import find_protohalos as find_protohalos
+    from .surface.finder import rebuild_catalog as rebuild_catalog
     from .surface.load import load as load
+    from .surface.tree import ProgenitorTree as ProgenitorTree
+    from .surface.tree import progenitor_tree as progenitor_tree
     from .zoom import ZoomRegion as ZoomRegion
     from .zoom import zoom_region as zoom_region
 
@@ -48,6 +53,7 @@ _HOME = {
     "predict": "surface.box",
     "find_protohalos": "surface.finder",
     "ProtohaloFinder": "surface.finder",
+    "rebuild_catalog": "surface.finder",
     "deposit_to_lattice": "surface.deposit",
     "ProtohaloPredictor": "predictor",
     "Prediction": "prediction",
@@ -66,6 +72,10 @@ _HOME = {
     "add_overdensity": "experiments",
     "add_tide": "experiments",
     "scale_amplitude": "experiments",
+    "progenitor_links": "progenitors",
+    "ProgenitorLinks": "progenitors",
+    "progenitor_tree": "surface.tree",
+    "ProgenitorTree": "surface.tree",
     "compare": "analysis.compare",
     "lagrangian_bias": "analysis.bias",
     "cluster_embedding": "clustering",

@@ -25,6 +25,8 @@ EVOLVED = "evolved field"
 class Catalog:
     """Protohaloes by descending mass, one entry (of K) each.
 
+    Lengths are comoving, except in `spin`. What is said to be "at z" is at `redshift`, and a = 1 / (1 + z).
+
     Attributes
     ----------
     identifier : int64, (K,)
@@ -35,13 +37,13 @@ class Catalog:
     lagrangian_center : float64, (K, 3)
         Mean Lagrangian position, comoving Mpc/h in [0, box size).
     position : float64, (K, 3)
-        Position at z = 0, comoving Mpc/h in [0, box size), by `position_method`.
+        Position at z, comoving Mpc/h in [0, box size), by `position_method`.
     velocity : float64, (K, 3)
-        Peculiar velocity at z = 0, km/s, by `velocity_method`; zero where that is the Lagrangian centre.
+        Peculiar velocity at z, km/s, by `velocity_method`; zero where that is the Lagrangian centre.
     extent : float64, (K, 3)
         Sides of the bounding box, comoving Mpc/h, one spacing for a single site.
     inertia : float64, (K, 3, 3)
-        Inertia tensor about the centre per unit mass, mean of |r|^2 1 - r r^T over the sites, (Mpc/h)^2.
+        Inertia tensor about the centre per unit mass, mean of r^2 1 - r r^T over the sites, (Mpc/h)^2.
     semi_axes : float64, (K, 3)
         a >= b >= c of the homogeneous ellipsoid with that inertia, its sites counted as cubes, Mpc/h; see
         `regions.principal_axes`.
@@ -50,16 +52,17 @@ class Catalog:
     n_pieces : int64, (K,)
         Disconnected pieces of the region, across periodic faces; sites are connected that share a face.
     tide : float64, (K, 3, 3)
-        Tidal tensor d^2 phi / dq_i dq_j at z = 0 with laplacian(phi) = delta, averaged over the ball about the
+        Tidal tensor d^2 phi / dq_i dq_j, linear, at z, with laplacian(phi) = delta, averaged over the ball about the
         Lagrangian centre with the region's volume; NaN without a field.
     tidal_eigenvalues : float64, (K, 3)
         Of `tide`, descending; positive along axes that collapse, and their sum is the overdensity of the ball.
     spin : float64, (K, 3)
-        Angular momentum per unit mass by tidal torque theory (White 1984), extrapolated linearly to z = 0, km/s Mpc/h:
-        a^2 (dD/dt) epsilon_ijk T_jl C_lk, with T the tide and C the second moment of the region. Growth stops near
-        turnaround, so the length ranks haloes rather than predicts what is left at z = 0; NaN without a field.
+        Angular momentum per unit mass by tidal torque theory (White 1984), extrapolated linearly to z, in proper
+        km/s Mpc/h: a^2 H f epsilon_ijk T_jl C_lk, with T the tide at z and C the second moment of the region. Growth
+        stops near turnaround, so the length ranks haloes rather than predicts what is left at z; NaN without a field.
     radius_200m : float64, (K,)
-        Comoving radius of a sphere of 200 times the mean matter density with the halo's mass, Mpc/h.
+        Comoving radius of a sphere of 200 times the mean matter density with the halo's mass, Mpc/h; the same at
+        every z, for the comoving mean density is.
     confidence : float64, (K,)
         Mean membership probability of the sites. That probability is calibrated to be the frequency with which a site
         ends in a halo, in any: this is the expected fraction of the region that does. It says neither that the
@@ -75,6 +78,8 @@ class Catalog:
     lattice : Lattice
     site_offset : float
         Site i sits at ``(i + site_offset) * spacing``.
+    redshift : float
+        z, that of the haloes.
     """
 
     identifier: NDArray[np.int64]
@@ -99,6 +104,7 @@ class Catalog:
     velocity_method: str
     lattice: Lattice
     site_offset: float
+    redshift: float = 0.0
 
     def __len__(self) -> int:
         return len(self.identifier)
@@ -125,8 +131,9 @@ def protohalo_catalog(
     ----------
     prediction : Prediction
     field : LinearField, optional
-        The field the prediction was made from: positions and velocities at z = 0 are then means over the members, and
-        tides and spins are known; without it they are the Lagrangian centre, 0 and NaN.
+        The field the prediction was made from, at its redshift or any other: positions and velocities at the redshift
+        of the prediction are then means over the members, and tides and spins are known; without it they are the
+        Lagrangian centre, 0 and NaN.
     lpt_order : {1, 2}
         1 for Zel'dovich, 2 for 2LPT, which is nearer to the final positions: on the TreePM reference run the rms error
         above 2000 sites is 0.20 Mpc/h, against 0.44 at first order and 1.92 of the Lagrangian centre.
@@ -161,6 +168,7 @@ def protohalo_catalog(
     position, velocity, method = center, np.zeros_like(center), LAGRANGIAN
     tide, eigenvalues, spin = (np.full((len(n_sites), *shape), np.nan) for shape in ((3, 3), (3,), (3,)))
     if field is not None:
+        field = field.at_redshift(prediction.target_redshift)
         if prediction.card.sees_evolution if evolved is None else evolved:
             (displacement, velocity), method = _evolved_motion(groups, members, field), EVOLVED
         else:
@@ -169,8 +177,8 @@ def protohalo_catalog(
         position = _wrapped(center + displacement, lattice.box_size)
         tide = tidal_tensors(field.phi, lattice, center / lattice.spacing - prediction.site_offset, n_sites)
         eigenvalues = tidal_eigenvalues(tide)
-        # a^2 dD/dt = H f at a = 1, in km/s per Mpc/h
-        spin = field.cosmology.hubble(0.0) * field.cosmology.growth_rate(0.0) * tidal_torque(inertia, tide)
+        # the tide holds D: a^2 dD/dt = a^2 H f D
+        spin = _velocity_factor(field) / (1 + field.target_redshift) * tidal_torque(inertia, tide)
     volume = n_sites * lattice.spacing**3
     return Catalog(
         identifier=np.arange(len(n_sites), dtype=np.int64),
@@ -195,6 +203,7 @@ def protohalo_catalog(
         velocity_method=method,
         lattice=lattice,
         site_offset=prediction.site_offset,
+        redshift=prediction.target_redshift,
     )
 
 
@@ -250,21 +259,26 @@ def _wrapped(position: NDArray[np.float64], box_size: float) -> NDArray[np.float
     return np.mod(np.mod(position, box_size), box_size)
 
 
+def _velocity_factor(field: LinearField) -> float:
+    """Peculiar velocity of a first-order displacement at the field's target, a H f, in km/s per comoving Mpc/h."""
+    cosmology, z = field.cosmology, field.target_redshift
+    return cosmology.hubble(z) * cosmology.growth_rate(z) / (1 + z)
+
+
 def _mean_motion(
     groups: _Groups, members: NDArray[np.int64], field: LinearField, order: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean displacement (Mpc/h) and peculiar velocity (km/s) of the members at z = 0, (K, 3) each, by LPT."""
-    cosmology = field.cosmology
+    """Mean displacement (Mpc/h) and peculiar velocity (km/s) of the members at the target, (K, 3) each, by LPT."""
+    cosmology, z = field.cosmology, field.target_redshift
     displacement = _mean_gradient(groups, members, field.phi, field)
-    # v = a H f psi at a = 1, with psi in Mpc/h and H in km/s per Mpc/h
-    velocity = cosmology.hubble(0.0) * cosmology.growth_rate(0.0) * displacement
+    velocity = _velocity_factor(field) * displacement
     if order == 2:
         phi2 = potential(second_order_source(field.phi, field.lattice), field.lattice)
         # psi2 = D2 grad(phi2), D2 = -3/7 D^2 Omega_m^(-1/143) (Bouchet et al. 1995)
-        growth = 3 / 7 * cosmology.matter_fraction(0.0) ** (-1 / 143)
+        growth = 3 / 7 * cosmology.matter_fraction(z) ** (-1 / 143)
         second = growth * _mean_gradient(groups, members, phi2, field)
         displacement = displacement + second
-        velocity = velocity + cosmology.hubble(0.0) * cosmology.second_growth_rate(0.0) * second
+        velocity = velocity + cosmology.hubble(z) * cosmology.second_growth_rate(z) / (1 + z) * second
     return displacement, velocity
 
 
@@ -272,16 +286,15 @@ def _evolved_motion(
     groups: _Groups, members: NDArray[np.int64], field: LinearField
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean displacement (Mpc/h) and peculiar velocity (km/s) of the members in the evolved field, (K, 3) each."""
-    evolved, cosmology = field.evolved(), field.cosmology
+    evolved = field.evolved()
     if evolved.velocity is None:
         raise CatalogError("the evolved field has no velocities; give a field that has not let them go")
 
     def mean(vectors: NDArray[np.float32]) -> NDArray[np.float64]:
         return np.stack([groups.mean(vectors[axis].ravel()[members]) for axis in range(3)], axis=-1) * field.spacing
 
-    # v = a H f dx/dD at a = D = 1
-    rate = cosmology.hubble(0.0) * cosmology.growth_rate(0.0)
-    return mean(evolved.displacement), rate * mean(evolved.velocity)
+    # v = a H f dx/dln D, and the growth factor of the evolved field is 1 at the target
+    return mean(evolved.displacement), _velocity_factor(field) * mean(evolved.velocity)
 
 
 def _mean_gradient(

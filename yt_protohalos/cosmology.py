@@ -115,6 +115,18 @@ class Cosmology:
         return self.mean_density * spacing**3
 
 
+def target_redshift(redshift: float) -> float:
+    """The redshift at which haloes are predicted, checked: a finite number, 0 or larger.
+
+    Raises
+    ------
+    CosmologyError
+    """
+    if isinstance(redshift, bool) or not isinstance(redshift, int | float | np.number):
+        raise CosmologyError(f"redshift {redshift!r} is no number; give the redshift of the haloes, e.g. 0.5")
+    return float(_checked_redshift(float(redshift)))
+
+
 def _checked_redshift(redshift: ArrayLike) -> NDArray[np.float64]:
     z = np.asarray(redshift, dtype=float)
     if not np.all(np.isfinite(z)) or np.any(z < 0):

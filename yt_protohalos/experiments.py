@@ -85,11 +85,18 @@ class DeformedField(LinearField):
             )
         return self.delta
 
+    def scaled(self, factor: float) -> DeformedField:
+        """The field and its perturbation times a factor."""
+        x, y, z = (factor * value for value in self.deformation)
+        return replace(
+            self, delta=self.delta * np.float32(factor), phi=self.phi * np.float32(factor), deformation=(x, y, z)
+        )
+
     def identity(self) -> dict[str, object]:
         """The uniform perturbation, which the arrays do not hold, and the place of the other."""
         uniform = {"deformation": list(self.deformation)} if any(self.deformation) else {}
         plateau = {"plateau": [*self.plateau.center, self.plateau.side]} if self.plateau is not None else {}
-        return {**uniform, **plateau}
+        return {**super().identity(), **uniform, **plateau}
 
 
 def add_overdensity(field: LinearField, delta_eps: float, within: Region | None = None) -> DeformedField:
@@ -190,15 +197,7 @@ def scale_amplitude(field: LinearField, sigma_8: float) -> LinearField:
     for value in (old, sigma_8):
         if not np.isfinite(value) or value <= 0:
             raise CosmologyError(f"sigma_8 = {value!r} is not positive and finite; give the amplitude at z = 0")
-    ratio = sigma_8 / old
-    cosmology = replace(field.cosmology, sigma_8=float(sigma_8))
-    scaled = replace(
-        field, delta=field.delta * np.float32(ratio), phi=field.phi * np.float32(ratio), cosmology=cosmology
-    )
-    if isinstance(scaled, DeformedField):
-        x, y, z = (ratio * value for value in scaled.deformation)
-        scaled = replace(scaled, deformation=(x, y, z))
-    return scaled
+    return replace(field.scaled(sigma_8 / old), cosmology=replace(field.cosmology, sigma_8=float(sigma_8)))
 
 
 def _deformed(field: LinearField) -> DeformedField:

@@ -1,7 +1,7 @@
 """The linear overdensity and potential of a box, and the Fourier operators that connect them.
 
-Conventions: comoving Mpc/h, fields extrapolated to z = 0, laplacian(phi) = delta, psi = -grad(phi),
-x on axis 0.
+Conventions: comoving Mpc/h, fields extrapolated to the redshift whose haloes are asked for (0 unless said),
+laplacian(phi) = delta, psi = -grad(phi), x on axis 0.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from scipy import fft
 
 from .cores import available_cores
 from .cosmology import Cosmology
+from .cosmology import target_redshift as checked_target
 from .evolution import EvolvedField, evolve_field
 from .exceptions import InitialConditionsError, LatticeError
 from .lattice import Lattice, Triple
@@ -30,9 +31,9 @@ class LinearField:
     Attributes
     ----------
     delta : float32, (n, n, n)
-        Linear overdensity extrapolated to z = 0, dimensionless.
+        Linear overdensity extrapolated to `target_redshift`, dimensionless.
     phi : float32, (n, n, n)
-        Potential with laplacian(phi) = delta, in comoving (Mpc/h)^2 at z = 0.
+        Potential with laplacian(phi) = delta, in comoving (Mpc/h)^2 at `target_redshift`.
     lattice : Lattice
         Sites a side and box size.
     cosmology : Cosmology
@@ -40,6 +41,8 @@ class LinearField:
         Redshift of the initial conditions the field was measured from.
     site_offset : float
         Site i sits at ``(i + site_offset) * spacing``: 0 for cell corners, 0.5 for cell centres.
+    target_redshift : float
+        Redshift whose haloes the field is to predict, 0 as read; see `at_redshift`.
     """
 
     delta: Cube
@@ -48,6 +51,7 @@ class LinearField:
     cosmology: Cosmology
     redshift: float
     site_offset: float = 0.0
+    target_redshift: float = 0.0
     _evolved: list[EvolvedField] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -122,6 +126,37 @@ class LinearField:
         for name in ("delta", "phi"):
             object.__setattr__(self, name, place(name, getattr(self, name)))
 
+    @property
+    def target_sigma_8(self) -> float:
+        """Rms of delta in spheres of 8 Mpc/h that the cosmology states, at `target_redshift`: sigma_8 D(z)."""
+        growth = float(self.cosmology.growth_factor(self.target_redshift)) if self.target_redshift else 1.0
+        return self.cosmology.sigma_8 * growth
+
+    def at_redshift(self, redshift: float) -> LinearField:
+        """The field that predicts the haloes of another redshift, delta(z) = delta(0) D(z) / D(0).
+
+        The cosmology stays as it is, sigma_8 that of z = 0 too.
+
+        Parameters
+        ----------
+        redshift : float
+            Target, 0 or larger; the field itself where that is its own.
+
+        Raises
+        ------
+        CosmologyError
+            The redshift is negative or not a finite number.
+        """
+        target = checked_target(redshift)
+        if target == self.target_redshift:
+            return self
+        now, then = self.cosmology.growth_factor([target, self.target_redshift])
+        return replace(self.scaled(float(now / then)), target_redshift=target)
+
+    def scaled(self, factor: float) -> LinearField:
+        """The field with delta and phi times a factor, and all else as it is."""
+        return replace(self, delta=self.delta * np.float32(factor), phi=self.phi * np.float32(factor))
+
     def crop(self, name: str, start: Triple, side: int) -> Cube:
         """Crop of ``"delta"`` or ``"phi"`` as a network is to see it, float32 (side, side, side), from any site on."""
         return self.lattice.crop(getattr(self, name), start, (side,) * 3)
@@ -131,8 +166,8 @@ class LinearField:
         return self.delta
 
     def identity(self) -> dict[str, object]:
-        """What `crop` depends on beside the arrays and the lattice, JSON values."""
-        return {}
+        """What a prediction depends on beside the arrays and the lattice, JSON values."""
+        return {"target_redshift": self.target_redshift} if self.target_redshift else {}
 
     def resampled(self, n: int) -> LinearField:
         """Same field on a lattice of `n` sites a side, by Fourier truncation or padding."""

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from .atomic import atomic_path
 from .cosmology import Cosmology
-from .exceptions import ProtohaloError, StoreError
+from .exceptions import InitialConditionsError, ProtohaloError, StoreError
 from .lattice import Lattice
+from .linear_field import LinearField
 from .models.card import ModelCard
 from .overlap import OverlapGraph
 
@@ -25,7 +26,16 @@ if TYPE_CHECKING:
 PREDICTION_FORMAT = 1
 PREDICTION_NAME = "prediction.h5"
 """Name of a prediction in the folder of its catalogue."""
+FIELD_SAMPLE = "field_sample"
+"""Setting of a prediction: what `field_sample` returns for its field. Older predictions lack it."""
 _KIND = "yt_protohalos prediction"
+_SAMPLE_SITES = 8
+
+
+def field_sample(field: LinearField) -> list[float]:
+    """Delta at a few sites, dimensionless, from corner to corner: tells realisations apart, on any machine."""
+    sites = np.linspace(0, field.delta.size - 1, _SAMPLE_SITES).astype(int)
+    return [float(f"{value:.4g}") for value in field.delta.ravel()[sites]]
 
 
 class LabelledSites:
@@ -87,6 +97,8 @@ class Prediction(LabelledSites):
     settings : dict
         Everything chosen for this run, JSON values.
     card : ModelCard
+    target_redshift : float
+        Redshift whose haloes were predicted, 0 unless asked for.
     """
 
     probability: NDArray[np.float32]
@@ -99,6 +111,7 @@ class Prediction(LabelledSites):
     overlap: OverlapGraph
     settings: dict[str, Any] = field(repr=False)
     card: ModelCard = field(repr=False)
+    target_redshift: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("probability", "mask", "labels"):
@@ -108,6 +121,20 @@ class Prediction(LabelledSites):
     def graph(self) -> networkx.Graph:
         """The overlap graph as networkx has it, see `OverlapGraph.to_networkx`."""
         return self.overlap.to_networkx()
+
+    def check_field(self, field: LinearField) -> None:
+        """Raise `InitialConditionsError` unless the prediction was made from this field, as far as it remembers."""
+        for name, own, given in (
+            ("sites a side", self.lattice.n, field.n), ("box size", self.lattice.box_size, field.box_size),
+            ("redshift", self.redshift, field.redshift), ("site offset", self.site_offset, field.site_offset),
+            ("linear overdensity at some sites", self.settings.get(FIELD_SAMPLE), field_sample(field)),
+        ):  # fmt: skip
+            # a sample has four digits, and its field an rms of a few
+            if own is not None and not np.allclose(own, given, rtol=1e-3, atol=2e-3 if isinstance(own, list) else 0.0):
+                raise InitialConditionsError(
+                    f"these initial conditions have {name} {given}, those of the prediction {own}; give the file that "
+                    "it was made from"
+                )
 
     def save(self, path: str | Path) -> None:
         """Write an HDF5 file, whole or not at all; an existing file is replaced.
@@ -131,6 +158,7 @@ class Prediction(LabelledSites):
         for name, value in (("n", self.lattice.n), ("box_size", self.lattice.box_size)):
             file.attrs[name] = value
         file.attrs["redshift"] = self.redshift
+        file.attrs["target_redshift"] = self.target_redshift
         file.attrs["site_offset"] = self.site_offset
         # datasets, because an HDF5 attribute holds at most 64 kB
         file["cosmology"] = json.dumps(asdict(self.cosmology))
@@ -179,4 +207,6 @@ class Prediction(LabelledSites):
             overlap=OverlapGraph.read(file["graph"]),
             settings=json.loads(file["settings"].asstr()[()]),
             card=ModelCard.from_json(file["card"].asstr()[()]),
+            # files written before there were other redshifts do not say it
+            target_redshift=float(file.attrs.get("target_redshift", 0.0)),
         )

@@ -19,11 +19,11 @@ from .exceptions import ModelError, StoreError
 from .lattice import Lattice
 from .linear_field import LinearField
 from .models.card import CONTACT_KEY, ModelCard, NetworkCard
-from .models.limits import check_amplitude, check_cosmology, measured_amplitude, model_side
+from .models.limits import check_range, measured_amplitude, model_side
 from .models.loading import Network, computes_bfloat16, load_network
 from .models.registry import DEFAULT_MODEL, load_card, verify
 from .overlapped import overlapped
-from .prediction import Prediction
+from .prediction import FIELD_SAMPLE, Prediction, field_sample
 from .progress import Progress, track
 from .stitching import relabel_by_size, remove_small, stitch
 from .store import CropStore, field_identity
@@ -139,8 +139,7 @@ class ProtohaloPredictor:
         """
         settings = self.settings(threshold)
         network = self.card.instance_network()
-        check_cosmology(self.card, field.cosmology, on_range)
-        check_amplitude(self.card, field, on_range)
+        check_range(self.card, field, on_range)
         side = model_side(self.card, field.lattice, on_spacing)
         semantic_plan = self.plan(self.card.semantic, side)
         instance_plan = self.plan(network, side)
@@ -211,8 +210,9 @@ class ProtohaloPredictor:
             redshift=float(field.redshift),
             site_offset=float(field.site_offset),
             overlap=stitched.overlap.labelled(final[stitched.component]),
-            settings=settings,
+            settings={**settings, FIELD_SAMPLE: field_sample(field)},
             card=self.card,
+            target_redshift=float(field.target_redshift),
         )
 
     def finished_labels(self, stitched: NDArray[np.int32], seen: LinearField) -> NDArray[np.int32]:

@@ -14,7 +14,7 @@ from .experiments import DeformedField
 from .lattice import Lattice, Triple
 from .linear_field import LinearField
 from .models.card import ModelCard
-from .models.limits import check_amplitude, check_cosmology, model_side
+from .models.limits import check_range, model_side
 from .prediction import LabelledSites
 from .predictor import IOU_THRESHOLD, ProtohaloPredictor, label_cubes
 from .progress import Progress, track
@@ -49,6 +49,8 @@ class RegionPrediction(LabelledSites):
     settings : dict
         Everything chosen for this run, JSON values.
     card : ModelCard
+    target_redshift : float
+        As in `Prediction`.
     """
 
     probability: NDArray[np.float32]
@@ -63,6 +65,7 @@ class RegionPrediction(LabelledSites):
     site_offset: float
     settings: dict[str, Any] = field(repr=False)
     card: ModelCard = field(repr=False)
+    target_redshift: float = 0.0
 
     def __post_init__(self) -> None:
         shape = self.labels.shape
@@ -119,8 +122,7 @@ def predict_region(
     """
     card = predictor.card
     settings = predictor.settings(threshold)
-    check_cosmology(card, field.cosmology, on_range)
-    check_amplitude(card, field, on_range)
+    check_range(card, field, on_range)
     side = model_side(card, field.lattice, on_spacing)
     seen = field if side == field.n else field.resampled(side)
     semantic, instance = _crops(predictor, seen, region)
@@ -155,6 +157,7 @@ def predict_region(
         site_offset=float(field.site_offset),
         settings={**settings, "model_side": side, **seen.identity()},
         card=card,
+        target_redshift=float(field.target_redshift),
     )
 
 

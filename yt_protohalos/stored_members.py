@@ -52,7 +52,7 @@ def stored_region(path: Path, halo_id: int) -> LatticeRegion:
     StoreError
         The file is missing or cannot be read.
     """
-    path = _file_in(path) if path.is_dir() else path
+    path = (catalog_in(path) or path / PREDICTION_NAME) if path.is_dir() else path
     if not path.is_file():
         raise StoreError(f"{path} does not exist; give a folder or catalogue that `protohalos find` wrote")
     try:
@@ -66,12 +66,13 @@ def stored_region(path: Path, halo_id: int) -> LatticeRegion:
         raise StoreError(f"catalogue {path} cannot be read ({error}); run `protohalos find` again") from error
 
 
-def _file_in(folder: Path) -> Path:
+def catalog_in(folder: Path) -> Path | None:
+    """The catalogue in a folder, None if there is none; `CatalogError` if there are several."""
     found = sorted(folder.glob(f"*{_CATALOG_SUFFIX}"))
     if len(found) > 1:
         names = ", ".join(path.name for path in found)
         raise CatalogError(f"{folder} holds {len(found)} catalogues ({names}); give the path of one")
-    return found[0] if found else folder / PREDICTION_NAME
+    return found[0] if found else None
 
 
 def _of_catalog(file: h5py.File, path: Path, halo_id: int) -> LatticeRegion:
@@ -93,7 +94,9 @@ def _of_catalog(file: h5py.File, path: Path, halo_id: int) -> LatticeRegion:
             f"{PREDICTION_NAME} beside it; run `protohalos find` again to make both"
         )
     start = int(file["particle_index_start"][halo_id])
-    side = np.asarray(file.attrs["domain_right_edge"], dtype=float)[0] * float(file.attrs["hubble_constant"])
+    # the box of the file is proper Mpc at its redshift
+    proper = np.asarray(file.attrs["domain_right_edge"], dtype=float)[0]
+    side = proper * float(file.attrs["hubble_constant"]) / float(file.attrs.get("scale_factor", 1.0))
     lattice = Lattice(int(file.attrs["sites_per_side"]), side)
     found = sites[start : start + int(sizes[halo_id])].astype(np.int64)
     return LatticeRegion(lattice, float(file.attrs["site_offset"]), found)

@@ -81,7 +81,7 @@ def lagrangian_bias(
     haloes : Prediction, or int array (n, n, n)
         A prediction, or the labels of a simulation: 0 outside, 1..K.
     field : LinearField
-        Linear overdensity at z = 0 of the same lattice.
+        Of the same lattice, at the redshift of the labels; that of a prediction is seen to.
     edges : sequence of float, (B + 1,)
         Bin edges, log10 of Msun/h, ascending.
     smoothing : float
@@ -95,6 +95,8 @@ def lagrangian_bias(
         The lattices differ, or an argument is out of its range.
     """
     labels = haloes.labels if isinstance(haloes, Prediction) else haloes
+    if isinstance(haloes, Prediction):
+        field = field.at_redshift(haloes.target_redshift)
     if labels.shape != field.lattice.shape:
         raise ScoringError(f"labels {labels.shape} are not on the lattice of the field, {field.lattice.shape}")
     size = np.bincount(labels.ravel(), minlength=1)[1:]

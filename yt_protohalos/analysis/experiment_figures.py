@@ -14,6 +14,7 @@ from ..cosmology import Cosmology
 from ..exceptions import LatticeError, ScoringError
 from ..prediction import LabelledSites
 from .bias import BIAS_FITS, LagrangianBias, bias_fit
+from .paper_figures import PAGE, draw_outlines
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -45,6 +46,7 @@ def plot_responses(predictions: Mapping[str, LabelledSites], axis: str = "x", in
         The axis or the plane does not exist.
     """
     from matplotlib.colors import LogNorm
+    from matplotlib.ticker import LogFormatterSciNotation, LogLocator
 
     shown = list(predictions.values())
     if not shown:
@@ -70,17 +72,28 @@ def plot_responses(predictions: Mapping[str, LabelledSites], axis: str = "x", in
     # pixels are centred on the sites
     low = [(corner + first.site_offset - 0.5) * spacing for corner in getattr(first, "start", (0, 0, 0))]
     extent = (low[right], low[right] + n * spacing, low[up], low[up] + n * spacing)
-    figure, axes = _figure(len(shown), 4.1 * len(shown) + 0.8, 4.3)
-    for ax, title, image in zip(axes, predictions, images, strict=True):
+    # at most a page wide, so that the text keeps its size in print
+    panel = min(4.1, (PAGE - 0.4) / len(shown))
+    figure, axes = _figure(len(shown), panel * len(shown) + 0.4, panel + 1.3)
+    for ax, title, image, one in zip(axes, predictions, images, shown, strict=True):
         drawn = ax.imshow(
             np.ma.masked_equal(image, 0), origin="lower", extent=extent, interpolation="nearest", norm=norm,
             cmap="viridis",
         )  # fmt: skip
         ax.set_facecolor(OUTSIDE)
-        ax.set_title(title, fontsize="medium")
-        ax.set_xlabel(rf"{AXES[right]} [$h^{{-1}}$Mpc]")
-    axes[0].set_ylabel(rf"{AXES[up]} [$h^{{-1}}$Mpc]")
-    figure.colorbar(drawn, ax=list(axes), label=r"Protohalo mass [M$_\odot$]", shrink=0.85)
+        corner = (low[right] + 0.5 * spacing, low[up] + 0.5 * spacing)
+        draw_outlines(ax, np.take(one.labels, index, axis=number), spacing, 0.3, corner)
+        ax.set_title(title, fontsize=9)
+        ax.set_xlabel(rf"{AXES[right]} [$h^{{-1}}$Mpc]", fontsize=9)
+        ax.tick_params(labelsize=8)
+    axes[0].set_ylabel(rf"{AXES[up]} [$h^{{-1}}$Mpc]", fontsize=9)
+    every = LogFormatterSciNotation(minor_thresholds=(np.inf, np.inf))
+    bar = figure.colorbar(
+        drawn, ax=list(axes), location="bottom", aspect=40, shrink=0.8, ticks=LogLocator(subs=(1, 2, 5)), format=every
+    )
+    bar.set_label(r"Protohalo mass [M$_\odot$]", fontsize=9)
+    bar.ax.tick_params(labelsize=8)
+    bar.minorticks_off()
     return figure
 
 

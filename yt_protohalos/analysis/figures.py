@@ -74,25 +74,33 @@ def plot_confusion(
         # the first remaining axis goes to the right
         return np.take(cube, plane, axis=AXES.index(axis)).T
 
-    figure, axes = _subplots(1, 3, 13.2, 5.6)
+    # a page wide, so that the text keeps its size in print
+    figure, axes = _subplots(1, 3, 7.1, 3.5, sharey=True)
     extent = (0, lattice.box_size) * 2
     outcome = 2 * image(true).astype(np.int8) + image(mask).astype(np.int8)
     colours = ListedColormap([colour for _, colour in OUTCOMES])
     style: dict[str, Any] = {"origin": "lower", "extent": extent, "interpolation": "nearest"}
     axes[0].imshow(image(true), cmap=ListedColormap([BLUE, RED]), vmin=0, vmax=1, **style)
     shown = axes[1].imshow(image(probability), cmap="cividis", vmin=0, vmax=1, **style)
-    scale = axes[1].inset_axes((0.1, -0.22, 0.8, 0.05))
+    scale = axes[1].inset_axes((0.08, -0.34, 0.84, 0.06))
     figure.colorbar(shown, cax=scale, orientation="horizontal")
+    scale.tick_params(labelsize=8)
     axes[2].imshow(outcome, cmap=colours, vmin=-0.5, vmax=3.5, **style)
-    below: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.14), "frameon": False}
+    below: dict[str, Any] = {
+        "loc": "upper center", "bbox_to_anchor": (0.46, -0.24), "frameon": False, "fontsize": 8, "handlelength": 1,
+        "columnspacing": 1,
+    }  # fmt: skip
     members = [Patch(color=RED, label="halo member"), Patch(color=BLUE, label="outside")]
     axes[0].legend(handles=members, ncols=2, **below)
     axes[2].legend(handles=[Patch(color=colour, label=name) for name, colour in OUTCOMES[::-1]], ncols=2, **below)
     first, second = (name for name in AXES if name != axis)
     for ax, title in zip(axes, ("simulation", "membership probability", "outcome"), strict=True):
-        ax.set_title(title, fontsize="medium")
-        ax.set_xlabel(rf"{first} [$h^{{-1}}$Mpc]")
-        ax.set_ylabel(rf"{second} [$h^{{-1}}$Mpc]")
+        ax.set_title(title, fontsize=9)
+        ax.set_xlabel(rf"{first} [$h^{{-1}}$Mpc]", fontsize=9)
+        ax.tick_params(labelsize=8)
+        # legends and inset axes are left out of the layout, so the room for them is below
+        ax.set_anchor("N")
+    axes[0].set_ylabel(rf"{second} [$h^{{-1}}$Mpc]", fontsize=9)
     return figure
 
 
@@ -129,10 +137,11 @@ def plot_voxel_masses(tally: Tally, pair: Tally | None = None) -> Figure:
             top.plot(CENTRES, rate(total)[0], dashes, color=colour, label=f"{name}, {label}")
         side = 0 if len(models) == 1 else (-1, 1)[number]
         _violins(main, total, colour, label, side)
-    limits = (BINS[0][0] - 0.1, BINS[-1][1] + 0.1)
+    filled = np.flatnonzero(sum(one.total().offsets[0, : len(BINS)].sum(axis=-1) for one, *_ in models))
+    limits = (BINS[0][0] - 0.1, BINS[filled[-1] if len(filled) else -1][1] + 0.1)
     main.plot(limits, limits, color="0.6", linewidth=0.8, zorder=0, label="equal")
     main.set_xlim(limits)
-    main.set_ylim(10.6, 15.2)
+    main.set_ylim(10.6, limits[1] + 0.6)
     top.set_ylim(0, 0.75)
     top.set_ylabel("Rate")
     main.set_xlabel("Simulated " + MASS_LABEL)
@@ -142,11 +151,13 @@ def plot_voxel_masses(tally: Tally, pair: Tally | None = None) -> Figure:
     return figure
 
 
-def plot_mass_functions(tally: Tally, cosmology: Cosmology | None = None, fit: str = "watson13") -> Figure:
+def plot_mass_functions(
+    tally: Tally, cosmology: Cosmology | None = None, fit: str = "watson13", redshift: float = 0.0
+) -> Figure:
     """Mass functions of predicted and simulated haloes, and their ratio with bootstrap errors (figure 9).
 
     tally : of the model, runs pooled; its volume sets the density
-    cosmology, fit : draw a fit to friends-of-friends haloes too, see `mass_function.fof_mass_function`
+    cosmology, fit, redshift : draw a fit to friends-of-friends haloes too, see `mass_function.fof_mass_function`
     """
     figure, (main, below) = _subplots(2, 1, 6.0, 6.4, height_ratios=[2.2, 1], sharex=True)
     total = tally.total()
@@ -164,7 +175,7 @@ def plot_mass_functions(tally: Tally, cosmology: Cosmology | None = None, fit: s
                       markersize=4, linestyle="none", capsize=2, label=label)  # fmt: skip
     if cosmology is not None:
         mass = np.linspace(BINS[0][0], BINS[-1][1], 100)
-        main.plot(mass, fof_mass_function(cosmology, mass, fit), color=FIT_COLOUR, label=f"FoF fit, {fit}")
+        main.plot(mass, fof_mass_function(cosmology, mass, fit, redshift), color=FIT_COLOUR, label=f"FoF fit, {fit}")
     value, error = _with_error(tally, masses.mass_function_ratio)
     below.axhspan(0.85, 1.15, color="0.9", zorder=0)
     below.axhline(1, color="0.6", linewidth=0.8)
@@ -225,7 +236,8 @@ def plot_threshold_scan(tally: Tally, threshold: float | None = None, pair: Tall
     main.set_ylabel("Score" + ("" if pair is None else " (dashed: baseline pair)"))
     below.set_ylabel("Share of sites")
     below.set_xlabel("Semantic threshold")
-    main.legend(frameon=False, ncols=2, loc="lower center")
+    # where none of the curves run
+    main.legend(frameon=False, ncols=2, loc="lower left", bbox_to_anchor=(0.06, 0.0))
     below.legend(frameon=False)
     return figure
 

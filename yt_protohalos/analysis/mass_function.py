@@ -37,8 +37,10 @@ def linear_rms(cosmology: Cosmology, radius: ArrayLike) -> NDArray[np.float64]:
     return cosmology.sigma_8 * np.sqrt(variance(radius) / variance(np.array([8.0])))
 
 
-def fof_mass_function(cosmology: Cosmology, log10_mass: ArrayLike, fit: str = "watson13") -> NDArray[np.float64]:
-    """Comoving dn / dlog10 M of friends-of-friends haloes (linking length 0.2) at z = 0.
+def fof_mass_function(
+    cosmology: Cosmology, log10_mass: ArrayLike, fit: str = "watson13", redshift: float = 0.0
+) -> NDArray[np.float64]:
+    """Comoving dn / dlog10 M of friends-of-friends haloes (linking length 0.2).
 
     Parameters
     ----------
@@ -46,7 +48,9 @@ def fof_mass_function(cosmology: Cosmology, log10_mass: ArrayLike, fit: str = "w
     log10_mass : array, (N,)
         log10 of Msun/h.
     fit : str
-        One of `FOF_FITS`.
+        One of `FOF_FITS`: of the rms alone, hence the same for every redshift.
+    redshift : float
+        At which the rms is taken.
 
     Returns
     -------
@@ -69,9 +73,11 @@ def fof_mass_function(cosmology: Cosmology, log10_mass: ArrayLike, fit: str = "w
     }
     log10_mass = np.atleast_1d(np.asarray(log10_mass, dtype=float))
     step = 0.01
+    log_growth = np.log(cosmology.growth_factor(redshift))
 
     def log_rms(log10: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.log(linear_rms(cosmology, np.cbrt(3 * 10**log10 / (4 * np.pi * cosmology.mean_density))))
+        radius = np.cbrt(3 * 10**log10 / (4 * np.pi * cosmology.mean_density))
+        return np.log(linear_rms(cosmology, radius)) + log_growth
 
     # dln(1/sigma) / dlog10 M
     slope = -(log_rms(log10_mass + step) - log_rms(log10_mass - step)) / (2 * step)

@@ -24,9 +24,12 @@ MASS_COLOURS = "viridis"
 PROBABILITY_COLOURS = "cividis"
 OVERDENSITY_COLOURS = "RdBu_r"
 OUTSIDE = "0.92"
+POTENTIAL_COLOUR = "#D55E00"
 
 
-def plot_masses(prediction: Prediction, axis: str = "z", index: int | None = None) -> Figure:
+def plot_masses(
+    prediction: Prediction, axis: str = "z", index: int | None = None, field: LinearField | None = None
+) -> Figure:
     """Slice of protohalo masses on a logarithmic colour scale; sites outside are grey.
 
     Parameters
@@ -36,13 +39,19 @@ def plot_masses(prediction: Prediction, axis: str = "z", index: int | None = Non
         Normal of the slice.
     index : int, optional
         Lattice plane; by default the one with most protohalo sites.
+    field : LinearField, optional
+        The field the prediction was made from: contours of its potential are drawn, dashed where it is negative.
 
     Raises
     ------
     LatticeError
-        The axis or the plane does not exist.
+        The axis or the plane does not exist, or the field is on another lattice.
     """
-    return _single(prediction, axis, index, _draw_masses)
+    figure = _single(prediction, axis, index, draw_masses)
+    if field is not None:
+        prediction.lattice.check_cube(field.phi, "phi")
+        _draw_potential(figure.axes[0], field, prediction, axis, chosen_plane(prediction, axis, index))
+    return figure
 
 
 def plot_probability(prediction: Prediction, axis: str = "z", index: int | None = None) -> Figure:
@@ -64,7 +73,7 @@ def plot_overview(
         As in `plot_masses`.
     """
     plane = chosen_plane(prediction, axis, index)
-    panels: list[Any] = [_draw_probability, _draw_masses]
+    panels: list[Any] = [_draw_probability, draw_masses]
     figure, axes = _figure(len(panels) + (field is not None))
     if field is not None:
         prediction.lattice.check_cube(field.delta, "delta")
@@ -88,7 +97,7 @@ def plot_mass_function(prediction: Prediction, bins_per_decade: int = 5) -> Figu
     ax.set_xscale("log")
     if kept.any():
         ax.set_yscale("log")
-    ax.set_xlabel(r"Lagrangian mass $M$ [M$_\odot$]")
+    ax.set_xlabel(r"Lagrangian mass $M$ [M$_\odot$]" + _target(prediction))
     ax.set_ylabel(r"d$n$ / dlog$_{10}M$ [(Mpc/$h$)$^{-3}$]")
     # above the axes, where no point can lie
     ax.legend(frameon=False, ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1.0))
@@ -161,10 +170,18 @@ def _draw(ax: Axes, image: NDArray, prediction: Prediction, axis: str, plane: in
     first, second = (name for name in AXES if name != axis)
     ax.set_xlabel(f"{first} [Mpc/h]")
     ax.set_ylabel(f"{second} [Mpc/h]")
-    ax.set_title(f"{axis} = {(plane + prediction.site_offset) * lattice.spacing:.2f} Mpc/h", fontsize="medium")
+    title = f"{axis} = {(plane + prediction.site_offset) * lattice.spacing:.2f} Mpc/h"
+    ax.set_title(title + _target(prediction), fontsize="medium")
 
 
-def _draw_masses(ax: Axes, prediction: Prediction, axis: str, plane: int) -> None:
+def _target(prediction: Prediction) -> str:
+    """What a label says of the redshift of the haloes; nothing at 0."""
+    redshift = prediction.target_redshift
+    return f", haloes at redshift {redshift:g}" if redshift else ""
+
+
+def draw_masses(ax: Axes, prediction: Prediction, axis: str, plane: int) -> None:
+    """Draw what `plot_masses` shows into axes; the plane exists."""
     from matplotlib.colors import LogNorm
 
     image = _plane(prediction.labels, axis, plane)
@@ -175,25 +192,41 @@ def _draw_masses(ax: Axes, prediction: Prediction, axis: str, plane: int) -> Non
     ax.set_facecolor(OUTSIDE)
     label = r"Protohalo mass [M$_\odot$]"
     _draw(ax, shown, prediction, axis, plane, label, cmap=MASS_COLOURS, norm=norm)
-    _draw_outlines(ax, image, prediction)
+    draw_outlines(ax, image, prediction)
 
 
 def _draw_probability(ax: Axes, prediction: Prediction, axis: str, plane: int) -> None:
     image = _plane(prediction.probability, axis, plane)
     label = "Membership probability"
     _draw(ax, image, prediction, axis, plane, label, cmap=PROBABILITY_COLOURS, vmin=0.0, vmax=1.0)
-    _draw_outlines(ax, _plane(prediction.labels, axis, plane), prediction)
+    draw_outlines(ax, _plane(prediction.labels, axis, plane), prediction)
 
 
 def _draw_overdensity(ax: Axes, field: LinearField, prediction: Prediction, axis: str, plane: int) -> None:
     image = _plane(field.delta, axis, plane)
     limit = 3 * float(field.delta.std()) or 1.0
-    label = "Linear overdensity (z = 0)"
+    label = f"Linear overdensity (z = {field.target_redshift:g})"
     _draw(ax, image, prediction, axis, plane, label, cmap=OVERDENSITY_COLOURS, vmin=-limit, vmax=limit)
 
 
-def _draw_outlines(ax: Axes, labels: NDArray, prediction: Prediction) -> None:
-    """Lines between neighbouring sites of different labels."""
+def _draw_potential(ax: Axes, field: LinearField, prediction: Prediction, axis: str, plane: int) -> None:
+    """Contours of the potential through the sites' centres, with the step between them above the picture."""
+    from matplotlib.lines import Line2D
+    from matplotlib.ticker import MaxNLocator
+
+    image = _plane(field.phi, axis, plane)
+    if not float(np.ptp(image)):
+        return
+    levels = MaxNLocator(8).tick_values(float(image.min()), float(image.max()))
+    places = (np.arange(prediction.lattice.n) + prediction.site_offset) * prediction.lattice.spacing
+    ax.contour(places, places, image, levels=levels, colors=POTENTIAL_COLOUR, linewidths=1.0)
+    step = f"potential, every {levels[1] - levels[0]:g} (Mpc/h)$^2$ (dashed: negative)"
+    line = Line2D([], [], color=POTENTIAL_COLOUR, linewidth=1.0, label=step)
+    ax.legend(handles=[line], frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.13), fontsize="small")
+
+
+def draw_outlines(ax: Axes, labels: NDArray, prediction: Prediction, colour: str = "black", width: float = 0.5) -> None:
+    """Lines between neighbouring sites of different labels in a slice, (n, n)."""
     from matplotlib.collections import LineCollection
 
     spacing = prediction.lattice.spacing
@@ -203,4 +236,4 @@ def _draw_outlines(ax: Axes, labels: NDArray, prediction: Prediction) -> None:
     rows, columns = np.nonzero(labels[1:] != labels[:-1])
     horizontal = np.stack([np.stack([columns, rows + 1], 1), np.stack([columns + 1, rows + 1], 1)], 1)
     segments = start + spacing * np.concatenate([vertical, horizontal])
-    ax.add_collection(LineCollection(list(segments), colors="black", linewidths=0.5))
+    ax.add_collection(LineCollection(list(segments), colors=colour, linewidths=width, capstyle="round"))

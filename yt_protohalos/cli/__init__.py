@@ -17,6 +17,8 @@ COMMANDS = {
     "demo": "yt_protohalos.cli.demo",
     "find": "yt_protohalos.cli.find",
     "plot": "yt_protohalos.cli.plot",
+    "report": "yt_protohalos.cli.report",
+    "catalog": "yt_protohalos.cli.catalog",
     "models": "yt_protohalos.cli.models",
     "simulate": "yt_protohalos.cli.simulate",
     "label": "yt_protohalos.cli.label",
@@ -24,6 +26,7 @@ COMMANDS = {
     "bundle": "yt_protohalos.cli.bundle",
     "validate": "yt_protohalos.cli.validate",
     "zoom": "yt_protohalos.cli.zoom",
+    "tree": "yt_protohalos.cli.tree",
 }
 """Module of each command. It has ``HELP`` (one line), ``EXAMPLE`` (text), ``add_arguments(parser)`` and
 ``run(args) -> int``, and imports nothing heavy before ``run``."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -69,8 +70,10 @@ def run(args: argparse.Namespace) -> int:
         "semantic": describe_training(args.semantic),
         "instance": None if args.instance is None else describe_training(args.instance),
     }  # fmt: skip
-    beta, spacing, cosmology = measure_beta(runs), field.spacing, field.cosmology
-    amplitudes = sorted({run.field.cosmology.sigma_8 for run in runs})
+    beta, spacing = measure_beta(runs), field.spacing
+    # a run stopped at another redshift counts with the amplitude that it had then
+    cosmology = replace(field.cosmology, sigma_8=field.target_sigma_8)
+    amplitudes = sorted({run.field.target_sigma_8 for run in runs})
     del runs, field
     card = bundle(
         args.name, folder, semantic, instance, [LabelledField.from_run(path) for path in args.validation],
@@ -90,6 +93,8 @@ def describe_run(attributes: dict[str, Any]) -> dict[str, Any]:
     known: dict[str, Any] = {} if amplitude is None else {"sigma_8": float(amplitude)}
     # a user's own run has neither
     known |= {name: int(attributes[name]) for name in ("seed", "steps") if name in attributes}
+    if attributes.get("output_redshift"):
+        known["output_redshift"] = float(attributes["output_redshift"])
     return {**known, "code": str(attributes["code"]), "halo_finder": str(attributes["halo_finder"]), **settings}
 
 

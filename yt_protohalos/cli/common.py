@@ -11,6 +11,9 @@ from ..models.registry import DEFAULT_MODEL
 from ..prediction import PREDICTION_NAME as PREDICTION_NAME
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from ..catalog import Catalog
     from ..linear_field import LinearField
     from ..prediction import Prediction
@@ -32,6 +35,16 @@ def fail(message: str) -> int:
 
 
 def add_prediction_options(parser: argparse.ArgumentParser) -> None:
+    """Options of every command that predicts one box."""
+    parser.add_argument(
+        "--at-redshift", type=float, default=0.0, metavar="Z",
+        help="redshift of the haloes to predict (default: 0), for which 'amplitude-v1' is valid up to 0.6 or so; not "
+        "that of the initial conditions",
+    )  # fmt: skip
+    add_model_options(parser)
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
     """Options of every command that runs the networks."""
     parser.add_argument("--model", default=DEFAULT_MODEL, help="bundled model or folder of one (default: %(default)s)")
     parser.add_argument("--threshold", type=float, help="semantic threshold, 0 to 1 (default: the model's)")
@@ -49,6 +62,31 @@ def add_prediction_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-v", "--verbose", action="store_true", help="yt's own messages too")
 
 
+def add_ics_options(parser: argparse.ArgumentParser, required: bool, why: str) -> None:
+    """The initial conditions of a stored prediction, beside its cubes."""
+    parser.add_argument(
+        "--ics", metavar="FILE", required=required, help=f"initial conditions that the prediction was made from: {why}"
+    )
+    add_facts_options(parser)
+
+
+def add_facts_options(parser: argparse.ArgumentParser) -> None:
+    """What some formats do not say of the initial conditions."""
+    parser.add_argument("--box-size", type=float, help="comoving Mpc/h, for formats that do not say it")
+    parser.add_argument(
+        "--redshift", type=float,
+        help="of the initial conditions, for formats that do not say it; not that of the haloes",
+    )  # fmt: skip
+
+
+def load_ics(args: argparse.Namespace) -> Any:
+    """The yt dataset of the initial conditions in the options."""
+    from ..surface.load import load
+
+    facts = {"box_size": args.box_size, "redshift": args.redshift}
+    return load(args.ics, **{name: value for name, value in facts.items() if value is not None})
+
+
 def add_cache_options(parser: argparse.ArgumentParser) -> None:
     """Where predictions and the finished crops of interrupted ones are kept."""
     parser.add_argument(
@@ -63,11 +101,27 @@ def chosen_cache(args: argparse.Namespace) -> bool | str:
 
 
 def prediction_options(args: argparse.Namespace) -> dict[str, Any]:
-    """Keywords of `predict` from the options of `add_prediction_options`."""
+    """Keywords of `predict` from the options of `add_prediction_options` or `add_model_options`."""
     return {
         "model": args.model, "threshold": args.threshold, "precision": args.precision, "on_spacing": args.on_spacing,
-        "on_range": args.on_range, "cache": chosen_cache(args),
+        "on_range": args.on_range, "redshift": getattr(args, "at_redshift", None), "cache": chosen_cache(args),
     }  # fmt: skip
+
+
+def stored_prediction(source: Path) -> Path:
+    """File of the prediction that a folder of `protohalos find` holds, or the file itself.
+
+    Raises
+    ------
+    StoreError
+        There is none.
+    """
+    from ..exceptions import StoreError
+
+    path = source / PREDICTION_NAME if source.is_dir() else source
+    if not path.is_file():
+        raise StoreError(f"{path} does not exist; give a folder that `protohalos find` wrote")
+    return path
 
 
 def set_log_level(args: argparse.Namespace) -> None:
@@ -86,21 +140,21 @@ def write_results(ds: Any, folder: Path, options: dict[str, Any], progress: bool
     """
     from ..atomic import check_writable
     from ..catalog import protohalo_catalog
-    from ..surface.box import predict
+    from ..surface.box import box_prediction
     from ..surface.finder import find_protohalos
-    from ..surface.linear import linear_field
+    from ..surface.options import PredictionOptions
     from ..surface.parallel import RankTeam
 
     check_writable(folder)
-    prediction = predict(ds, progress=progress, **options)
-    field = linear_field(ds)
+    box = box_prediction(ds, PredictionOptions(**options))
+    prediction = box.get(progress)
     if not RankTeam().is_root:
         if prediction.n_protohalos:
             find_protohalos(ds, folder, progress=False, **options)
         return prediction
     folder.mkdir(parents=True, exist_ok=True)
     prediction.save(folder / PREDICTION_NAME)
-    written = [folder / PREDICTION_NAME, *write_pictures(prediction, folder, field)]
+    written = [folder / PREDICTION_NAME, *write_pictures(prediction, folder, box.field)]
     if prediction.n_protohalos:
         catalog = find_protohalos(ds, folder, progress=progress, **options)
         written.append(Path(catalog.filename))
@@ -114,27 +168,46 @@ def write_results(ds: Any, folder: Path, options: dict[str, Any], progress: bool
 
 
 def write_pictures(
-    prediction: Prediction, folder: Path, field: LinearField | None = None, axis: str = "z", index: int | None = None
+    prediction: Prediction,
+    folder: Path,
+    field: LinearField | None = None,
+    axis: str = "z",
+    index: int | None = None,
+    truth: NDArray[np.integer] | None = None,
+    protohalo: int | None = None,
 ) -> list[Path]:
-    """Draw the standard pictures of a prediction; returns their files."""
-    from ..analysis import plots
+    """Draw the standard pictures of a prediction; returns their files.
 
-    figures = {
+    With `truth`, halo labels of a simulation on the same lattice, also the map of errors; with `protohalo`, an
+    identifier, also that object.
+    """
+    from ..analysis import figures, objects, plots
+    from ..atomic import atomic_path
+
+    drawn = {
         "protohalos.png": plots.plot_overview(prediction, field, axis, index),
-        "masses.png": plots.plot_masses(prediction, axis, index),
+        "masses.png": plots.plot_masses(prediction, axis, index, field),
         "probability.png": plots.plot_probability(prediction, axis, index),
         "mass_function.png": plots.plot_mass_function(prediction),
     }
-    for name, figure in figures.items():
-        figure.savefig(folder / name, dpi=150)
-    return [folder / name for name in figures]
+    if truth is not None:
+        plane = plots.chosen_plane(prediction, axis, index)
+        drawn["errors.png"] = figures.plot_confusion(
+            truth > 0, prediction.probability, prediction.mask, prediction.lattice, axis, plane
+        )
+    if protohalo is not None:
+        drawn[f"protohalo_{protohalo}.png"] = objects.plot_object(prediction, protohalo, axis, index)
+    for name, figure in drawn.items():
+        with atomic_path(folder / name) as partial:
+            figure.savefig(partial, dpi=150, format="png")
+    return [folder / name for name in drawn]
 
 
 def table(catalog: Catalog, rows: int = TABLE_ROWS) -> str:
     """Text table of the largest protohalos."""
     count = min(rows, len(catalog))
     lines = [
-        f"{len(catalog)} protohalos, the {count} largest:",
+        f"{len(catalog)} protohalos at redshift {catalog.redshift:g}, the {count} largest, lengths comoving:",
         "  id   mass [Msun]   sites   R200m [Mpc/h]   Lagrangian centre [Mpc/h]   confidence",
     ]
     for i in range(count):

@@ -207,7 +207,7 @@ def _labels_of_catalog(path: Path, initial: Any) -> NDArray[np.int32]:
     from ..surface.linear import linear_field
     from ..training.labels import MIN_SITES, rank_by_size
     from ..training.user_runs import CUBE_NAMES, labels_of_members, read_members
-    from .validate import read_labels
+    from .label_files import read_labels
 
     if path.is_file() and h5py.is_hdf5(path):
         with h5py.File(path, "r") as file:

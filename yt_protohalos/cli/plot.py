@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ..exceptions import StoreError
-from .common import PREDICTION_NAME, say, write_pictures
+from .common import add_ics_options, load_ics, say, stored_prediction, write_pictures
 
 HELP = "draw the pictures of a stored prediction again"
-EXAMPLE = "  protohalos plot protohalos --axis x --index 32"
+EXAMPLE = """  protohalos plot protohalos --axis x --index 32 --ics ics_gadget.dat --protohalo 3
+  protohalos plot protohalos --labels halo_labels.h5 -o pictures"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,18 +20,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--axis", choices="xyz", default="z", help="normal of the slice (default: %(default)s)")
     parser.add_argument("--index", type=int, help="lattice plane (default: the one with most protohalo sites)")
+    parser.add_argument("--protohalo", type=int, metavar="ID", help="draw this one in 3-D too, in protohalo_ID.png")
+    parser.add_argument(
+        "--labels", type=Path, metavar="FILE",
+        help="HDF5 file of halo labels of a simulation, as `validate` takes them: errors.png shows the outcome by site",
+    )  # fmt: skip
+    add_ics_options(parser, required=False, why="the overdensity and the contours of the potential come from them")
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
     from ..prediction import Prediction
 
-    path = args.source / PREDICTION_NAME if args.source.is_dir() else args.source
-    if not path.is_file():
-        raise StoreError(f"{path} does not exist; give a folder that `protohalos find` wrote")
+    path = stored_prediction(args.source)
     folder = args.output_dir or path.parent
     prediction = Prediction.load(path)
+    field = truth = None
+    if args.ics is not None:
+        import yt
+
+        from ..surface.linear import linear_field
+
+        yt.set_log_level("warning")
+        field = linear_field(load_ics(args))
+        prediction.check_field(field)
+    if args.labels is not None:
+        from .validate import read_labels
+
+        truth = read_labels(args.labels)
     folder.mkdir(parents=True, exist_ok=True)
-    for written in write_pictures(prediction, folder, axis=args.axis, index=args.index):
+    for written in write_pictures(prediction, folder, field, args.axis, args.index, truth, args.protohalo):
         say(f"wrote {written}")
     return 0

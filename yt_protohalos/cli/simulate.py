@@ -11,9 +11,10 @@ from ..cosmology import PAPER_COSMOLOGY
 from ..exceptions import InitialConditionsError
 from .common import say
 
-HELP = "make training runs: initial conditions by seed, N-body to z = 0, FoF labels on the initial lattice"
+HELP = "make training runs: initial conditions by seed, N-body, FoF labels on the initial lattice"
 EXAMPLE = """  protohalos simulate --seeds 101-104 900 -o runs --n 192 --box-size 37.5 --mesh 512
-  protohalos simulate --seeds 901 --fine-seeds 1 2 -o runs     # a baseline pair: run_0901_fine_0001.h5, ..._0002.h5"""
+  protohalos simulate --seeds 901 --fine-seeds 1 2 -o runs     # a baseline pair: run_0901_fine_0001.h5, ..._0002.h5
+  protohalos simulate --seeds 901 --redshifts 0.5 0 -o runs    # two outputs: run_0901_z0.5.h5, run_0901.h5"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,12 +32,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--fine-seeds", nargs="+", metavar="SEED", default=[],
         help="run each seed once for each of these, which draw the modes below the lattice: a baseline pair takes two",
     )  # fmt: skip
+    parser.add_argument(
+        "--redshifts", nargs="+", type=float, default=[0.0], metavar="Z",
+        help="outputs, a file each; the run stops at the lowest (default: 0)",
+    )  # fmt: skip
     parser.add_argument("-q", "--quiet", action="store_true", help="no lines of progress")
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    from ..training.simulate import SimulationSettings, simulate
+    from ..training.simulate import SimulationSettings, simulate_outputs
 
     cosmology = replace(PAPER_COSMOLOGY, sigma_8=args.sigma_8)
     settings = SimulationSettings(
@@ -50,7 +55,9 @@ def run(args: argparse.Namespace) -> int:
             if not args.quiet and step % 10 == 0:
                 say(f"{name}: step {step}, scale factor {scale_factor:.3f}")
 
-        say(f"wrote {simulate(seed, settings, args.output_dir / f'{name}.h5', report, fine_seed=fine_seed)}")
+        path = args.output_dir / f"{name}.h5"
+        for written in simulate_outputs(seed, settings, path, args.redshifts, report, fine_seed=fine_seed):
+            say(f"wrote {written}")
     return 0
 
 

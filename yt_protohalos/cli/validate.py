@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ..exceptions import ScoringError
 from ..models.registry import DEFAULT_MODEL
 from .common import add_cache_options, chosen_cache, say, set_log_level
+from .label_files import read_haloes, read_labels
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 HELP = "score a model against simulations of the same initial conditions"
 EXAMPLE = """  protohalos validate --ics ics_gadget.hdf5 --labels halo_labels.h5 --figures figures -o scores.json
+  protohalos validate --runs run_0901_z0.5.h5 --model amplitude-v1 --catalog     # at z = 0.5, as the file says
   (halo_labels.h5: dataset `labels`, 0 outside, 1..K, or `halo_id`, -1 outside, 0..K-1, on the initial lattice)"""
 
 RESULT_FORMAT = 2
@@ -49,6 +51,7 @@ class Counts:
     scores: list[dict[str, Any]]
     catalog: list[CatalogErrors]
     cosmology: Cosmology | None = None
+    redshift: float = 0.0
     spacing: float = 0.0
     site_mass: float = 0.0
     threshold: float | None = None
@@ -68,6 +71,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--runs", nargs="+", default=[], type=Path, metavar="FILE",
         help="runs made by `protohalos simulate`, instead of or beside --ics and --labels",
+    )  # fmt: skip
+    parser.add_argument(
+        "--at-redshift", type=float, default=0.0, metavar="Z",
+        help="redshift of the haloes of --labels (default: 0); files of --runs state their own",
     )  # fmt: skip
     parser.add_argument(
         "--pair", nargs=2, type=Path, metavar=("A", "B"),
@@ -134,7 +141,7 @@ def run(args: argparse.Namespace) -> int:
         pooled_pair = Tally.pooled(ways)
     columns.update((name, validation_table(tallies)) for name, tallies in counts.simple.items())
     assert counts.cosmology is not None
-    result["cosmology"] = asdict(counts.cosmology)
+    result["cosmology"], result["redshift"] = asdict(counts.cosmology), counts.redshift
     result["volume"] = float(sum(tally.volume.sum() for tally in counts.model))
     result["tables"], result["limits"] = columns, limit_table(columns["model"], limit)
     say(format_table(columns))
@@ -164,7 +171,7 @@ def _readers(args: argparse.Namespace) -> Iterator[tuple[str, Callable[[], Run]]
         raise ScoringError("nothing to score; give --ics and --labels, or --runs")
 
     def user_run(ics: str, labels: Path) -> Callable[[], Run]:
-        return lambda: (linear_field(load(ics)), read_labels(labels))
+        return lambda: (linear_field(load(ics)).at_redshift(args.at_redshift), read_labels(labels))
 
     def stored_run(path: Path) -> Callable[[], Run]:
         def read() -> Run:
@@ -191,6 +198,7 @@ def _check_runs(readers: dict[str, Callable[[], Run]]) -> Lattice:
     Returns the lattice of the first.
     """
     lattices: dict[str, Lattice] = {}
+    redshifts: dict[str, float] = {}
     for name, read in readers.items():
         field, truth = read()
         if truth.shape != field.lattice.shape:
@@ -206,6 +214,12 @@ def _check_runs(readers: dict[str, Callable[[], Run]]) -> Lattice:
             raise ScoringError(
                 f"runs {first} and {name} have spacings {lattices[first].spacing:.4g} and {field.spacing:.4g} Mpc/h; "
                 "pool runs of one resolution"
+            )
+        redshifts[name] = field.target_redshift
+        if redshifts[name] != redshifts[first]:
+            raise ScoringError(
+                f"the haloes of {first} and {name} are at z = {redshifts[first]:g} and {redshifts[name]:g}; score runs "
+                "of one redshift at a time"
             )
     return next(iter(lattices.values()))
 
@@ -252,6 +266,7 @@ def _count(
     mask = probability > np.float32(card.threshold)
     if not counts.model:
         counts.cosmology, counts.spacing, counts.site_mass = field.cosmology, field.spacing, mass
+        counts.redshift = field.target_redshift
         counts.threshold = card.threshold
         if figures is not None:
             figures.mkdir(parents=True, exist_ok=True)
@@ -276,17 +291,6 @@ def _check_catalog(complete: bool, files: list[Path], model: str) -> None:
             missing = [name for name in ("halo_position", "halo_velocity") if name not in file]
         if missing:
             raise ScoringError(f"{path} lacks {' and '.join(missing)}, (K, 3); --catalog needs them, or leave it out")
-
-
-def read_haloes(path: Path, labels: NDArray[np.integer]) -> SimulatedHaloes:
-    """Haloes of a label file: ``halo_position`` (Mpc/h), ``halo_velocity`` (km/s), and ``halo_spin`` if it is there."""
-    import h5py
-
-    from ..analysis.catalog_scores import SimulatedHaloes
-
-    with h5py.File(path, "r") as file:
-        spin = file["halo_spin"][()] if "halo_spin" in file else None
-        return SimulatedHaloes(labels, file["halo_position"][()], file["halo_velocity"][()], spin)
 
 
 def _compare_catalog(prediction: Prediction, field: LinearField, haloes: SimulatedHaloes) -> CatalogErrors:
@@ -361,31 +365,8 @@ def _draw(counts: Counts, pair: Tally | None, folder: Path, complete: bool) -> l
         drawn |= {
             "rate_by_mass.png": figures.plot_rate_by_mass(tally, pair),
             "voxel_masses.png": figures.plot_voxel_masses(tally, pair),
-            "mass_functions.png": figures.plot_mass_functions(tally, counts.cosmology),
+            "mass_functions.png": figures.plot_mass_functions(tally, counts.cosmology, redshift=counts.redshift),
         }
     for name, figure in drawn.items():
         figure.savefig(folder / name, dpi=150)
     return [folder / name for name in ("confusion.png", *drawn)]
-
-
-def read_labels(path: Path) -> NDArray[np.int64]:
-    """Halo labels of an HDF5 file, 0 outside and 1..K, whichever of the two conventions it follows.
-
-    Raises
-    ------
-    ScoringError
-        The file has neither dataset, or both.
-    """
-    import h5py
-    import numpy as np
-
-    from ..training.user_runs import CUBE_NAMES
-
-    if not path.is_file():
-        raise FileNotFoundError(f"no file {path}; give an HDF5 file with halo labels on the initial lattice")
-    with h5py.File(path, "r") as file:
-        found = [name for name in CUBE_NAMES if name in file]
-        if len(found) != 1:
-            raise ScoringError(f"{path} holds {found or 'neither'} of `labels` and `halo_id`; it needs exactly one")
-        values = file[found[0]][()].astype(np.int64)
-    return values if found[0] == "labels" else values + 1

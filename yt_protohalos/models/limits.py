@@ -5,15 +5,19 @@ Every check takes a policy: ``"error"`` refuses, ``"warn"`` warns, ``"allow"`` a
 
 from __future__ import annotations
 
+import math
 import warnings
+from dataclasses import replace
 
 import numpy as np
+from scipy.optimize import brentq
 
 from ..cosmology import Cosmology
 from ..exceptions import CosmologyWarning, ModelError, OutOfRangeError, SpacingWarning
 from ..lattice import Lattice
 from ..linear_field import LinearField, mean_and_rms
 from .card import ModelCard
+from .registry import available, load_card
 
 POLICIES = ("warn", "error", "allow")
 COSMOLOGY_TOLERANCES = {"omega_m": 0.05, "h": 0.08, "n_s": 0.05}
@@ -31,7 +35,16 @@ def check_policy(name: str, policy: str) -> None:
         raise ModelError(f"{name} {policy!r} is unknown; use one of {', '.join(POLICIES)}")
 
 
-def check_cosmology(card: ModelCard, cosmology: Cosmology, on_range: str = "error") -> None:
+def check_range(card: ModelCard, field: LinearField, on_range: str = "error") -> None:
+    """Compare cosmology, target redshift and measured amplitude of a field with the training of a model.
+
+    Parameters, errors and warnings as in `check_cosmology` and `check_amplitude`.
+    """
+    check_cosmology(card, field.cosmology, on_range, field.target_redshift)
+    check_amplitude(card, field, on_range)
+
+
+def check_cosmology(card: ModelCard, cosmology: Cosmology, on_range: str = "error", redshift: float = 0.0) -> None:
     """Compare the cosmology of a field with the training of a model.
 
     Parameters
@@ -40,12 +53,15 @@ def check_cosmology(card: ModelCard, cosmology: Cosmology, on_range: str = "erro
     cosmology : Cosmology
         Of the field; its sigma_8 is the amplitude of delta at z = 0.
     on_range : {"error", "warn", "allow"}
-        What to do when sigma_8 is outside ``card.amplitude_range``.
+        What to do when sigma_8 D(z) is outside ``card.amplitude_range``.
+    redshift : float
+        z, the target of the field.
 
     Raises
     ------
     OutOfRangeError
-        sigma_8 is outside the range and `on_range` is ``"error"``.
+        The amplitude is outside the range and `on_range` is ``"error"``; the message says up to which redshift the
+        model is valid, and which bundled model covers the one asked for.
 
     Warns
     -----
@@ -57,10 +73,15 @@ def check_cosmology(card: ModelCard, cosmology: Cosmology, on_range: str = "erro
     if on_range == "allow":
         return
     low, high = card.amplitude_range
-    if not low <= cosmology.sigma_8 <= high:
-        message = f"sigma_8 = {cosmology.sigma_8:g} is outside {low:g}-{high:g}, where model {card.name!r} was trained"
+    amplitude = cosmology.sigma_8 * (float(cosmology.growth_factor(redshift)) if redshift else 1.0)
+    if not low <= amplitude <= high:
+        what = f"sigma_8 D(z) = {amplitude:.4g} at z = {redshift:g}" if redshift else f"sigma_8 = {amplitude:g}"
+        message = f"{what} is outside {low:g}-{high:g}, where model {card.name!r} was trained"
         if on_range == "error":
-            raise OutOfRangeError(f"{message}; use another model, or on_range='warn' or 'allow' to extrapolate")
+            raise OutOfRangeError(
+                f"{message}; {_remedy(card, cosmology, amplitude, redshift)}, or on_range='warn' or 'allow' to "
+                "extrapolate"
+            )
         warnings.warn(f"{message}; the prediction extrapolates", CosmologyWarning, stacklevel=3)
     for name, tolerance in COSMOLOGY_TOLERANCES.items():
         value, trained = getattr(cosmology, name), getattr(card.cosmology, name)
@@ -71,6 +92,45 @@ def check_cosmology(card: ModelCard, cosmology: Cosmology, on_range: str = "erro
                 CosmologyWarning,
                 stacklevel=3,
             )
+
+
+def redshift_range(card: ModelCard, cosmology: Cosmology) -> tuple[float, float] | None:
+    """Target redshifts at which sigma_8 D(z) is within a model's amplitude range, lowest and highest; None if none."""
+    low, high = card.amplitude_range
+    if cosmology.sigma_8 < low:
+        return None
+
+    def redshift(growth: float) -> float:
+        return float(brentq(lambda z: float(cosmology.growth_factor(z)) - growth, 0.0, 1e3)) if growth < 1 else 0.0
+
+    return redshift(high / cosmology.sigma_8), redshift(low / cosmology.sigma_8)
+
+
+def covering_models(card: ModelCard, amplitude: float) -> list[str]:
+    """Bundled models other than `card`, of its spacing and no less complete, that were trained at an amplitude."""
+    names = []
+    for name in available():
+        other = load_card(name)[0]
+        low, high = other.amplitude_range
+        same = abs(other.spacing / card.spacing - 1) <= SPACING_TOLERANCE
+        complete = other.instance is not None or card.instance is None
+        if name != card.name and same and complete and low <= amplitude <= high:
+            names.append(name)
+    return names
+
+
+def _remedy(card: ModelCard, cosmology: Cosmology, amplitude: float, redshift: float) -> str:
+    """What to do about an amplitude outside the range of a model: redshifts and models that are valid."""
+    said = []
+    if redshift:
+        reach = redshift_range(card, cosmology)
+        if reach is not None:
+            # rounded inwards, so that what is said is allowed
+            first, last = math.ceil(100 * reach[0]) / 100, math.floor(100 * reach[1]) / 100
+            said.append(f"it is valid {f'from z = {first:g} ' if first else ''}up to z = {last:g}")
+    others = covering_models(card, amplitude)
+    said.append(f"use model {' or '.join(map(repr, others))}" if others else "use another model")
+    return "; ".join(said)
 
 
 def measured_amplitude(card: ModelCard, field: LinearField) -> tuple[float, float]:
@@ -131,12 +191,14 @@ def check_amplitude(card: ModelCard, field: LinearField, on_range: str = "error"
     measured, error = measured_amplitude(card, field)
     if low - SAMPLING_ERRORS * error <= measured <= high + SAMPLING_ERRORS * error:
         return
-    equivalent = f"delta has the rms of sigma_8 = {measured:.3g}"
+    redshift = field.target_redshift
+    equivalent = f"delta has the rms of sigma_8 = {measured:.3g}" + (f" at z = {redshift:g}" if redshift else "")
     message = f"{equivalent}, outside {low:.4g}-{high:.4g}, where model {card.name!r} was trained"
     if on_range == "error":
+        as_measured = replace(field.cosmology, sigma_8=measured / float(field.cosmology.growth_factor(redshift)))
         raise OutOfRangeError(
-            f"{message}; check that delta is the linear field at z = 0, use another model, or on_range='warn' or "
-            "'allow' to extrapolate"
+            f"{message}; check that delta is the linear field at z = {redshift:g}; "
+            f"{_remedy(card, as_measured, measured, redshift)}, or on_range='warn' or 'allow' to extrapolate"
         )
     warnings.warn(f"{message}; the prediction extrapolates", CosmologyWarning, stacklevel=3)
 

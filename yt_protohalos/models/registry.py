@@ -13,6 +13,8 @@ from ..exceptions import ModelError, ModelIntegrityError, UnknownModelError
 from .card import ModelCard
 
 DEFAULT_MODEL = "planck-v4"
+AMPLITUDE_MODEL = "amplitude-v1"
+"""Bundled model for many amplitudes, hence for several redshifts."""
 CARD_NAME = "card.json"
 _BUNDLED = Path(__file__).parent
 

@@ -18,10 +18,11 @@ from yt.funcs import get_pbar
 from yt.utilities.logger import ytLogger
 from yt.utilities.parallel_tools.parallel_analysis_interface import communication_system
 
+from ..cosmology import target_redshift
 from ..exceptions import MissingPredictionError, ParallelError, StoreError
 from ..linear_field import LinearField
 from ..models.card import ModelCard
-from ..models.limits import check_amplitude, check_cosmology, model_side
+from ..models.limits import check_range, model_side
 from ..models.registry import DEFAULT_MODEL, load_card, verify
 from ..prediction import Prediction
 from ..predictor import ProtohaloPredictor
@@ -65,6 +66,8 @@ class BoxPrediction:
         Returns the predictor; called only if the networks must run.
     cache : PredictionCache, optional
         Where other processes find the result.
+    source : LinearField, optional
+        The field at z = 0 that `field` was made from, kept alive beside it.
     """
 
     def __init__(
@@ -74,8 +77,10 @@ class BoxPrediction:
         settings: dict[str, Any],
         make_predictor: Callable[[], ProtohaloPredictor],
         cache: PredictionCache | None = None,
+        source: LinearField | None = None,
     ) -> None:
         self.field = field
+        self.source = source
         self.card = card
         self.settings = settings
         self._make_predictor = make_predictor
@@ -166,6 +171,23 @@ def box_prediction(ds: Dataset, options: PredictionOptions = _DEFAULTS) -> BoxPr
     memo = _memo(ds)
     if memo.current is not None and options == _DEFAULTS:
         return memo.current
+    key, make = _request(ds, options)
+    if key not in memo.boxes:
+        memo.boxes[key] = make()
+    memo.current = memo.boxes[key]
+    return memo.current
+
+
+def passing_prediction(ds: Dataset, options: PredictionOptions) -> BoxPrediction:
+    """As `box_prediction`, but the dataset neither remembers it nor takes it for the one chosen last.
+
+    For many predictions in turn, whose fields and cubes would else stay in memory together.
+    """
+    return _request(ds, options)[1]()
+
+
+def _request(ds: Dataset, options: PredictionOptions) -> tuple[Any, Callable[[], BoxPrediction]]:
+    """What tells one prediction of a dataset from another, and what makes it after checking the ranges."""
     predictor, precision = options.predictor, options.precision
     if predictor is None:
         name = DEFAULT_MODEL if options.model is None else options.model
@@ -181,16 +203,17 @@ def box_prediction(ds: Dataset, options: PredictionOptions = _DEFAULTS) -> BoxPr
     threshold = card.threshold if options.threshold is None else float(options.threshold)
     disk = _cache(options.cache)
     field = linear_field(ds)
-    # both objects live as long as the entry does, so that their ids are theirs alone
-    key = (id(field), id(predictor), card.sha256, threshold, precision, disk and disk.folder)
-    if key not in memo.boxes:
+    redshift = target_redshift(options.redshift or 0.0)
+
+    def make() -> BoxPrediction:
+        target = field.at_redshift(redshift)
         model_side(card, field.lattice, options.on_spacing)
-        check_cosmology(card, field.cosmology, options.on_range)
-        check_amplitude(card, field, options.on_range)
+        check_range(card, target, options.on_range)
         settings = {"threshold": threshold, "precision": precision}
-        memo.boxes[key] = BoxPrediction(field, card, settings, make_predictor, disk)
-    memo.current = memo.boxes[key]
-    return memo.current
+        return BoxPrediction(target, card, settings, make_predictor, disk, source=field)
+
+    # both objects live as long as the entry does, so that their ids are theirs alone
+    return (id(field), id(predictor), card.sha256, threshold, precision, redshift, disk and disk.folder), make
 
 
 @takes_options
@@ -253,8 +276,7 @@ def predict_field(
     card = predictor.card
     card.instance_network()
     model_side(card, field.lattice, on_spacing)
-    check_cosmology(card, field.cosmology, on_range)
-    check_amplitude(card, field, on_range)
+    check_range(card, field, on_range)
     settings = {"threshold": card.threshold, "precision": predictor.precision}
     return BoxPrediction(field, card, settings, partial(_itself, predictor), _cache(cache)).get(progress)
 

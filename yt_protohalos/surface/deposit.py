@@ -11,7 +11,7 @@ from yt.data_objects.static_output import Dataset
 from ..linear_field import LinearField
 from ..progress import Progress
 from .box import box_prediction
-from .fields import site_arrays
+from .fields import display_name, site_arrays
 from .in_memory import with_cosmology
 from .options import OptionKeywords, PredictionOptions, Unpack, takes_options
 
@@ -38,7 +38,8 @@ def deposit_to_lattice(
     -------
     yt Dataset
         In memory, with ``("gas", "protohalo_probability")``, ``_id``, ``_mass``, ``("gas", "linear_overdensity")`` and
-        ``("gas", "linear_potential")``. Periodic, with the redshift and cosmology of `ds`. Each cell is centred on its
+        ``("gas", "linear_potential")``. Periodic, with the redshift and cosmology of `ds`, whatever redshift the
+        prediction is for, since its sites are those of the initial conditions. Each cell is centred on its
         site, so the box of a lattice at cell corners begins half a spacing below zero.
 
     Raises
@@ -61,7 +62,7 @@ def deposit_to_lattice(
     grid.index  # noqa: B018  yt knows no fields before its index exists
     for key, field in described.items():
         grid.field_info[key].take_log = field.take_log
-        grid.field_info[key].display_name = field.display
+        grid.field_info[key].display_name = display_name(field, box)
     return grid
 
 

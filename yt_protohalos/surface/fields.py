@@ -71,16 +71,23 @@ def _potential(box: BoxPrediction, sites: Sites) -> NDArray[np.float64]:
     return box.field.phi.reshape(-1)[sites].astype(np.float64)
 
 
+_TODAY = " (z = 0)"
 PROTOHALO_FIELDS = {
     "protohalo_probability": SiteField("", _probability, "Protohalo Probability"),
     "protohalo_id": SiteField("", _identifier, "Protohalo ID"),
     "protohalo_mass": SiteField("Msun", _mass, "Protohalo Mass", take_log=True),
 }
 LINEAR_FIELDS = {
-    "linear_overdensity": SiteField("", _overdensity, "Linear Overdensity (z = 0)"),
-    "linear_potential": SiteField("(Mpccm/h)**2", _potential, "Linear Potential (z = 0)"),
+    "linear_overdensity": SiteField("", _overdensity, f"Linear Overdensity{_TODAY}"),
+    "linear_potential": SiteField("(Mpccm/h)**2", _potential, f"Linear Potential{_TODAY}"),
 }
 CELL_FIELDS = {**PROTOHALO_FIELDS, **LINEAR_FIELDS}
+
+
+def display_name(field: SiteField, box: BoxPrediction) -> str:
+    """Name of a field on plots, with the redshift of the prediction where that is not 0."""
+    redshift = box.field.target_redshift
+    return f"{field.display.removesuffix(_TODAY)} (z = {redshift:g})" if redshift else field.display
 
 
 @takes_options
@@ -95,7 +102,8 @@ def add_protohalo_fields(
     ``particle_protohalo_probability``, ``particle_protohalo_id`` (-1 outside) and ``particle_protohalo_mass``
     (Lagrangian mass in Msun, 0 outside). Cell fields, of datasets with a grid: ``("gas", "protohalo_probability")``,
     ``_id``, ``_mass``, ``("gas", "linear_overdensity")`` and ``("gas", "linear_potential")`` ((Mpccm/h)^2), both
-    at z = 0. For cells of a particle dataset see `deposit_to_lattice`. Calling again with other options replaces them.
+    at the redshift of the prediction, which display names say where it is not 0. For cells of a particle dataset see
+    `deposit_to_lattice`. Calling again with other options replaces them.
 
     Parameters
     ----------
@@ -126,11 +134,11 @@ def add_protohalo_fields(
     for ptype in lattice_particle_types(ds):
         for name, field in PROTOHALO_FIELDS.items():
             names.append((ptype, f"particle_{name}"))
-            _register(ds, names[-1], field, _particle_function(ds, box, ptype, field), "particle")
+            _register(ds, names[-1], field, _particle_function(ds, box, ptype, field), box, "particle")
     if has_cells(ds):
         for name, field in CELL_FIELDS.items():
             names.append(("gas", name))
-            _register(ds, names[-1], field, _cell_function(box, field), "cell")
+            _register(ds, names[-1], field, _cell_function(box, field), box, "cell")
     if not names:
         raise InitialConditionsError(
             f"{ds} has neither particles with positions nor a grid to attach fields to; load initial conditions"
@@ -178,10 +186,12 @@ def _has_positions(ds: Dataset, ptype: str) -> bool:
     return any((ptype, name) in ds.field_info for name in ("particle_position", "particle_position_x"))
 
 
-def _register(ds: Dataset, name: FieldName, field: SiteField, function: Callable, sampling_type: str) -> None:
+def _register(
+    ds: Dataset, name: FieldName, field: SiteField, function: Callable, box: BoxPrediction, sampling_type: str
+) -> None:
     ds.add_field(
         name, function=function, sampling_type=sampling_type, units=_units(ds, field.units), take_log=field.take_log,
-        display_name=field.display, force_override=True,
+        display_name=display_name(field, box), force_override=True,
     )  # fmt: skip
 
 

@@ -25,7 +25,7 @@ from ..progress import Progress
 from ..stored_members import MEMBER_SITES, SITE_INDICES
 from .box import box_prediction
 from .fields import lattice_particle_types
-from .linear import particle_sites
+from .linear import linear_field, particle_sites
 from .options import OptionKeywords, PredictionOptions, Unpack, takes_options
 from .parallel import RankTeam
 
@@ -70,11 +70,8 @@ class ProtohaloFinder:
         progress: Progress = True,
         **options: Unpack[OptionKeywords],
     ) -> None:
-        if not name or Path(name).name != name:
-            raise CatalogError(f"catalogue name {name!r} is not a plain file name; give one without folders")
+        self.path = _catalog_path(output_dir, name)
         self.ds = ds
-        self.path = Path(output_dir).expanduser() / f"{name}.0.h5"
-        check_writable(self.path.parent)
         self.progress = progress
         self.box = box_prediction(ds, PredictionOptions.read(model, options))
 
@@ -90,23 +87,70 @@ class ProtohaloFinder:
         team = RankTeam()
         with team.together():
             if team.is_root:
-                self._write(prediction)
+                _describe(self.ds, self.box.field, prediction, self.path)
         return load_catalog(self.path)
 
-    def _write(self, prediction: Prediction) -> None:
-        catalog = protohalo_catalog(prediction, self.box.field)
-        if not len(catalog):
-            raise CatalogError(
-                f"no protohalo of at least {prediction.card.min_sites} sites "
-                f"({prediction.card.min_sites * prediction.site_mass:.3g} Msun) was found in {self.ds}; "
-                "use a larger box, a lower threshold, or predict(ds) for the probabilities"
-            )
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        ids, source = member_ids(self.ds, self.box.field, catalog.members)
-        write_catalog(
-            self.path, catalog, prediction, self.box.field, ids, {"member_ids": source, "source": str(self.ds)}
+
+def _describe(ds: Dataset, field: LinearField, prediction: Prediction, path: Path) -> None:
+    """Write the catalogue of a dataset's prediction."""
+    catalog = protohalo_catalog(prediction, field)
+    if not len(catalog):
+        raise CatalogError(
+            f"no protohalo of at least {prediction.card.min_sites} sites "
+            f"({prediction.card.min_sites * prediction.site_mass:.3g} Msun) was found in {ds}; "
+            "use a larger box, a lower threshold, or predict(ds) for the probabilities"
         )
-        ytLogger.info("Wrote %d protohaloes to %s", len(catalog), self.path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    ids, source = member_ids(ds, field, catalog.members)
+    write_catalog(path, catalog, prediction, field, ids, {"member_ids": source, "source": str(ds)})
+    ytLogger.info("Wrote %d protohaloes to %s", len(catalog), path)
+
+
+def rebuild_catalog(
+    ds: Dataset, prediction: Prediction, output_dir: str | os.PathLike[str] = CATALOG_NAME, *, name: str = CATALOG_NAME
+) -> YTHaloCatalogDataset:
+    """Write the catalogue of a prediction in hand, for example one that was stored, without running any network.
+
+    Parameters
+    ----------
+    ds : yt Dataset
+        The initial conditions that the prediction was made from: positions, velocities, tides, spins and particle IDs
+        come from them.
+    prediction : Prediction
+        As `Prediction.load` reads it.
+    output_dir, name
+        As in `ProtohaloFinder`.
+
+    Returns
+    -------
+    YTHaloCatalogDataset
+        As `find_protohalos` returns it.
+
+    Raises
+    ------
+    InitialConditionsError
+        The initial conditions are not those of the prediction.
+    CatalogError
+        There are no protohaloes, or the folder cannot be written.
+
+    Examples
+    --------
+    >>> prediction = Prediction.load("protohalos/prediction.h5")
+    >>> catalog = rebuild_catalog(load("ics_gadget.dat"), prediction, "protohalos")
+    """
+    path = _catalog_path(output_dir, name)
+    field = linear_field(ds)
+    prediction.check_field(field)
+    _describe(ds, field, prediction, path)
+    return load_catalog(path)
+
+
+def _catalog_path(output_dir: str | os.PathLike[str], name: str) -> Path:
+    if not name or Path(name).name != name:
+        raise CatalogError(f"catalogue name {name!r} is not a plain file name; give one without folders")
+    path = Path(output_dir).expanduser() / f"{name}.0.h5"
+    check_writable(path.parent)
+    return path
 
 
 @takes_options
@@ -131,7 +175,7 @@ def find_protohalos(
     Returns
     -------
     YTHaloCatalogDataset
-        The catalogue, as ``yt.load`` reads it back. Redshift 0; fields in `write_catalog`.
+        The catalogue, as ``yt.load`` reads it back, at the `redshift` of the options; fields in `write_catalog`.
 
     Raises
     ------
@@ -160,12 +204,13 @@ def write_catalog(
 
     Fields of ``halos``: ``particle_identifier`` (0..K-1 by descending mass), ``particle_mass`` (Msun),
     ``virial_radius`` (radius of 200 times the mean matter density, Mpc), ``particle_position_{xyz}`` (Mpc) and
-    ``particle_velocity_{xyz}`` (km/s) at z = 0, ``lagrangian_center_{xyz}`` (Mpc), ``extent_{xyz}`` (Mpc),
-    ``inertia_{xx,yy,zz,xy,xz,yz}`` (Mpc^2), ``semi_axis_a`` (Mpc), ``axis_ratio_b_a``, ``axis_ratio_c_a``,
-    ``major_axis_{xyz}``, ``minor_axis_{xyz}``, ``n_pieces``, ``tidal_{xx,yy,zz,xy,xz,yz}``, ``tidal_eigenvalue_{123}``,
-    ``spin_magnitude`` (km/s Mpc), ``spin_direction_{xyz}`` (0 where there is no spin), ``confidence`` and ``n_sites``,
-    as `Catalog` defines them; of each member, the particle ID (``ids``) and the row-major lattice site
-    (``member_sites``).
+    ``particle_velocity_{xyz}`` (km/s) at the target redshift, ``lagrangian_center_{xyz}`` (Mpc),
+    ``extent_{xyz}`` (Mpc), ``inertia_{xx,yy,zz,xy,xz,yz}`` (Mpc^2), ``semi_axis_a`` (Mpc), ``axis_ratio_b_a``,
+    ``axis_ratio_c_a``, ``major_axis_{xyz}``, ``minor_axis_{xyz}``, ``n_pieces``, ``tidal_{xx,yy,zz,xy,xz,yz}``,
+    ``tidal_eigenvalue_{123}``, ``spin_magnitude`` (km/s Mpc), ``spin_direction_{xyz}`` (0 where there is no spin),
+    ``confidence`` and ``n_sites``, as `Catalog` defines them, except that every length is proper at that redshift, as
+    Mpc means in yt: ``.to("Mpccm")`` makes it comoving. Of each member, the particle ID (``ids``) and the row-major
+    lattice site (``member_sites``).
 
     Parameters
     ----------
@@ -181,11 +226,11 @@ def write_catalog(
     provenance : dict of str
         More attributes of the file.
     """
-    data = _columns(catalog, field.cosmology.h)
+    data = columns(catalog, field.cosmology.h)
     data["ids"] = np.asarray(ids, dtype=np.int64)
     data[MEMBER_SITES] = catalog.members
     groups = dict.fromkeys(data, ".") | {"ids": "particles", MEMBER_SITES: "particles"}
-    attributes = _attributes(catalog, prediction, field) | provenance
+    attributes = catalog_attributes(catalog, prediction, field) | provenance
     with atomic_path(Path(path)) as partial:
         save_as_dataset({}, str(partial), data, field_types=groups, extra_attrs=attributes)
 
@@ -227,17 +272,20 @@ def member_ids(ds: Dataset, field: LinearField, members: NDArray[np.int64]) -> t
     return of_site[members], f"{ptype} particle IDs"
 
 
-def _columns(catalog: Catalog, h: float) -> dict[str, Any]:
+def columns(catalog: Catalog, h: float) -> dict[str, Any]:
+    """Fields of ``halos`` of a catalogue file; lengths in proper Mpc."""
+    # from comoving Mpc/h
+    proper = 1 / (h * (1 + catalog.redshift))
     spin = np.linalg.norm(catalog.spin, axis=1)
     direction = np.divide(catalog.spin, spin[:, None], out=np.zeros_like(catalog.spin), where=spin[:, None] > 0)
     columns: dict[str, Any] = {
         "particle_identifier": catalog.identifier,
         "particle_mass": yt.YTArray(catalog.mass, "Msun"),
-        "virial_radius": yt.YTArray(catalog.radius_200m / h, "Mpc"),
+        "virial_radius": yt.YTArray(catalog.radius_200m * proper, "Mpc"),
         "confidence": catalog.confidence,
         "n_sites": catalog.n_sites,
         "n_pieces": catalog.n_pieces,
-        "semi_axis_a": yt.YTArray(catalog.semi_axes[:, 0] / h, "Mpc"),
+        "semi_axis_a": yt.YTArray(catalog.semi_axes[:, 0] * proper, "Mpc"),
         "axis_ratio_b_a": catalog.semi_axes[:, 1] / catalog.semi_axes[:, 0],
         "axis_ratio_c_a": catalog.semi_axes[:, 2] / catalog.semi_axes[:, 0],
         "spin_magnitude": yt.YTArray(spin / h, "Mpc*km/s"),
@@ -245,23 +293,25 @@ def _columns(catalog: Catalog, h: float) -> dict[str, Any]:
         "particle_index_start": catalog.member_offset[:-1],
     }
     for i, axis in enumerate(_AXES):
-        columns[f"particle_position_{axis}"] = yt.YTArray(catalog.position[:, i] / h, "Mpc")
+        columns[f"particle_position_{axis}"] = yt.YTArray(catalog.position[:, i] * proper, "Mpc")
         columns[f"particle_velocity_{axis}"] = yt.YTArray(catalog.velocity[:, i], "km/s")
-        columns[f"lagrangian_center_{axis}"] = yt.YTArray(catalog.lagrangian_center[:, i] / h, "Mpc")
-        columns[f"extent_{axis}"] = yt.YTArray(catalog.extent[:, i] / h, "Mpc")
+        columns[f"lagrangian_center_{axis}"] = yt.YTArray(catalog.lagrangian_center[:, i] * proper, "Mpc")
+        columns[f"extent_{axis}"] = yt.YTArray(catalog.extent[:, i] * proper, "Mpc")
         columns[f"major_axis_{axis}"] = catalog.axes[:, 0, i]
         columns[f"minor_axis_{axis}"] = catalog.axes[:, 2, i]
         columns[f"spin_direction_{axis}"] = direction[:, i]
         columns[f"tidal_eigenvalue_{i + 1}"] = catalog.tidal_eigenvalues[:, i]
         for j in range(i, 3):
             columns[f"tidal_{axis}{_AXES[j]}"] = catalog.tide[:, i, j]
-            columns[f"inertia_{axis}{_AXES[j]}"] = yt.YTArray(catalog.inertia[:, i, j] / h**2, "Mpc**2")
+            columns[f"inertia_{axis}{_AXES[j]}"] = yt.YTArray(catalog.inertia[:, i, j] * proper**2, "Mpc**2")
     return columns
 
 
-def _attributes(catalog: Catalog, prediction: Prediction, field: LinearField) -> dict[str, Any]:
+def catalog_attributes(catalog: Catalog, prediction: Prediction, field: LinearField) -> dict[str, Any]:
+    """Attributes of a catalogue file: cosmology, redshift, units, provenance, and what its fields mean."""
     cosmology = field.cosmology
-    side = field.box_size / cosmology.h
+    z = catalog.redshift
+    side = field.box_size / (cosmology.h * (1 + z))
     background = YTCosmology(
         hubble_constant=cosmology.h, omega_matter=cosmology.omega_m, omega_lambda=cosmology.omega_lambda,
         omega_curvature=1 - cosmology.omega_m - cosmology.omega_lambda,
@@ -272,19 +322,19 @@ def _attributes(catalog: Catalog, prediction: Prediction, field: LinearField) ->
     # one code length is 1 Mpc, for yt wraps positions in the file's numbers as if they were code lengths
     return {
         "data_type": "halo_catalog", "num_halos": len(catalog), "dimensionality": 3,
-        "current_redshift": 0.0, "scale_factor": 1.0, "current_time": background.t_from_z(0.0).to("Gyr"),
+        "current_redshift": z, "scale_factor": 1 / (1 + z), "current_time": background.t_from_z(z).to("Gyr"),
         "cosmological_simulation": 1, "hubble_constant": cosmology.h,
         "omega_matter": cosmology.omega_m, "omega_lambda": cosmology.omega_lambda,
         "domain_left_edge": yt.YTArray(np.zeros(3), "Mpc"), "domain_right_edge": yt.YTArray(np.full(3, side), "Mpc"),
         "length_unit": yt.YTQuantity(1, "Mpc"), "mass_unit": yt.YTQuantity(1, "Msun"),
         "time_unit": yt.YTQuantity(1, "Gyr"), "velocity_unit": yt.YTQuantity(1, "km/s"),
         "magnetic_unit": yt.YTQuantity(1, "gauss"),
-        "position_definition": f"z = 0 position, {catalog.position_method}",
-        "velocity_definition": f"z = 0 peculiar velocity, {velocity}",
-        "spin_definition": "tidal torque theory per unit mass, extrapolated linearly to z = 0",
-        "tide_definition": "d^2 phi / dq_i dq_j, laplacian(phi) = delta at z = 0, mean over the ball of equal volume",
+        "position_definition": f"z = {z:g} position, {catalog.position_method}",
+        "velocity_definition": f"z = {z:g} peculiar velocity, {velocity}",
+        "spin_definition": f"tidal torque theory per unit mass, extrapolated linearly to z = {z:g}, proper",
+        "tide_definition": f"d^2 phi / dq_i dq_j, laplacian(phi) = delta at z = {z:g}, mean over ball of equal volume",
         "confidence_definition": "mean calibrated probability of the sites to end in a halo",
-        "virial_radius_definition": "R_200m: sphere of 200 times the mean matter density with the halo's mass",
+        "virial_radius_definition": "R_200m, proper: sphere of 200 times the mean matter density with the halo's mass",
         "initial_redshift": prediction.redshift, "sites_per_side": field.n, "site_offset": field.site_offset,
         "model": prediction.card.name, "model_version": prediction.card.version,
         "model_sha256": prediction.card.sha256, "min_sites": prediction.card.min_sites,

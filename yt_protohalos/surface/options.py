@@ -11,6 +11,7 @@ from typing import Any, TypedDict, TypeVar
 
 import numpy as np
 
+from ..cosmology import target_redshift
 from ..exceptions import ModelError
 from ..models.limits import check_policy
 from ..predictor import PRECISIONS, ProtohaloPredictor
@@ -31,6 +32,7 @@ class OptionKeywords(TypedDict, total=False):
     precision: str
     on_spacing: str
     on_range: str
+    redshift: float | None
     cache: bool | str | os.PathLike[str]
 
 
@@ -48,7 +50,12 @@ class PredictionOptions:
         Semantic threshold on the calibrated probability; the model's own by default.
     precision : {"auto", "float32", "mixed", "bfloat16"}
     on_spacing, on_range : {"warn", "error", "allow"}
-        What to do when the lattice spacing is not the model's, and when sigma_8 is outside the model's range.
+        What to do when the lattice spacing is not the model's, and when the amplitude, sigma_8 D(redshift), is outside
+        the model's range.
+    redshift : float, optional
+        Redshift at which the haloes are predicted, 0 by default. It has nothing to do with the redshift of the initial
+        conditions, which `load` and `linear_field` take where a file does not state it. The linear field is multiplied
+        by D(z), which equals lowering sigma_8: the bundled ``"amplitude-v1"`` is valid up to z = 0.6 or so.
     cache : bool or path
         Keep the result on disk, where later processes find it: True for the user's cache folder, a path for another.
     """
@@ -59,6 +66,7 @@ class PredictionOptions:
     precision: str = "auto"
     on_spacing: str = field(default="warn", compare=False)
     on_range: str = field(default="error", compare=False)
+    redshift: float | None = None
     cache: bool | str | os.PathLike[str] = True
 
     def __post_init__(self) -> None:
@@ -71,6 +79,8 @@ class PredictionOptions:
             raise ModelError(f"precision {self.precision!r} is unknown; use one of {', '.join(PRECISIONS)}")
         check_policy("on_spacing", self.on_spacing)
         check_policy("on_range", self.on_range)
+        if self.redshift is not None:
+            target_redshift(self.redshift)
 
     @classmethod
     def read(cls, model: str | Path | None, keywords: OptionKeywords) -> PredictionOptions:

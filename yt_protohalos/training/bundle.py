@@ -137,7 +137,7 @@ def bundle(
     raw = [raw_predictor.probability(run.field, progress) for run in validation]
     truth = np.stack([run.labels > 0 for run in validation])
     measured = [measured_amplitude(card, run.field)[0] for run in validation]
-    several = len({run.field.cosmology.sigma_8 for run in validation}) > 1
+    several = len({run.field.target_sigma_8 for run in validation}) > 1
     changes = [float(np.log(one / cosmology.sigma_8)) for one in measured] if several else []
     card = replace(card, calibration=fit_calibration(raw, list(truth), changes))
     probability = np.stack(

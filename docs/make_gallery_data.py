@@ -1,0 +1,149 @@
+"""Make the data that the gallery is drawn from: `python docs/make_gallery_data.py --reference DIR --work DIR`.
+
+It simulates the baseline pair, predicts the TreePM reference run and the experiments, and writes one small HDF5 file.
+What the networks and the simulation give is kept in the work folder, so that a second start is quick. On two cores it
+takes some ten minutes. Bias measured in larger boxes is added with --boxes and --seeds, or --runs: see `add_boxes`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+import yt_protohalos as ph
+from yt_protohalos.analysis.bias import LagrangianBias, lagrangian_bias
+from yt_protohalos.analysis.tally import N_PROBABILITIES
+from yt_protohalos.prediction import Prediction
+from yt_protohalos.training.simulate import SimulationSettings, read_run, simulate
+
+TARGET = Path(__file__).parents[1] / "examples" / "gallery" / "data" / "gallery.h5"
+PAIR = SimulationSettings(n=96, box_size=18.75, mesh=256)
+PAIR_SEED, FINE_SEEDS = 920, (1, 2)
+MODEL, LINEAR_MODEL = "planck-v4", "planck-v2"
+EXPERIMENT_SITES, EXPERIMENT_SEED = 64, 1
+EXPERIMENTS = {
+    "reference": lambda field: field,
+    "overdensity -0.5": lambda field: ph.add_overdensity(field, -0.5),
+    "overdensity 0.5": lambda field: ph.add_overdensity(field, 0.5),
+    "tide -0.5": lambda field: ph.add_tide(field, -0.5),
+    "tide 0.5": lambda field: ph.add_tide(field, 0.5),
+}
+PLANE = 60
+"""Plane z whose overdensity and single lattices are kept."""
+BIAS_EDGES = tuple(np.arange(11.0, 15.01, 0.5).tolist())
+
+
+def main() -> None:
+    """Make the file anew, or add boxes to it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--reference", type=Path, help="folder of the TreePM run: treepm96.h5 and treepm96_ics.hdf5")
+    parser.add_argument("--work", type=Path, help="folder for runs and predictions")
+    parser.add_argument("--boxes", type=Path, nargs="+", default=[], help="predictions of larger boxes")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[], help="seeds of their initial conditions")
+    parser.add_argument("--runs", type=Path, nargs="+", default=[], help="larger boxes of protohalos simulate")
+    parser.add_argument("-o", "--output", type=Path, default=TARGET)
+    args = parser.parse_args()
+    if len(args.boxes) != len(args.seeds):
+        parser.error("give one of --seeds for each of --boxes")
+    if args.reference is not None:
+        if args.work is None:
+            parser.error("--reference needs --work")
+        args.output.parent.mkdir(parents=True, exist_ok=True)
+        with h5py.File(args.output, "w") as file:
+            add_pair(file.create_group("pair"), args.work)
+            add_reference(file, args.reference, args.work)
+            add_experiments(file.create_group("experiments"), args.work)
+    elif not args.boxes and not args.runs:
+        parser.error("nothing to do: give --reference, --boxes or --runs")
+    with h5py.File(args.output, "a") as file:
+        add_boxes(file.require_group("bias"), args.boxes, args.seeds, args.runs)
+    print(f"{args.output}: {args.output.stat().st_size / 1e6:.2f} MB")
+
+
+def add_pair(group: h5py.Group, work: Path) -> None:
+    """Halo labels of two simulations that differ below the lattice alone."""
+    for name, fine_seed in zip(("first", "second"), FINE_SEEDS, strict=True):
+        path = work / "runs" / f"run_{PAIR_SEED:04d}_fine_{fine_seed:04d}.h5"
+        simulate(PAIR_SEED, PAIR, path, fine_seed=fine_seed)
+        with h5py.File(path) as run:
+            store(group, name, run["labels"][()])
+    group.attrs.update(seed=PAIR_SEED, fine_seeds=FINE_SEEDS, settings=json.dumps(asdict(PAIR)))
+    group.attrs.update(n=PAIR.n, box_size=PAIR.box_size, source="particle mesh, protohalos simulate")
+
+
+def add_reference(file: h5py.File, folder: Path, work: Path) -> None:
+    """The TreePM run: its haloes and what the default model predicts from its initial conditions."""
+    field = ph.linear_field(ph.load(folder / "treepm96_ics.hdf5"))
+    found = prediction(MODEL, field, work / "treepm")
+    with h5py.File(folder / "treepm96.h5") as run:
+        true = run["halo_id"][()] + 1
+    group = file.create_group("treepm")
+    store(group, "true", true)
+    store(group, "predicted", found.labels)
+    # the bins of the tallies, so that scores by threshold stay exact
+    store(group, "probability", np.minimum(found.probability * N_PROBABILITIES, N_PROBABILITIES - 1), np.uint8)
+    store(group, "mask", found.mask, np.uint8)
+    store(group, "delta_plane", field.delta[:, :, PLANE], np.float16)
+    for which in ("a", "b"):
+        plane = np.load(work / "treepm" / f"labels_{which}.npy", mmap_mode="r")[:, :, PLANE]
+        store(group, f"lattice_{which}_plane", np.unique(plane, return_inverse=True)[1].reshape(plane.shape))
+    group.attrs.update(n=field.n, box_size=field.box_size, plane=PLANE, model=MODEL, threshold=found.card.threshold)
+    group.attrs["probability_levels"] = N_PROBABILITIES
+    group.attrs["source"] = "Gadget-4 (TreePM), friends-of-friends haloes of at least 155 particles"
+
+
+def add_experiments(group: h5py.Group, work: Path) -> None:
+    """The response of a small box to a large-scale density and tide, with a model that sees the linear field alone."""
+    field = ph.generate_initial_conditions(EXPERIMENT_SITES, EXPERIMENT_SITES * 50 / 256, EXPERIMENT_SEED)
+    for name, change in EXPERIMENTS.items():
+        found = prediction(LINEAR_MODEL, change(field), work / f"experiment_{name.replace(' ', '_')}")
+        store(group, name, found.labels)
+    group.attrs.update(n=field.n, box_size=field.box_size, seed=EXPERIMENT_SEED, model=LINEAR_MODEL)
+
+
+def add_boxes(group: h5py.Group, boxes: list[Path], seeds: list[int], runs: list[Path]) -> None:
+    """Bias of predictions (`Prediction.save`) whose initial conditions have a seed, and of simulated runs."""
+    for path, seed in zip(boxes, seeds, strict=True):
+        found = Prediction.load(path)
+        box = found.lattice.n, found.lattice.box_size
+        field = ph.generate_initial_conditions(*box, seed, found.cosmology, found.redshift)
+        measured = lagrangian_bias(found, field, BIAS_EDGES)
+        store_bias(group, measured, {"box_size": field.box_size, "kind": "predicted", "seed": seed})
+        group[f"predicted {field.box_size:g}"].attrs["model"] = found.card.name
+    for path in runs:
+        field, labels, attributes = read_run(path)
+        measured = lagrangian_bias(labels, field, BIAS_EDGES)
+        about = {"box_size": field.box_size, "kind": "simulated", "seed": int(attributes["seed"])}
+        store_bias(group, measured, about)
+
+
+def prediction(model: str, field: ph.LinearField, folder: Path) -> Prediction:
+    """A prediction whose crops stay in a folder, and with them the labels of the single lattices."""
+    return ph.ProtohaloPredictor.from_pretrained(model).predict(field, store=folder)
+
+
+def store(group: h5py.Group, name: str, cube: np.ndarray, kind: type = np.uint16) -> None:
+    """A compressed cube; labels fit 16 bits."""
+    if np.issubdtype(kind, np.integer) and not 0 <= cube.min() <= cube.max() <= np.iinfo(kind).max:
+        raise ValueError(f"{name} runs from {cube.min()} to {cube.max()}, which {kind.__name__} does not hold")
+    group.create_dataset(name, data=cube.astype(kind), compression="gzip", compression_opts=9, shuffle=True)
+
+
+def store_bias(group: h5py.Group, bias: LagrangianBias, attributes: dict) -> None:
+    """The numbers of a `LagrangianBias`; an older entry of the same kind and box size is replaced."""
+    name = f"{attributes['kind']} {attributes['box_size']:g}"
+    if name in group:
+        del group[name]
+    entry = group.create_group(name)
+    for key, value in vars(bias).items():
+        entry[key] = value
+    entry.attrs.update(attributes)
+
+
+if __name__ == "__main__":
+    main()

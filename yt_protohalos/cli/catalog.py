@@ -1,0 +1,37 @@
+"""``protohalos catalog``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from .common import add_ics_options, load_ics, say, stored_prediction, table
+
+HELP = "write the catalogue of a stored prediction again, without running any network"
+EXAMPLE = "  protohalos catalog protohalos --ics ics_gadget.dat"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the command."""
+    parser.add_argument("source", type=Path, metavar="DIR", help="folder that `protohalos find` wrote, or its cubes")
+    parser.add_argument(
+        "-o", "--output-dir", type=Path, metavar="DIR", help="where to write (default: beside the cubes)"
+    )
+    add_ics_options(parser, required=True, why="positions, velocities, tides, spins and particle IDs come from them")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command."""
+    import yt
+
+    from ..catalog import protohalo_catalog
+    from ..prediction import Prediction
+    from ..surface.finder import rebuild_catalog
+
+    yt.set_log_level("warning")
+    path = stored_prediction(args.source)
+    prediction = Prediction.load(path)
+    written = rebuild_catalog(load_ics(args), prediction, args.output_dir or path.parent)
+    say(table(protohalo_catalog(prediction)))
+    say(f"wrote {written.filename}")
+    return 0

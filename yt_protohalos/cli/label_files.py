@@ -1,0 +1,48 @@
+"""Files of halo labels and haloes, as `protohalos validate` and `label` read them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..exceptions import ScoringError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from ..analysis.catalog_scores import SimulatedHaloes
+
+
+def read_labels(path: Path) -> NDArray[np.int64]:
+    """Halo labels of an HDF5 file, 0 outside and 1..K, whichever of the two conventions it follows.
+
+    Raises
+    ------
+    ScoringError
+        The file has neither dataset, or both.
+    """
+    import h5py
+    import numpy as np
+
+    from ..training.user_runs import CUBE_NAMES
+
+    if not path.is_file():
+        raise FileNotFoundError(f"no file {path}; give an HDF5 file with halo labels on the initial lattice")
+    with h5py.File(path, "r") as file:
+        found = [name for name in CUBE_NAMES if name in file]
+        if len(found) != 1:
+            raise ScoringError(f"{path} holds {found or 'neither'} of `labels` and `halo_id`; it needs exactly one")
+        values = file[found[0]][()].astype(np.int64)
+    return values if found[0] == "labels" else values + 1
+
+
+def read_haloes(path: Path, labels: NDArray[np.integer]) -> SimulatedHaloes:
+    """Haloes of a label file: ``halo_position`` (Mpc/h), ``halo_velocity`` (km/s), and ``halo_spin`` if it is there."""
+    import h5py
+
+    from ..analysis.catalog_scores import SimulatedHaloes
+
+    with h5py.File(path, "r") as file:
+        spin = file["halo_spin"][()] if "halo_spin" in file else None
+        return SimulatedHaloes(labels, file["halo_position"][()], file["halo_velocity"][()], spin)
