@@ -43,7 +43,7 @@ class Catalog:
     extent : float64, (K, 3)
         Sides of the bounding box, comoving Mpc/h, one spacing for a single site.
     inertia : float64, (K, 3, 3)
-        Inertia tensor about the centre per unit mass, mean of |r|^2 1 - r r^T over the sites, (Mpc/h)^2.
+        Inertia tensor about the centre per unit mass, mean of r^2 1 - r r^T over the sites, (Mpc/h)^2.
     semi_axes : float64, (K, 3)
         a >= b >= c of the homogeneous ellipsoid with that inertia, its sites counted as cubes, Mpc/h; see
         `regions.principal_axes`.
