@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from .atomic import atomic_path
 from .cosmology import Cosmology
 from .exceptions import ProtohaloError, StoreError
+from .hdf5 import own_file
 from .lattice import Lattice
 from .models.card import ModelCard
 from .overlap import OverlapGraph
@@ -149,10 +150,8 @@ class Prediction(LabelledSites):
         StoreError
             The file is missing, is no prediction, has an unknown format or is damaged.
         """
-        import h5py
-
         try:
-            with h5py.File(path, "r") as file:
+            with own_file(path) as file:
                 if file.attrs.get("kind") != _KIND:
                     raise StoreError(f"{path} is not a prediction of yt_protohalos; give a file that save() wrote")
                 if file.attrs["format"] != PREDICTION_FORMAT:
@@ -163,7 +162,7 @@ class Prediction(LabelledSites):
                 return cls._read(file)
         except StoreError:
             raise
-        except (OSError, KeyError, ValueError, TypeError, ProtohaloError) as error:
+        except (OSError, RuntimeError, KeyError, ValueError, TypeError, ProtohaloError) as error:
             raise StoreError(f"prediction {path} cannot be read ({error}); delete it and predict again") from error
 
     @classmethod

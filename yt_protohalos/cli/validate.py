@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..exceptions import ScoringError
+from ..hdf5 import own_file
 from ..models.registry import DEFAULT_MODEL
 from .common import add_cache_options, chosen_cache, say, set_log_level
 
@@ -212,11 +213,9 @@ def _check_runs(readers: dict[str, Callable[[], Run]]) -> Lattice:
 
 def _read_pair(a: Path, b: Path, lattice: Lattice) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Labels of a pair; where its files say their spacing, it must be that of the runs."""
-    import h5py
-
     for path in (a, b):
         if path.is_file():
-            with h5py.File(path, "r") as file:
+            with own_file(path) as file:
                 settings = json.loads(file.attrs.get("settings", "{}"))
             if {"n", "box_size"} <= set(settings):
                 spacing = settings["box_size"] / settings["n"]
@@ -267,12 +266,10 @@ def _count(
 
 
 def _check_catalog(complete: bool, files: list[Path], model: str) -> None:
-    import h5py
-
     if not complete:
         raise ScoringError(f"model {model} has no instance network and makes no catalogue; leave --catalog out")
     for path in files:
-        with h5py.File(path, "r") as file:
+        with own_file(path) as file:
             missing = [name for name in ("halo_position", "halo_velocity") if name not in file]
         if missing:
             raise ScoringError(f"{path} lacks {' and '.join(missing)}, (K, 3); --catalog needs them, or leave it out")
@@ -280,11 +277,9 @@ def _check_catalog(complete: bool, files: list[Path], model: str) -> None:
 
 def read_haloes(path: Path, labels: NDArray[np.integer]) -> SimulatedHaloes:
     """Haloes of a label file: ``halo_position`` (Mpc/h), ``halo_velocity`` (km/s), and ``halo_spin`` if it is there."""
-    import h5py
-
     from ..analysis.catalog_scores import SimulatedHaloes
 
-    with h5py.File(path, "r") as file:
+    with own_file(path) as file:
         spin = file["halo_spin"][()] if "halo_spin" in file else None
         return SimulatedHaloes(labels, file["halo_position"][()], file["halo_velocity"][()], spin)
 
@@ -376,14 +371,13 @@ def read_labels(path: Path) -> NDArray[np.int64]:
     ScoringError
         The file has neither dataset, or both.
     """
-    import h5py
     import numpy as np
 
     from ..training.user_runs import CUBE_NAMES
 
     if not path.is_file():
         raise FileNotFoundError(f"no file {path}; give an HDF5 file with halo labels on the initial lattice")
-    with h5py.File(path, "r") as file:
+    with own_file(path) as file:
         found = [name for name in CUBE_NAMES if name in file]
         if len(found) != 1:
             raise ScoringError(f"{path} holds {found or 'neither'} of `labels` and `halo_id`; it needs exactly one")

@@ -14,6 +14,7 @@ from yt.utilities.logger import ytLogger
 
 from ..cosmology import CRITICAL_DENSITY, Cosmology
 from ..exceptions import CosmologyError, FormatError, LatticeError, UnitsError
+from ..hdf5 import own_file
 from ..initial_conditions import enzo, gadget_binary, tipsy
 from ..initial_conditions.checks import check_box, check_time, header_numbers, library_errors
 from ..initial_conditions.gadget_hdf5 import read_header
@@ -109,7 +110,7 @@ def _existing(path: Path) -> Path:
 
 
 def _is_gadget_hdf5(path: Path) -> bool:
-    with h5py.File(path, "r") as file:
+    with own_file(path) as file:
         return isinstance(file.get("Header"), h5py.Group) and "MassTable" in file["Header"].attrs
 
 
