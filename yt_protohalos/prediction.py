@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .atomic import atomic_path
+from .atomic import atomic_path, reserve
 from .cosmology import Cosmology
 from .exceptions import ProtohaloError, StoreError
 from .hdf5 import own_file
@@ -120,10 +120,13 @@ class Prediction(LabelledSites):
         """
         import h5py
 
+        cubes = (self.probability, self.mask, self.labels)
         try:
+            # compression helps, but not every cube
+            reserve(Path(path).parent, sum(cube.nbytes for cube in cubes) + self.overlap.nbytes)
             with atomic_path(path) as partial, h5py.File(partial, "w") as file:
                 self._write(file)
-        except OSError as error:
+        except (OSError, RuntimeError) as error:  # HDF5 raises the second where a file cannot be closed
             raise StoreError(f"prediction {path} cannot be written ({error}); give a path you may write to") from error
 
     def _write(self, file: h5py.File) -> None:

@@ -7,10 +7,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..atomic import atomic_path
+from ..exceptions import StoreError
 from ..models.registry import DEFAULT_MODEL
 from ..prediction import PREDICTION_NAME as PREDICTION_NAME
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from ..catalog import Catalog
     from ..linear_field import LinearField
     from ..prediction import Prediction
@@ -126,8 +130,17 @@ def write_pictures(
         "mass_function.png": plots.plot_mass_function(prediction),
     }
     for name, figure in figures.items():
-        figure.savefig(folder / name, dpi=150)
+        save_figure(figure, folder / name)
     return [folder / name for name in figures]
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a picture, whole or not at all; `StoreError` if the disk refuses it."""
+    try:
+        with atomic_path(path) as partial:
+            figure.savefig(partial, dpi=150, format=path.suffix[1:])
+    except OSError as error:
+        raise StoreError(f"picture {path} cannot be written ({error}); make room there, or give another") from error
 
 
 def table(catalog: Catalog, rows: int = TABLE_ROWS) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ..exceptions import ScoringError
 from ..hdf5 import own_file
 from ..models.registry import DEFAULT_MODEL
-from .common import add_cache_options, chosen_cache, say, set_log_level
+from .common import add_cache_options, chosen_cache, save_figure, say, set_log_level
 
 if TYPE_CHECKING:
     import numpy as np
@@ -254,7 +254,7 @@ def _count(
         counts.threshold = card.threshold
         if figures is not None:
             figures.mkdir(parents=True, exist_ok=True)
-            plot_confusion(truth > 0, probability, mask, lattice).savefig(figures / "confusion.png", dpi=150)
+            save_figure(plot_confusion(truth > 0, probability, mask, lattice), figures / "confusion.png")
     separate = np.zeros(lattice.shape, dtype=np.int32) if labels is None else labels
     counts.model.append(tally_box(separate, truth, lattice, mass, mask=mask, probability=probability))
     counts.scores.append({"run": name, **score_table(probability, mask, labels, truth, mass)})
@@ -359,7 +359,7 @@ def _draw(counts: Counts, pair: Tally | None, folder: Path, complete: bool) -> l
             "mass_functions.png": figures.plot_mass_functions(tally, counts.cosmology),
         }
     for name, figure in drawn.items():
-        figure.savefig(folder / name, dpi=150)
+        save_figure(figure, folder / name)
     return [folder / name for name in ("confusion.png", *drawn)]
 
 
