@@ -39,8 +39,8 @@ def main() -> None:
         print(
             f"{precision}: {other.n_protohalos} protohalos, {len(compared.matched)} matched; probability differs by "
             f"{change.mean():.1e} in the mean and {change.max():.2g} at most; {np.mean(other.mask != truth.mask):.2%} "
-            f"of the sites change sides of the threshold; {np.sum(same) / np.sum(inside):.1%} of the labelled sites keep "
-            "their protohalo"
+            f"of the sites change sides of the threshold; {np.sum(same) / np.sum(inside):.1%} of the labelled sites "
+            "keep their protohalo"
         )
 
 

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_model import SIDE, write_small_model
+from small_model import write_small_model
 from standins import same_partition
 
+N = 32
 SCRIPT = Path(__file__).with_name("backend_labels.py")
 
 
@@ -32,7 +33,7 @@ def predict_apart(model, tmp_path_factory):
             **os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3", "JAX_PLATFORMS": "cpu",
             "OMP_NUM_THREADS": str(cores), "NUMBA_NUM_THREADS": str(cores),
         }  # fmt: skip
-        command = [sys.executable, str(SCRIPT), str(model), str(SIDE), str(output), str(cores)]
+        command = [sys.executable, str(SCRIPT), str(model), str(N), str(output), str(cores)]
         done = subprocess.run(command, capture_output=True, text=True, env=environment)
         assert done.returncode == 0, done.stderr[-3000:]
         with np.load(output) as found:
