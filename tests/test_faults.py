@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import multiprocessing
 import os
@@ -20,7 +19,7 @@ import numpy as np
 import pytest
 import yt
 from initial_files import realisation
-from standins import SPACING, make_field, make_predictor
+from standins import SPACING, make_predictor
 from test_frontends import write_grafic
 
 import yt_protohalos as ph
@@ -177,7 +176,7 @@ def find(ics: Path, model: Path, cache: Path, out: Path) -> int:
     return cli.main(["find", str(ics), "-o", str(out), *map(str, options)])
 
 
-@pytest.mark.parametrize("size", [4096, 300_000])
+@pytest.mark.parametrize("size", [300_000])
 def test_a_full_disk_for_the_cache_is_said_and_what_is_finished_stays(small_disk, tmp_path, ics, model, capsys, size):
     disk = small_disk(size)
     status = find(ics, model, disk, tmp_path / "out")
@@ -192,7 +191,7 @@ def test_a_full_disk_for_the_cache_is_said_and_what_is_finished_stays(small_disk
     assert ph.Prediction.load(tmp_path / "out" / "prediction.h5").n_protohalos > 0
 
 
-@pytest.mark.parametrize("size", [4096, 60_000])
+@pytest.mark.parametrize("size", [60_000])
 def test_a_full_disk_for_the_results_is_said_and_the_prediction_is_kept(small_disk, tmp_path, ics, model, capsys, size):
     disk = small_disk(size)
     assert find(ics, model, tmp_path / "cache", disk / "out") == cli.USER_ERROR
@@ -336,13 +335,3 @@ def test_a_prediction_without_memory_is_an_error_of_the_package(tmp_path, ics, m
         ph.predict(ph.load(ics), predictor=predictor, cache=tmp_path, progress=False)
     assert isinstance(caught.value, MemoryError)
     assert list(tmp_path.glob("*.crops/probability_*.npy"))
-
-
-def test_threads_change_no_label(monkeypatch):
-    field = make_field(N)
-    truth = make_predictor().predict(field, progress=False)
-    for module in ("clustering", "linear_field", "evolution"):
-        monkeypatch.setattr(importlib.import_module(f"yt_protohalos.{module}"), "available_cores", lambda: 1)
-    alone = make_predictor().predict(make_field(N), progress=False)
-    np.testing.assert_array_equal(alone.labels, truth.labels)
-    np.testing.assert_array_equal(alone.probability, truth.probability)
