@@ -118,6 +118,22 @@ def test_the_page_holds_the_numbers_of_prediction_and_catalogue(folder):
     np.testing.assert_allclose(np.sum(data["massFunction"]["density"]) * volume, prediction.n_protohalos, rtol=1e-4)
 
 
+def test_a_page_of_another_redshift_says_so_and_stays_comoving(tmp_path):
+    ds = grid_dataset(ph.generate_initial_conditions(N, BOX, seed=11))
+    options = {"predictor": FakePredictor(level=0.5), "cache": False, "redshift": 0.5, "on_range": "allow"}
+    ph.find_protohalos(ds, tmp_path, progress=False, **options)
+    prediction = ph.predict(ds, **options)
+    data = data_of(report_page(prediction, tmp_path / "protohalos.0.h5"))
+    assert ["Redshift", "0.5, from z = 49"] in data["facts"]
+    halos = yt.load(str(tmp_path / "protohalos.0.h5")).all_data()
+    position = halos["halos", "particle_position_x"].to_value("Mpccm/h")
+    assert position.max() > BOX / 1.5, "proper positions would pass"
+    np.testing.assert_allclose(data["rows"]["position_x"], position, rtol=1e-4)
+    np.testing.assert_allclose(
+        data["rows"]["center_x"], halos["halos", "lagrangian_center_x"].to_value("Mpccm/h"), rtol=1e-4
+    )
+
+
 def test_without_a_catalogue_its_columns_are_left_out_and_the_page_says_so(folder):
     data = data_of(report_page(folder[1]))
     assert {"mass", "center_x"} <= set(data["rows"])

@@ -46,7 +46,7 @@ class Cosmology:
         for name, value in asdict(self).items():
             if not np.isfinite(value):
                 raise CosmologyError(f"{name} = {value} is not finite; give the value the file was made with")
-        for name in ("h", "omega_m"):
+        for name in ("h", "omega_m", "sigma_8"):
             if getattr(self, name) <= 0:
                 raise CosmologyError(f"{name} = {getattr(self, name)} is not positive; give the value of the run")
         if self.h > 2:

@@ -72,6 +72,10 @@ class StoreError(ProtohaloError, OSError):
     """A stored prediction that cannot be read or written."""
 
 
+class OutOfMemoryError(ProtohaloError, MemoryError):
+    """A prediction that does not fit the memory the process may use."""
+
+
 class ParallelError(ProtohaloError, RuntimeError):
     """Work shared by several ranks, one of which could not go on."""
 

@@ -78,6 +78,11 @@ class OverlapGraph:
         )
         return graph
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the arrays as `write` stores them, at most."""
+        return 25 * len(self.node) + 24 * len(self.edge)
+
     def write(self, group: h5py.Group) -> None:
         """Write the arrays into an HDF5 group."""
         group["node"] = self.node.astype(np.int64)

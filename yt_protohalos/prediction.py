@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .atomic import atomic_path
+from .atomic import atomic_path, reserve
 from .cosmology import Cosmology
 from .exceptions import InitialConditionsError, ProtohaloError, StoreError
+from .hdf5 import own_file
 from .lattice import Lattice
 from .linear_field import LinearField
 from .models.card import ModelCard
@@ -124,6 +125,7 @@ class Prediction(LabelledSites):
 
     def check_field(self, field: LinearField) -> None:
         """Raise `InitialConditionsError` unless the prediction was made from this field, as far as it remembers."""
+        field = field.at_redshift(self.target_redshift)
         for name, own, given in (
             ("sites a side", self.lattice.n, field.n), ("box size", self.lattice.box_size, field.box_size),
             ("redshift", self.redshift, field.redshift), ("site offset", self.site_offset, field.site_offset),
@@ -146,10 +148,13 @@ class Prediction(LabelledSites):
         """
         import h5py
 
+        cubes = (self.probability, self.mask, self.labels)
         try:
+            # compression helps, but not every cube
+            reserve(Path(path).parent, sum(cube.nbytes for cube in cubes) + self.overlap.nbytes)
             with atomic_path(path) as partial, h5py.File(partial, "w") as file:
                 self._write(file)
-        except OSError as error:
+        except (OSError, RuntimeError) as error:  # HDF5 raises the second where a file cannot be closed
             raise StoreError(f"prediction {path} cannot be written ({error}); give a path you may write to") from error
 
     def _write(self, file: h5py.File) -> None:
@@ -177,10 +182,8 @@ class Prediction(LabelledSites):
         StoreError
             The file is missing, is no prediction, has an unknown format or is damaged.
         """
-        import h5py
-
         try:
-            with h5py.File(path, "r") as file:
+            with own_file(path) as file:
                 if file.attrs.get("kind") != _KIND:
                     raise StoreError(f"{path} is not a prediction of yt_protohalos; give a file that save() wrote")
                 if file.attrs["format"] != PREDICTION_FORMAT:
@@ -191,7 +194,7 @@ class Prediction(LabelledSites):
                 return cls._read(file)
         except StoreError:
             raise
-        except (OSError, KeyError, ValueError, TypeError, ProtohaloError) as error:
+        except (OSError, RuntimeError, KeyError, ValueError, TypeError, ProtohaloError) as error:
             raise StoreError(f"prediction {path} cannot be read ({error}); delete it and predict again") from error
 
     @classmethod

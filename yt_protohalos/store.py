@@ -102,10 +102,16 @@ class CropStore:
 
         It is no finished work: a later start fills it again from the crops.
         """
+        path = self._path(name)
         try:
-            return np.lib.format.open_memmap(self._path(name), mode="w+", dtype=dtype, shape=shape)
+            array = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+            # a disk that fills up under a mapped array ends the process, so its blocks are taken now
+            with open(path, "rb+") as stream:
+                os.posix_fallocate(stream.fileno(), 0, path.stat().st_size)
+            return array
         except OSError as error:
-            raise StoreError(f"{self._path(name)} cannot be made ({error}); make room there") from error
+            path.unlink(missing_ok=True)
+            raise StoreError(f"{path} cannot be made ({error}); make room there") from error
 
     def keep(self, name: str, cube: NDArray) -> NDArray:
         """Write a cube, unless one of that name is there, and return it mapped from disk."""

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .exceptions import CatalogError, ProtohaloError, StoreError
+from .hdf5 import own_file
 from .lattice import Lattice
 from .prediction import PREDICTION_NAME, Prediction
 
@@ -56,7 +57,7 @@ def stored_region(path: Path, halo_id: int) -> LatticeRegion:
     if not path.is_file():
         raise StoreError(f"{path} does not exist; give a folder or catalogue that `protohalos find` wrote")
     try:
-        with h5py.File(path, "r") as file:
+        with own_file(path) as file:
             if file.attrs.get("data_type") == "halo_catalog":
                 return _of_catalog(file, path, halo_id)
         return _of_stored_prediction(path, halo_id)

@@ -18,13 +18,13 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-import h5py
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..atomic import atomic_path
 from ..catalog import Catalog, protohalo_catalog
 from ..exceptions import CatalogError, StoreError
+from ..hdf5 import own_file
 from ..prediction import Prediction
 from .packing import LARGEST_TEXT, pack_labels, pack_probability
 from .plots import MASS_COLOURS, PROBABILITY_COLOURS, chosen_plane, mass_function
@@ -71,8 +71,8 @@ COLUMNS = (
     Column("c_a", "c/a", "", "2", "Axis ratio of the Lagrangian region, shortest to longest"),
     Column("pieces", "Pieces", "", "whole", "Disconnected pieces of the Lagrangian region"),
     Column("confidence", "Confidence", "", "2", "Mean membership probability of the sites"),
-    *(Column(f"position_{a}", f"Final {a}", "Mpc/h", "2", f"Predicted position at z = 0 along {a}") for a in _AXES),
-    Column("speed", "Speed", "km/s", "0", "Length of the predicted peculiar velocity at z = 0"),
+    *(Column(f"position_{a}", f"Final {a}", "Mpc/h", "2", f"Predicted position along {a}") for a in _AXES),
+    Column("speed", "Speed", "km/s", "0", "Length of the predicted peculiar velocity"),
     *(
         Column(f"tide_{i}", f"Tide λ{i}", "", "2", "Eigenvalue of the tidal tensor at the scale of the protohalo")
         for i in (1, 2, 3)
@@ -195,7 +195,7 @@ class StoredColumns:
     @classmethod
     def none(cls) -> StoredColumns:
         """Nothing, and a note that says so."""
-        return cls({}, "", ["No catalogue was given: positions at z = 0, velocities, tides and spins are left out."])
+        return cls({}, "", ["No catalogue was given: final positions, velocities, tides and spins are left out."])
 
 
 def stored_columns(path: Path, prediction: Prediction) -> StoredColumns:
@@ -209,10 +209,12 @@ def stored_columns(path: Path, prediction: Prediction) -> StoredColumns:
         It is of another prediction.
     """
     try:
-        with h5py.File(path, "r") as file:
+        with own_file(path) as file:
             h = float(file.attrs["hubble_constant"])
+            # catalogues hold proper Mpc
+            comoving = h * (1 + float(file.attrs["current_redshift"]))
             sizes = file["particle_number"][()]
-            position = {f"position_{axis}": file[f"particle_position_{axis}"][()] * h for axis in _AXES}
+            position = {f"position_{axis}": file[f"particle_position_{axis}"][()] * comoving for axis in _AXES}
             velocity = np.stack([file[f"particle_velocity_{axis}"][()] for axis in _AXES])
             tide = {f"tide_{i}": file[f"tidal_eigenvalue_{i}"][()] for i in (1, 2, 3)}
             spin = file["spin_magnitude"][()] * h
@@ -233,7 +235,7 @@ def _facts(prediction: Prediction) -> list[list[str]]:
     return [
         ["Lattice", f"{lattice.n}³ sites, {lattice.spacing:.4g} Mpc/h apart"],
         ["Box", f"{lattice.box_size:.6g} Mpc/h"],
-        ["Initial redshift", f"{prediction.redshift:.4g}"],
+        ["Redshift", f"{prediction.target_redshift:.4g}, from z = {prediction.redshift:.4g}"],
         ["Model", f"{card.name}, version {card.version}"],
         ["Protohalos", f"{prediction.n_protohalos}, with {inside:.1%} of the mass"],
         ["Smallest", f"{card.min_sites} sites"],

@@ -45,6 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return args.run(args)
         except (ProtohaloError, OSError) as error:
             return fail(str(error))
+        except MemoryError as error:
+            return fail(f"out of memory ({error}); use a machine with more, or a smaller box")
         except KeyboardInterrupt:
             fail("interrupted; run the same command again to resume")
             return INTERRUPTED

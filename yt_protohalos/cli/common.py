@@ -7,11 +7,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..atomic import atomic_path
+from ..exceptions import StoreError
 from ..models.registry import DEFAULT_MODEL
 from ..prediction import PREDICTION_NAME as PREDICTION_NAME
 
 if TYPE_CHECKING:
     import numpy as np
+    from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
     from ..catalog import Catalog
@@ -182,7 +185,6 @@ def write_pictures(
     identifier, also that object.
     """
     from ..analysis import figures, objects, plots
-    from ..atomic import atomic_path
 
     drawn = {
         "protohalos.png": plots.plot_overview(prediction, field, axis, index),
@@ -198,9 +200,17 @@ def write_pictures(
     if protohalo is not None:
         drawn[f"protohalo_{protohalo}.png"] = objects.plot_object(prediction, protohalo, axis, index)
     for name, figure in drawn.items():
-        with atomic_path(folder / name) as partial:
-            figure.savefig(partial, dpi=150, format="png")
+        save_figure(figure, folder / name)
     return [folder / name for name in drawn]
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a picture, whole or not at all; `StoreError` if the disk refuses it."""
+    try:
+        with atomic_path(path) as partial:
+            figure.savefig(partial, dpi=150, format=path.suffix[1:])
+    except OSError as error:
+        raise StoreError(f"picture {path} cannot be written ({error}); make room there, or give another") from error
 
 
 def table(catalog: Catalog, rows: int = TABLE_ROWS) -> str:

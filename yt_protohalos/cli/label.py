@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..exceptions import InitialConditionsError, LatticeError, ProtohaloWarning
+from ..hdf5 import own_file
 from .common import say, set_log_level
 
 if TYPE_CHECKING:
@@ -210,7 +211,7 @@ def _labels_of_catalog(path: Path, initial: Any) -> NDArray[np.int32]:
     from .label_files import read_labels
 
     if path.is_file() and h5py.is_hdf5(path):
-        with h5py.File(path, "r") as file:
+        with own_file(path) as file:
             is_cube = any(name in file for name in CUBE_NAMES)
         if is_cube:
             cube = read_labels(path)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..exceptions import ScoringError
+from ..hdf5 import own_file
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,14 +23,13 @@ def read_labels(path: Path) -> NDArray[np.int64]:
     ScoringError
         The file has neither dataset, or both.
     """
-    import h5py
     import numpy as np
 
     from ..training.user_runs import CUBE_NAMES
 
     if not path.is_file():
         raise FileNotFoundError(f"no file {path}; give an HDF5 file with halo labels on the initial lattice")
-    with h5py.File(path, "r") as file:
+    with own_file(path) as file:
         found = [name for name in CUBE_NAMES if name in file]
         if len(found) != 1:
             raise ScoringError(f"{path} holds {found or 'neither'} of `labels` and `halo_id`; it needs exactly one")
@@ -39,10 +39,8 @@ def read_labels(path: Path) -> NDArray[np.int64]:
 
 def read_haloes(path: Path, labels: NDArray[np.integer]) -> SimulatedHaloes:
     """Haloes of a label file: ``halo_position`` (Mpc/h), ``halo_velocity`` (km/s), and ``halo_spin`` if it is there."""
-    import h5py
-
     from ..analysis.catalog_scores import SimulatedHaloes
 
-    with h5py.File(path, "r") as file:
+    with own_file(path) as file:
         spin = file["halo_spin"][()] if "halo_spin" in file else None
         return SimulatedHaloes(labels, file["halo_position"][()], file["halo_velocity"][()], spin)

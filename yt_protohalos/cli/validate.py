@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..exceptions import ScoringError
+from ..hdf5 import own_file
 from ..models.registry import DEFAULT_MODEL
-from .common import add_cache_options, chosen_cache, say, set_log_level
+from .common import add_cache_options, chosen_cache, save_figure, say, set_log_level
 from .label_files import read_haloes, read_labels
 
 if TYPE_CHECKING:
@@ -226,11 +227,9 @@ def _check_runs(readers: dict[str, Callable[[], Run]]) -> Lattice:
 
 def _read_pair(a: Path, b: Path, lattice: Lattice) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Labels of a pair; where its files say their spacing, it must be that of the runs."""
-    import h5py
-
     for path in (a, b):
         if path.is_file():
-            with h5py.File(path, "r") as file:
+            with own_file(path) as file:
                 settings = json.loads(file.attrs.get("settings", "{}"))
             if {"n", "box_size"} <= set(settings):
                 spacing = settings["box_size"] / settings["n"]
@@ -270,7 +269,7 @@ def _count(
         counts.threshold = card.threshold
         if figures is not None:
             figures.mkdir(parents=True, exist_ok=True)
-            plot_confusion(truth > 0, probability, mask, lattice).savefig(figures / "confusion.png", dpi=150)
+            save_figure(plot_confusion(truth > 0, probability, mask, lattice), figures / "confusion.png")
     separate = np.zeros(lattice.shape, dtype=np.int32) if labels is None else labels
     counts.model.append(tally_box(separate, truth, lattice, mass, mask=mask, probability=probability))
     counts.scores.append({"run": name, **score_table(probability, mask, labels, truth, mass)})
@@ -282,12 +281,10 @@ def _count(
 
 
 def _check_catalog(complete: bool, files: list[Path], model: str) -> None:
-    import h5py
-
     if not complete:
         raise ScoringError(f"model {model} has no instance network and makes no catalogue; leave --catalog out")
     for path in files:
-        with h5py.File(path, "r") as file:
+        with own_file(path) as file:
             missing = [name for name in ("halo_position", "halo_velocity") if name not in file]
         if missing:
             raise ScoringError(f"{path} lacks {' and '.join(missing)}, (K, 3); --catalog needs them, or leave it out")
@@ -368,5 +365,5 @@ def _draw(counts: Counts, pair: Tally | None, folder: Path, complete: bool) -> l
             "mass_functions.png": figures.plot_mass_functions(tally, counts.cosmology, redshift=counts.redshift),
         }
     for name, figure in drawn.items():
-        figure.savefig(folder / name, dpi=150)
+        save_figure(figure, folder / name)
     return [folder / name for name in ("confusion.png", *drawn)]

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..exceptions import FormatError, InitialConditionsError, LatticeError
+from ..hdf5 import own_file
 from .checks import check_reach, library_errors, stored_dataset
 from .music_conf import BoxFacts
 
@@ -78,14 +79,12 @@ def read_enzo(path: Path) -> EnzoGrids:
 
 
 def _vector(folder: Path, name: str) -> NDArray[np.float64]:
-    import h5py
-
     components: list[NDArray[np.float64]] = []
     for axis in "xyz":
         path = folder / f"{name}_{axis}"
         if not path.is_file():
             raise FormatError(f"{folder.name} has no {path.name}; all three components are needed")
-        with library_errors(path.name), h5py.File(path, "r") as file:
+        with library_errors(path.name), own_file(path) as file:
             grid = np.squeeze(stored_dataset(path.name, file, path.name)[()])
         if grid.ndim != 3 or len(set(grid.shape)) != 1:
             raise LatticeError(f"{path.name} has shape {grid.shape}; a cubic grid is needed: give a whole cubic box")

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ..atomic import atomic_path
 from ..cosmology import Cosmology
 from ..exceptions import CosmologyError, FormatError, InitialConditionsError
+from ..hdf5 import own_file
 from ..lattice import Lattice
 from .checks import header_numbers, library_errors, quiet_casts, stored_dataset
 
@@ -75,9 +76,7 @@ def read_header(path: Path) -> tuple[dict[str, Any], dict[str, Any], float]:
     CosmologyError
         For groups that contradict each other.
     """
-    import h5py
-
-    with library_errors(path.name), h5py.File(path, "r") as file:
+    with library_errors(path.name), own_file(path) as file:
         own, parameters = dict(file["Header"].attrs), dict(file["Parameters"].attrs) if "Parameters" in file else {}
         _check_agreement(path.name, own, parameters)
         units = dict(file["Units"].attrs) if "Units" in file else {}

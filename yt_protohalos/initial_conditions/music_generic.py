@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..cosmology import Cosmology
 from ..exceptions import CosmologyError, FormatError, InitialConditionsError, LatticeError
+from ..hdf5 import own_file
 from .checks import library_errors, stored_dataset
 from .music_conf import BoxFacts
 
@@ -44,10 +45,8 @@ class GenericLayout:
 
     def read(self, name: str) -> NDArray[np.float64]:
         """One field, float64, (n, n, n), x on axis 0."""
-        import h5py
-
         inner = slice(self.ghosts, self.ghosts + self.n)
-        with library_errors(self.path.name), h5py.File(self.path, "r") as file:
+        with library_errors(self.path.name), own_file(self.path) as file:
             return np.asarray(file[self.datasets[name]][inner, inner, inner], dtype=np.float64)
 
     def facts(self, known: BoxFacts) -> BoxFacts:
@@ -90,9 +89,7 @@ def read_generic_layout(path: Path) -> GenericLayout:
     FormatError, LatticeError
         For a file without dark-matter fields, or whose fields are no cube.
     """
-    import h5py
-
-    with library_errors(path.name), h5py.File(path, "r") as file:
+    with library_errors(path.name), own_file(path) as file:
         levels = [match for match in map(_LEVEL.fullmatch, file) if match]
         if not levels:
             return _single_grid(path, file)

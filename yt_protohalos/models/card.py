@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..cosmology import Cosmology
-from ..exceptions import CosmologyError, ModelError
+from ..exceptions import CosmologyError, ModelError, ProtohaloError
 from ..networks.channels import EVOLVED_POSITION, FIELD_CHANNELS, LAGRANGIAN_POSITION, check_channels, sees_evolution
 
 _TOLD = ("description", "training", "scores")
@@ -27,6 +27,13 @@ AMPLITUDE_KEYS = ("slope_by_amplitude", "intercept_by_amplitude")
 _CLUSTERING_KEYS = ("n_dens", "n_ngb", "persistence")
 _HEADS = ("semantic", "instance")
 _ARCHITECTURE_KEYS = ("side", "margin", "in_channels", "head", "filters")
+_OPTIONAL_KEYS = ("embedding", "input_skip", "residual")
+WEIGHTS_SUFFIX = ".weights.h5"
+"""Of weight files: keras takes other names for whole models, with code, or for lists of further files."""
+LARGEST_SIDE = 1024
+"""Sites a side of a crop; one of twice as many has no place in memory."""
+LARGEST_NEIGHBOURS = 10_000
+"""Neighbours a point that a clustering may ask for."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +69,13 @@ class NetworkCard:
         object.__setattr__(self, "channels", tuple(self.channels))
         self._check_architecture()
         self._check_input()
-        if not self.weights or "/" in self.weights or "\\" in self.weights or self.weights.startswith("."):
+        if not _is_plain_name(self.weights) or "/" in self.weights or "\\" in self.weights or self.weights[0] == ".":
             raise ModelError(f"weights {self.weights!r} is not a plain file name; keep the file beside the card")
+        if not self.weights.endswith(WEIGHTS_SUFFIX):
+            raise ModelError(
+                f"weights {self.weights!r} do not end in {WEIGHTS_SUFFIX}; only weights are loaded, never a whole "
+                "model: save them with keras' save_weights"
+            )
         if len(self.sha256) != 64 or set(self.sha256) - set("0123456789abcdef"):
             raise ModelError(f"sha256 {self.sha256!r} is not 64 lowercase hexadecimal digits; hash the weight file")
 
@@ -73,15 +85,32 @@ class NetworkCard:
             raise ModelError(
                 f"architecture lacks {', '.join(missing)}; a network needs {', '.join(_ARCHITECTURE_KEYS)}"
             )
+        unknown = sorted(set(self.architecture) - {*_ARCHITECTURE_KEYS, *_OPTIONAL_KEYS})
+        if unknown:
+            raise ModelError(
+                f"architecture has unknown keys {', '.join(unknown)}; it may have "
+                f"{', '.join((*_ARCHITECTURE_KEYS, *_OPTIONAL_KEYS))}"
+            )
         architecture = dict(self.architecture)
-        architecture["filters"] = tuple(int(width) for width in architecture["filters"])
+        architecture["filters"] = tuple(architecture["filters"])
         object.__setattr__(self, "architecture", architecture)
+        if not all(type(width) is int and width >= 1 for width in architecture["filters"]):
+            raise ModelError(f"filters {architecture['filters']} are not positive integers; correct the card")
+        if architecture.get("embedding", 3) != 3 or not all(
+            isinstance(architecture.get(key, False), bool) for key in ("input_skip", "residual")
+        ):
+            raise ModelError(
+                f"architecture {architecture} has no embedding of 3, or switches that are not true or false; correct "
+                "the card"
+            )
         if architecture["head"] not in _HEADS:
             raise ModelError(f"head {architecture['head']!r} is unknown; use one of {', '.join(_HEADS)}")
         for key, least in (("side", 1), ("margin", 0), ("in_channels", 1)):
             value = architecture[key]
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
                 raise ModelError(f"architecture {key} {value!r} is not an integer of {least} or more; correct the card")
+        if self.side > LARGEST_SIDE:
+            raise ModelError(f"side {self.side} exceeds {LARGEST_SIDE}, the largest crop; correct the card")
         if self.output_side < 1:
             raise ModelError(
                 f"margin {self.margin} leaves nothing of side {self.side}; use a margin under {self.side // 2}"
@@ -213,14 +242,16 @@ class ModelCard:
         return AMPLITUDE_KEYS[0] in self.calibration
 
     def _check_numbers(self) -> None:
-        if not self.name or not isinstance(self.name, str):
-            raise ModelError(f"name {self.name!r} is empty or not text; name the model")
+        if not _is_plain_name(self.name):
+            raise ModelError(f"name {self.name!r} is empty, over 100 characters or no line of text; name the model")
         for key, least in (("version", 1), ("min_sites", 1), ("core", 1), ("symmetries", 1), ("semantic_core", 1)):
             value = getattr(self, key)
             if key == "semantic_core" and value is None:
                 continue
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
                 raise ModelError(f"{key} {value!r} is not an integer of {least} or more; correct the card")
+        if self.symmetries > 48:
+            raise ModelError(f"symmetries {self.symmetries} are more than a cube has; use 1 to 48")
         if not _is_number(self.spacing) or self.spacing <= 0:
             raise ModelError(f"spacing {self.spacing!r} is not a positive number; give it in Mpc/h")
         for key in ("beta", "threshold"):
@@ -249,6 +280,10 @@ class ModelCard:
             )
         if min(self.clustering[key] for key in _CLUSTERING_KEYS) <= 0 or min(self.clustering.values()) < 0:
             raise ModelError(f"clustering {self.clustering} has values that are not positive; correct the card")
+        if max(self.clustering[key] for key in _CLUSTERING_KEYS[:2]) > LARGEST_NEIGHBOURS:
+            raise ModelError(
+                f"clustering asks for more than {LARGEST_NEIGHBOURS} neighbours in {self.clustering}; correct the card"
+            )
         for key in ("finder", "linking_length", "min_sites"):
             if key not in self.halo_definition:
                 raise ModelError(f"halo_definition lacks {key}; say what a halo is in the training labels")
@@ -314,7 +349,7 @@ class ModelCard:
         """
         try:
             values = json.loads(text)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise ModelError(f"model card is not JSON ({error}); restore the file") from error
         if not isinstance(values, dict):
             raise ModelError(f"model card holds a {type(values).__name__}; it must be a JSON object")
@@ -340,7 +375,9 @@ def _build(kind: type, name: str, values: Any) -> Any:
         raise ModelError(f"{name} has unknown keys {', '.join(unknown)}; it may have {', '.join(known)}")
     try:
         return kind(**values)
-    except (TypeError, AttributeError) as error:
+    except ProtohaloError:
+        raise
+    except (TypeError, AttributeError, ValueError, ArithmeticError) as error:
         raise ModelError(f"{name} is incomplete or of wrong types ({error}); complete the card") from error
 
 
@@ -353,4 +390,9 @@ def _check_keys(name: str, values: Mapping[str, Any], keys: tuple[str, ...]) -> 
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and bool(np.isfinite(value))
+    # whole numbers beyond the reach of float are none that a card can mean
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
+
+
+def _is_plain_name(value: Any) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= 100 and value.isprintable()

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..exceptions import ModelError
+from ..exceptions import FormatError, ModelError
+from ..hdf5 import own_file
 from ..networks.backend import import_keras
 from .card import NetworkCard
 
@@ -56,6 +57,7 @@ def load_model(card: NetworkCard, folder: Path, precision: str) -> Any:
     from ..networks.vnet import build_vnet
 
     path = folder / card.weights
+    _check_weights(card, path)
     try:
         model = build_vnet(**card.architecture, dtype_policy="mixed_bfloat16" if precision == "bfloat16" else None)
         for weight in model.weights:
@@ -72,6 +74,34 @@ def load_model(card: NetworkCard, folder: Path, precision: str) -> Any:
     if missing:
         raise ModelError(f"{path} lacks finite weights of {', '.join(missing)}; restore the file")
     return model
+
+
+def _check_weights(card: NetworkCard, path: Path) -> None:
+    """Raise `ModelError` unless a file holds weights alone, and enough of them for the largest layers of its card.
+
+    So nothing outside the file is read, and a network that is too large for it is never built.
+    """
+    import h5py
+
+    found = [0]
+
+    def count(_: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset):
+            if item.dtype.kind not in "fiu":
+                raise ModelError(f"{item.name} of {path} holds {item.dtype}; weights are numbers, restore the file")
+            found[0] += item.size or 0
+
+    try:
+        with own_file(path) as file:
+            file.visititems(count)
+    except (FormatError, OSError) as error:
+        raise ModelError(f"{path} holds no weights that can be loaded ({error}); restore the file") from error
+    # each level has convolutions from its filters to as many
+    needed = sum(27 * width**2 for width in card.architecture["filters"])
+    if found[0] < needed:
+        raise ModelError(
+            f"{path} holds {found[0]} numbers, the architecture of its card needs over {needed}; restore both"
+        )
 
 
 def load_network(card: NetworkCard, folder: Path, precision: str) -> Network:

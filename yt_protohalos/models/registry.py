@@ -16,6 +16,8 @@ DEFAULT_MODEL = "planck-v4"
 AMPLITUDE_MODEL = "amplitude-v1"
 """Bundled model for many amplitudes, hence for several redshifts."""
 CARD_NAME = "card.json"
+LARGEST_CARD = 1 << 24
+"""Bytes of a card; those of the bundled models have some ten thousand."""
 _BUNDLED = Path(__file__).parent
 
 
@@ -54,9 +56,13 @@ def load_card(name_or_path: str | Path) -> tuple[ModelCard, Path]:
     if not path.is_file():
         raise UnknownModelError(str(name_or_path), names)
     try:
-        return ModelCard.from_json(path.read_text(encoding="utf-8")), folder
-    except ModelError as error:
-        raise ModelError(f"{path}: {error}") from error
+        with path.open("rb") as stream:
+            text = stream.read(LARGEST_CARD + 1)
+        if len(text) > LARGEST_CARD:
+            raise ModelError(f"model card has over {LARGEST_CARD} bytes; it is none")
+        return ModelCard.from_json(text.decode("utf-8")), folder
+    except (ModelError, UnicodeDecodeError) as error:
+        raise ModelError(f"{path}: {error}; restore the file, or reinstall the model") from error
 
 
 def write_card(card: ModelCard, folder: str | Path) -> Path:
@@ -84,6 +90,11 @@ def verify(card: ModelCard, folder: str | Path) -> None:
         path = Path(folder) / network.weights
         if not path.is_file():
             raise ModelIntegrityError(f"{role} weights {path} of model {card.name!r} are missing; reinstall the model")
+        if path.resolve().parent != Path(folder).resolve():
+            raise ModelIntegrityError(
+                f"{role} weights {path} of model {card.name!r} are a link to {path.resolve()}, outside the model's "
+                "folder; put the file itself there"
+            )
         found = file_sha256(path)
         if found != network.sha256:
             raise ModelIntegrityError(

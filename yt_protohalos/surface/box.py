@@ -19,7 +19,7 @@ from yt.utilities.logger import ytLogger
 from yt.utilities.parallel_tools.parallel_analysis_interface import communication_system
 
 from ..cosmology import target_redshift
-from ..exceptions import MissingPredictionError, ParallelError, StoreError
+from ..exceptions import MissingPredictionError, OutOfMemoryError, ParallelError, StoreError
 from ..linear_field import LinearField
 from ..models.card import ModelCard
 from ..models.limits import check_range, model_side
@@ -31,6 +31,7 @@ from ..store import PredictionCache, cache_key, field_identity
 from .linear import linear_field
 from .options import OptionKeywords, PredictionOptions, Unpack, takes_options
 from .parallel import RankTeam
+from .stamp import check_unchanged
 
 _MEMO = "_protohalo_memo"
 _DEFAULTS = PredictionOptions()
@@ -140,12 +141,10 @@ class BoxPrediction:
         # the ranges were checked when this object was made; a field must not fail on them later
         options = {"threshold": self.settings["threshold"], "on_spacing": "allow", "on_range": "allow"}
         team = RankTeam()
-        if self._cache is None:
-            return predictor.predict(self.field, progress=progress, team=team, **options)
-        with _crop_folder(self._cache, self.key, team) as crops:
+        with _named_memory_errors(self.field.n), _crop_folder(self._cache, self.key, team) as crops:
             prediction = predictor.predict(self.field, progress=progress, store=crops, team=team, **options)
             with team.together():
-                if team.is_root:
+                if team.is_root and self._cache is not None:
                     self._keep(prediction)
         return prediction
 
@@ -168,6 +167,7 @@ def box_prediction(ds: Dataset, options: PredictionOptions = _DEFAULTS) -> BoxPr
     ModelError, InitialConditionsError, CosmologyError, LatticeError
         Before any network runs.
     """
+    check_unchanged(ds)
     memo = _memo(ds)
     if memo.current is not None and options == _DEFAULTS:
         return memo.current
@@ -298,21 +298,40 @@ def _memo(ds: Dataset) -> _Memo:
 
 
 @contextmanager
-def _crop_folder(cache: PredictionCache, key: str, team: RankTeam) -> Iterator[Path | None]:
+def _named_memory_errors(n: int) -> Iterator[None]:
+    try:
+        yield
+    except MemoryError as error:
+        raise OutOfMemoryError(
+            f"the prediction of {n}^3 sites does not fit the memory that is left ({error}); finished crops are kept in "
+            "the cache: run it again with more memory, or predict a part of the box (predict_region)"
+        ) from error
+
+
+@contextmanager
+def _crop_folder(cache: PredictionCache | None, key: str, team: RankTeam) -> Iterator[Path | None]:
     """Folder for finished crops, from which an interrupted run resumes; removed when all went well.
 
-    None if another process is at work there, or if the disk cannot be written. Of several ranks the first holds it for
-    all.
+    None without a cache, if another process is at work there, or if the disk cannot be written. Of several ranks the
+    first holds it for all.
     """
+    if cache is None:
+        yield None
+        return
     folder = cache.path(key).with_suffix(".crops")
     with ExitStack() as stack:
 
         def take() -> bool:
             try:
                 cache.folder.mkdir(parents=True, exist_ok=True)
-                lock = stack.enter_context(open(folder.with_suffix(".lock"), "w"))
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                stack.enter_context(_locked(folder.with_suffix(".lock")))
                 folder.mkdir(exist_ok=True)
+            except BlockingIOError:
+                ytLogger.warning(
+                    "Another process is at work on the same prediction; both go on, and this one keeps "
+                    "no crops, so that it cannot resume. To wait for the other instead, stop this one."
+                )
+                return False
             except OSError as error:
                 ytLogger.warning("Finished crops are not kept, so an interrupted run cannot resume: %s", error)
                 return False
@@ -327,6 +346,25 @@ def _crop_folder(cache: PredictionCache, key: str, team: RankTeam) -> Iterator[P
         if team.is_root:
             shutil.rmtree(folder, ignore_errors=True)
             folder.with_suffix(".lock").unlink(missing_ok=True)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold a lock file; `BlockingIOError` if another process does."""
+    while True:
+        with open(path, "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # who held it before may have removed the file after it was opened here
+            if _names(path, lock.fileno()):
+                yield
+                return
+
+
+def _names(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
 
 
 def _itself(predictor: ProtohaloPredictor) -> ProtohaloPredictor:

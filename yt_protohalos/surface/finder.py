@@ -16,9 +16,9 @@ from yt.frontends.ytdata.utilities import save_as_dataset
 from yt.utilities.cosmology import Cosmology as YTCosmology
 from yt.utilities.logger import ytLogger
 
-from ..atomic import atomic_path, check_writable
+from ..atomic import atomic_path, check_writable, reserve
 from ..catalog import LAGRANGIAN, Catalog, protohalo_catalog
-from ..exceptions import CatalogError
+from ..exceptions import CatalogError, StoreError
 from ..linear_field import LinearField
 from ..prediction import Prediction
 from ..progress import Progress
@@ -231,8 +231,12 @@ def write_catalog(
     data[MEMBER_SITES] = catalog.members
     groups = dict.fromkeys(data, ".") | {"ids": "particles", MEMBER_SITES: "particles"}
     attributes = catalog_attributes(catalog, prediction, field) | provenance
-    with atomic_path(Path(path)) as partial:
-        save_as_dataset({}, str(partial), data, field_types=groups, extra_attrs=attributes)
+    try:
+        reserve(Path(path).parent, sum(column.nbytes for column in data.values()))
+        with atomic_path(Path(path)) as partial:
+            save_as_dataset({}, str(partial), data, field_types=groups, extra_attrs=attributes)
+    except (OSError, RuntimeError) as error:  # HDF5 raises the second where a file cannot be closed
+        raise StoreError(f"catalogue {path} cannot be written ({error}); make room there, or give another") from error
 
 
 def load_catalog(path: str | os.PathLike[str]) -> YTHaloCatalogDataset:

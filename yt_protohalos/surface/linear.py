@@ -25,6 +25,7 @@ from ..lattice import Lattice
 from ..linear_field import LinearField
 from .frontends.unigrid import UnigridDataset
 from .particles import YTParticles, box_positions, total_mass, whole_numbers
+from .stamp import check_unchanged
 
 DENSITY_NAMES = ("delta", "overdensity", "linear_overdensity", "linear_density", "density_contrast")
 """Field names of an in-memory grid that are read as the linear overdensity at the dataset's redshift."""
@@ -73,6 +74,7 @@ def linear_field(
     InitialConditionsError, LatticeError, CosmologyError, UnitsError
         For anything that is not linear initial conditions on one cubic lattice, naming the remedy.
     """
+    check_unchanged(ds)
     given = BoxFacts(box_size, redshift, cosmology)
     if given != BoxFacts():
         _facts[ds] = given.or_else(_facts.get(ds, BoxFacts()))
@@ -101,6 +103,7 @@ def particle_sites(ds: Any, ptype: str, data: Any) -> NDArray[np.int64]:
     int64, (N,)
         In the order of ``data[ptype, "particle_index"]``.
     """
+    check_unchanged(ds)
     if ds not in _sites:
         linear_field(ds)
     if ds not in _sites:

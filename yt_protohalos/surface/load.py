@@ -9,17 +9,20 @@ from typing import Any
 import h5py
 import numpy as np
 import yt
+from yt.frontends.stream.api import StreamDataset
 from yt.utilities.exceptions import YTUnidentifiedDataType
 from yt.utilities.logger import ytLogger
 
 from ..cosmology import CRITICAL_DENSITY, Cosmology
 from ..exceptions import CosmologyError, FormatError, LatticeError, UnitsError
+from ..hdf5 import own_file
 from ..initial_conditions import enzo, gadget_binary, tipsy
 from ..initial_conditions.checks import check_box, check_time, header_numbers, library_errors
 from ..initial_conditions.gadget_hdf5 import read_header
 from ..initial_conditions.grafic import is_grafic
 from ..initial_conditions.music_conf import BoxFacts, find_conf, read_conf
 from ..initial_conditions.music_generic import is_generic
+from .stamp import file_stamp, forget_changed, set_stamp
 
 # lengths and masses that writers use together, as (Mpc/h or Mpc per unit, yt name), in the order they are tried
 _UNIT_PAIRS = (
@@ -71,10 +74,15 @@ def load(
     """
     target = _existing(Path(os.fspath(path)).expanduser())
     given = BoxFacts(box_size, redshift, cosmology)
+    stamp = file_stamp(target)
+    forget_changed(stamp)
     conf_path = Path(os.fspath(conf)) if conf is not None else find_conf(target)
     # a wrong keyword is the caller's fault, not the file's
     with library_errors(target.name, let_pass=(TypeError,) if kwargs else ()):
-        return _load(target, given, conf, conf_path, kwargs)
+        ds = _load(target, given, conf, conf_path, kwargs)
+    if not isinstance(ds, StreamDataset):
+        set_stamp(ds, stamp)
+    return ds
 
 
 def _load(
@@ -109,7 +117,7 @@ def _existing(path: Path) -> Path:
 
 
 def _is_gadget_hdf5(path: Path) -> bool:
-    with h5py.File(path, "r") as file:
+    with own_file(path) as file:
         return isinstance(file.get("Header"), h5py.Group) and "MassTable" in file["Header"].attrs
 
 

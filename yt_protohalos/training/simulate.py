@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ..cosmology import Cosmology
 from ..exceptions import FormatError, InitialConditionsError
+from ..hdf5 import own_file
 from ..initial_conditions.decimated import decimated_particles
 from ..initial_conditions.generate import generate_initial_conditions, lagrangian_particles
 from ..lattice import Lattice
@@ -163,7 +164,7 @@ def write_run(
 def _check_same_run(
     filename: Path, seed: int, fine_seed: int | None, settings: SimulationSettings, output_redshift: float
 ) -> None:
-    with h5py.File(filename, "r") as file:
+    with own_file(filename) as file:
         stored = {name: file.attrs.get(name) for name in ("seed", "fine_seed")}
         stored["output_redshift"] = file.attrs.get("output_redshift", 0.0)
         stored |= json.loads(str(file.attrs.get("settings", "{}")))
@@ -216,7 +217,7 @@ def read_run(filename: str | Path) -> tuple[LinearField, NDArray[np.int32], dict
         For a file of a format this version does not know.
     """
     known = {FORMAT_VERSION: ("labels",), STORED_FIELD_VERSION: ("labels", "delta")}
-    with h5py.File(filename, "r") as file:
+    with own_file(filename) as file:
         attributes = dict(file.attrs)
         version = int(attributes.get("format_version", 0))
         cubes = [file[name][()] for name in known.get(version, ())]

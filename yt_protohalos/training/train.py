@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..atomic import atomic_path
 from ..exceptions import ModelError
 from ..networks.backend import import_keras
 from ..networks.channels import EVOLVED_POSITION, EVOLVED_POSITION_UNIT, LAGRANGIAN_POSITION, POSITION_UNIT
@@ -211,7 +212,8 @@ class Trainer:
         if self.start is not None:
             # an earlier network knows its channels by their scales then
             constants["normalisation"] |= self.start.normalisation
-        path.write_text(json.dumps({"settings": wanted, "constants": constants}, indent=1))
+        with atomic_path(path) as partial:
+            partial.write_text(json.dumps({"settings": wanted, "constants": constants}, indent=1))
         return constants
 
     def run(self, progress: Progress = True, seconds: float = float("inf")) -> None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ..atomic import atomic_path
 from ..exceptions import FormatError, InitialConditionsError, LatticeError
+from ..hdf5 import own_file
 from ..linear_field import LinearField
 from .labels import MIN_SITES, rank_by_size
 from .simulate import STORED_FIELD_VERSION
@@ -156,7 +157,7 @@ def read_members(path: str | Path) -> tuple[NDArray[np.int64], NDArray[np.int64]
         raise FileNotFoundError(f"no file {path}; give an HDF5 halo catalogue with member IDs")
     if not h5py.is_hdf5(path):
         raise FormatError(f"{path.name} is not an HDF5 file, or truncated; give one with {_LAYOUTS}")
-    with h5py.File(path, "r") as file:
+    with own_file(path) as file:
         if "particle_ids" in file and "halo_ids" in file:
             ids, groups = file["particle_ids"][()], file["halo_ids"][()]
             if ids.shape != groups.shape:
