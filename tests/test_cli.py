@@ -99,8 +99,9 @@ def test_find_again_reads_the_cache_and_no_cache_does_not(ics, model, tmp_path, 
     assert len(list((tmp_path / "elsewhere").iterdir())) == 1
 
 
-def test_all_that_find_writes_is_rebuilt_from_the_cubes_without_networks(ics, model, tmp_path, capsys, fakes):
-    cli.main(["find", ics, "-o", "out", "--model", model, "--quiet"])
+@pytest.mark.parametrize("options", [[], ["--at-redshift", "0.5", "--on-range", "allow"]])
+def test_all_that_find_writes_is_rebuilt_from_the_cubes_without_networks(ics, model, tmp_path, capsys, fakes, options):
+    assert cli.main(["find", ics, "-o", "out", "--model", model, "--quiet", *options]) == 0
     out = tmp_path / "out"
     first = {path.name: path.read_bytes() for path in out.iterdir()}
     for name in first.keys() - {"prediction.h5"}:

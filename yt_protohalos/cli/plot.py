@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
         from ..surface.linear import linear_field
 
         yt.set_log_level("warning")
-        field = linear_field(load_ics(args))
+        field = linear_field(load_ics(args)).at_redshift(prediction.target_redshift)
         prediction.check_field(field)
     if args.labels is not None:
         from .validate import read_labels
