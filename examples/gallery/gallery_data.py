@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -11,6 +12,7 @@ import h5py
 import numpy as np
 
 import yt_protohalos as ph
+from yt_protohalos.analysis.abundance import HaloCounts
 from yt_protohalos.analysis.bias import LagrangianBias
 from yt_protohalos.analysis.tally import Tally, tally_box
 from yt_protohalos.models.registry import load_card
@@ -89,8 +91,19 @@ def biases() -> dict[str, LagrangianBias]:
         }
 
 
-def card_scores(model: str, prefix: str) -> list[dict[str, Any]]:
-    """Scores that the card of a bundled model states for runs whose name starts so."""
-    scores = load_card(model)[0].scores
-    found = [runs for name, runs in scores.items() if name.startswith(prefix)]
-    return [one for runs in found for one in (runs if isinstance(runs, list) else [runs])]
+def card_scores(model: str, sigma_8: float = COSMOLOGY.sigma_8) -> list[dict[str, Any]]:
+    """Scores that the card of a model states of test runs of one amplitude, 37.5 Mpc/h each."""
+    found = []
+    for name, scores in load_card(model)[0].scores.items():
+        stated = re.search(r"sigma_8 = ([\d.]+)", name)
+        amplitude = float(stated[1]) if stated else COSMOLOGY.sigma_8
+        if name.startswith("run") and "neither trained nor tuned on" in name and amplitude == sigma_8:
+            found.append(scores)
+    return found
+
+
+def card_counts(runs: list[dict[str, Any]], kind: str) -> HaloCounts:
+    """Haloes of such runs, counted together; `kind` is `true` or `predicted`."""
+    return HaloCounts.pooled(
+        HaloCounts(scores["log10_mass_edges"], scores[f"{kind}_haloes_by_mass"], 37.5**3) for scores in runs
+    )

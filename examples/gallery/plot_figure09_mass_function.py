@@ -15,7 +15,7 @@ larger ones.
 import argparse
 from pathlib import Path
 
-from gallery_data import COSMOLOGY, card_scores
+from gallery_data import COSMOLOGY, card_counts, card_scores
 
 from yt_protohalos.analysis.abundance import HaloCounts, plot_abundance
 from yt_protohalos.prediction import Prediction
@@ -25,12 +25,9 @@ parser.add_argument("--boxes", type=Path, nargs="*", default=[], help="files tha
 parser.add_argument("-o", "--output", type=Path, help="save the figure as this image")
 args = parser.parse_args()
 
-runs = card_scores("planck-v4", "run 90")[1:]  # without 900, which the model was tuned on
-volume = 37.5**3
+runs = card_scores("planck-v4")
 samples = {
-    f"{kind}, {len(runs)} runs of 37.5 $h^{{-1}}$Mpc": HaloCounts.pooled(
-        HaloCounts(run["log10_mass_edges"], run[f"{key}_haloes_by_mass"], volume) for run in runs
-    )
+    f"{kind}, {len(runs)} runs of 37.5 $h^{{-1}}$Mpc": card_counts(runs, key)
     for kind, key in (("simulated", "true"), ("predicted", "predicted"))
 }
 for path in args.boxes:
