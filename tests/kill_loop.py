@@ -181,7 +181,8 @@ def loop(kills: int, seed: int, folder: Path, report: Any = lambda line: None) -
             counts["kills"] += 1
             counts["kills with finished crops"] += crops > 0
             counts["kills with a finished prediction"] += any((work / "cache").glob("*.h5"))
-            report(f"kill {counts['kills']} after {moment:.2f} s: {crops} arrays finished")
+            kept = "prediction kept" if any((work / "cache").glob("*.h5")) else f"{crops} arrays finished"
+            report(f"kill {counts['kills']} after {moment:.2f} s: {kept}")
             continue
         differ = {name for name, value in digests(work / "out").items() if reference.get(name) != value}
         if differ or digests(work / "out").keys() != reference.keys():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 
 import h5py
@@ -221,6 +222,14 @@ def test_warnings_are_one_line_each(ics, model, capsys, monkeypatch):
         warnings.simplefilter("default", UserWarning)
         assert cli.main(["find", ics, "-o", "out", "--model", model, "--quiet"]) == 0
     assert capsys.readouterr().err == "protohalos: warning: spacings differ\n"
+
+
+def test_a_reader_that_has_enough_is_no_error():
+    command = [sys.executable, "-m", "yt_protohalos.cli", "models"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 0
 
 
 def test_models_describes_a_model_and_refuses_an_altered_one(model, tmp_path, capsys):

@@ -209,7 +209,8 @@ def test_components_of_many_labels_are_those_of_networkx():
     rng = np.random.default_rng(5)
     edge = np.stack([rng.integers(1, 40_000, 30_000), rng.integers(40_000, 80_000, 30_000)], axis=-1)
     lowest = lowest_of_component(edge, 80_000)
-    graph = networkx.Graph(edge.tolist())
+    graph = networkx.Graph()
+    graph.add_edges_from(edge.tolist())
     for component in networkx.connected_components(graph):
         assert set(lowest[list(component)].tolist()) == {min(component)}
     alone = np.setdiff1d(np.arange(80_000), edge)

@@ -6,6 +6,7 @@ paper's cosmology.
 
 from __future__ import annotations
 
+import numbers
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
@@ -44,7 +45,9 @@ class Cosmology:
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
-            if not np.isfinite(value):
+            number = isinstance(value, numbers.Real) or (isinstance(value, np.ndarray) and not value.ndim)
+            size: Any = abs(value) if number else np.inf
+            if not size < 1e300:
                 raise CosmologyError(f"{name} = {value} is not finite; give the value the file was made with")
         for name in ("h", "omega_m", "sigma_8"):
             if getattr(self, name) <= 0:

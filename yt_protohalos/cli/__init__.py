@@ -43,6 +43,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         warnings.showwarning = _show_warning
         try:
             return args.run(args)
+        except BrokenPipeError:
+            # whoever read the output has enough; what is left of it goes nowhere
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            return 0
         except (ProtohaloError, OSError) as error:
             return fail(str(error))
         except MemoryError as error:
