@@ -311,6 +311,9 @@ def test_a_run_resumes_before_its_first_missing_output(tmp_path: Path) -> None:
     for _ in evolve(*particles, lattice, small, (19.0,), path, report=lambda step, _: seen.append(step)):
         pass
     assert seen[0] == again[20.0] + 1, "the last checkpoint was at the end of the run before"
+    other = replace(small, cosmology=replace(small.cosmology, sigma_8=0.58))
+    with pytest.raises(InitialConditionsError, match="other settings"):
+        next(evolve(*particles, lattice, other, (19.0,), path))
 
 
 def test_a_run_of_another_redshift_is_scored_at_it(tmp_path: Path, monkeypatch, capsys) -> None:

@@ -6,11 +6,12 @@ stays Lagrangian site i, and checkpoints as it goes.
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -74,13 +75,19 @@ def evolve(
     positions : float32, (n^3, 3), comoving Mpc/h; velocities : float32, (n^3, 3), peculiar km/s
     yields : from the highest, a redshift, positions (Mpc/h) and peculiar velocities (km/s) there in the same order,
         and the number of steps so far
+
+    Raises
+    ------
+    InitialConditionsError
+        The checkpoint is of other settings.
     """
+    run = json.dumps(asdict(settings), sort_keys=True)
     ends = sorted((1 / (1 + z), z) for z in redshifts)
     pysco = _import_pysco()
     with tempfile.TemporaryDirectory() as scratch:
         param = _parameters(settings, lattice, scratch)
         tables = pysco["cosmotable"].generate(param)
-        resumed = None if checkpoint is None else _load_checkpoint(checkpoint, ends[0][0], param)
+        resumed = None if checkpoint is None else _load_checkpoint(checkpoint, ends[0][0], param, run)
         pysco["utils"].set_units(param)
         if resumed is not None:
             position, velocity = resumed
@@ -89,7 +96,7 @@ def evolve(
             velocity = np.ascontiguousarray(velocities * np.float32(param["unit_t"] / param["unit_l"]))
         pysco["utils"].periodic_wrap(position)
         steps = _steps(
-            pysco, position, velocity, tables, param, [a for a, _ in ends], checkpoint, report, checkpoint_seconds
+            pysco, position, velocity, tables, param, [a for a, _ in ends], checkpoint, report, checkpoint_seconds, run
         )
         for (_, z), (position, velocity) in zip(ends, steps, strict=True):
             # the units are those of the scale factor reached
@@ -97,7 +104,7 @@ def evolve(
             yield z, position * np.float32(lattice.box_size), peculiar, int(param["nsteps"])
 
 
-def _steps(pysco: dict, position, velocity, tables, param, ends, checkpoint, report, checkpoint_seconds):  # type: ignore[no-untyped-def]
+def _steps(pysco: dict, position, velocity, tables, param, ends, checkpoint, report, checkpoint_seconds, run):  # type: ignore[no-untyped-def]
     """Yield positions and velocities, in PySCo's units, at each of some ascending scale factors."""
     param["t"] = tables[1](np.log(param["aexp"]))
     state = pysco["solver"].pm(position, param)
@@ -110,25 +117,29 @@ def _steps(pysco: dict, position, velocity, tables, param, ends, checkpoint, rep
             if report is not None:
                 report(param["nsteps"], float(param["aexp"]))
             if checkpoint is not None and time.monotonic() - saved_at > checkpoint_seconds:
-                _save_checkpoint(checkpoint, position, velocity, param)
+                _save_checkpoint(checkpoint, position, velocity, param, run)
                 saved_at = time.monotonic()
         yield position, velocity
 
 
-def _load_checkpoint(path: Path, first_end: float, param: Any) -> tuple[NDArray, NDArray] | None:
+def _load_checkpoint(path: Path, first_end: float, param: Any, run: str) -> tuple[NDArray, NDArray] | None:
     """Positions and velocities to go on from; None where there are none, or they are past the first output."""
     if not path.exists():
         return None
     with np.load(path) as saved:
+        if "run" not in saved or str(saved["run"]) != run:
+            raise InitialConditionsError(
+                f"{path} is the checkpoint of a run with other settings; name another folder, or remove the file"
+            )
         if float(saved["aexp"]) > first_end * (1 + 1e-6):
             return None
         param["aexp"], param["nsteps"] = float(saved["aexp"]), int(saved["nsteps"])
         return saved["position"], saved["velocity"]
 
 
-def _save_checkpoint(path: Path, position, velocity, param) -> None:  # type: ignore[no-untyped-def]
+def _save_checkpoint(path: Path, position, velocity, param, run) -> None:  # type: ignore[no-untyped-def]
     partial = path.with_suffix(".partial.npz")
-    np.savez(partial, position=position, velocity=velocity, aexp=param["aexp"], nsteps=param["nsteps"])
+    np.savez(partial, position=position, velocity=velocity, aexp=param["aexp"], nsteps=param["nsteps"], run=run)
     os.replace(partial, path)
 
 
