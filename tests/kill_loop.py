@@ -173,9 +173,11 @@ def loop(kills: int, seed: int, folder: Path, report: Any = lambda line: None) -
     work = folder / "run0"
     while True:
         last = counts["kills"] == kills
-        # a run that resumes is shorter, so that half of the moments are early ones
-        moment = None if last else float(rng.uniform(0, seconds * rng.choice([0.3, 1.0])))
+        moment = None if last else float(rng.uniform(0, seconds))
+        fresh, start = not work.exists(), time.monotonic()
         ended = run_apart(ics, model, work, moment)
+        if ended and fresh:  # how long a run takes changes with what else the machine does
+            seconds = time.monotonic() - start
         crops = check_whole(work)
         if not ended:
             counts["kills"] += 1
