@@ -357,7 +357,8 @@ def test_both_redshifts_of_find_say_how_they_differ(capsys):
     with pytest.raises(SystemExit):
         cli.main(["find", "--help"])
     text = " ".join(capsys.readouterr().out.split())
-    assert "redshift of the haloes to predict" in text and "not that of the haloes: see --at-redshift" in text
+    assert "redshift of the haloes to predict" in text
+    assert "for formats that do not say it; not that of the haloes" in text
 
 
 def test_the_bias_of_a_prediction_is_that_of_its_redshift():
