@@ -72,8 +72,8 @@ def check_box(what: str, box_size: float, redshift: float, cosmology: Cosmology)
         )
     if not 1e-3 <= cosmology.omega_m <= 3 or abs(cosmology.omega_lambda) > 3:
         raise CosmologyError(
-            f"{what} says Omega_m {cosmology.omega_m:g} and Omega_Lambda {cosmology.omega_lambda:g}; the first must lie "
-            "in 0.001..3 and the second within 3, the densities today over the critical one: correct them"
+            f"{what} says Omega_m {cosmology.omega_m:g} and Omega_Lambda {cosmology.omega_lambda:g}; the first must "
+            "lie in 0.001..3 and the second within 3, the densities today over the critical one: correct them"
         )
     stretch = np.linspace(1.0, 1.0 + redshift, 200)
     curvature = 1 - cosmology.omega_m - cosmology.omega_lambda
