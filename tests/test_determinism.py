@@ -51,7 +51,7 @@ def reference(predict_apart):
 def test_labels_are_the_same_for_one_and_two_threads(predict_apart, reference):
     alone = predict_apart("one", 1)
     assert (alone["cores"], reference["cores"]) == (1, 2)
-    assert reference["labels"].max() > 5
+    assert reference["labels"].max() >= 5, "few labels would prove little"
     np.testing.assert_array_equal(alone["labels"], reference["labels"])
 
 
