@@ -15,6 +15,8 @@ from ..linear_field import mean_and_rms
 
 LARGEST_REDSHIFT = 1000.0
 """Growth without radiation means nothing beyond."""
+SMALLEST_BOX, LARGEST_BOX = 1e-6, 1e12
+"""A parsec in Mpc, and a thousand times the observable universe in kpc."""
 LARGEST_PEAK = 20.0
 """Largest deviation of one site, in rms: a Gaussian field of 4096^3 sites stays below 8."""
 _TIME_TOLERANCE = 0.01
@@ -54,10 +56,10 @@ def check_box(what: str, box_size: float, redshift: float, cosmology: Cosmology)
     redshift : float
     cosmology : Cosmology
     """
-    if not (np.isfinite(box_size) and box_size > 0):
+    if not SMALLEST_BOX <= box_size <= LARGEST_BOX:
         raise CosmologyError(
-            f"{what} says a box size of {box_size:g}; it must be positive and finite: correct it, or write the file "
-            "again"
+            f"{what} says a box size of {box_size:g}; it must lie in {SMALLEST_BOX:g}..{LARGEST_BOX:g}, whatever its "
+            "unit: correct it, or write the file again"
         )
     if not 0 <= redshift <= LARGEST_REDSHIFT:
         raise CosmologyError(
@@ -68,10 +70,10 @@ def check_box(what: str, box_size: float, redshift: float, cosmology: Cosmology)
         raise CosmologyError(
             f"{what} says h = {cosmology.h:g}; it must lie in 0.1..2, the Hubble constant in 100 km/s/Mpc: correct it"
         )
-    if cosmology.omega_m > 3 or abs(cosmology.omega_lambda) > 3:
+    if not 1e-3 <= cosmology.omega_m <= 3 or abs(cosmology.omega_lambda) > 3:
         raise CosmologyError(
-            f"{what} says Omega_m {cosmology.omega_m:g} and Omega_Lambda {cosmology.omega_lambda:g}; both must lie "
-            "within 3, the densities today over the critical one: correct them"
+            f"{what} says Omega_m {cosmology.omega_m:g} and Omega_Lambda {cosmology.omega_lambda:g}; the first must "
+            "lie in 0.001..3 and the second within 3, the densities today over the critical one: correct them"
         )
     stretch = np.linspace(1.0, 1.0 + redshift, 200)
     curvature = 1 - cosmology.omega_m - cosmology.omega_lambda
