@@ -15,6 +15,7 @@ import multiprocessing
 import os
 import resource
 import tempfile
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -32,27 +33,34 @@ STAGES = ("read", "linear field", "evolved field", "semantic", "instance", "clus
 
 
 class Clock:
-    """Wall and CPU seconds by stage; a stage inside another counts for itself alone."""
+    """Wall and CPU seconds by stage; a stage inside another counts for itself alone.
+
+    Stages of two threads run beside each other, so that all may add up to more than the whole. CPU seconds are those of
+    the process in the main thread, and of the thread alone in any other.
+    """
 
     def __init__(self) -> None:
         self.wall: dict[str, float] = defaultdict(float)
         self.cpu: dict[str, float] = defaultdict(float)
-        self._open: list[str] = []
+        self._own = threading.local()
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        started, cpu = time.perf_counter(), time.process_time()
-        self._open.append(name)
+        main = threading.current_thread() is threading.main_thread()
+        cpu_time = time.process_time if main else time.thread_time
+        stack: list[str] = self._own.__dict__.setdefault("stack", [])
+        started, cpu = time.perf_counter(), cpu_time()
+        stack.append(name)
         try:
             yield
         finally:
-            self._open.pop()
-            wall, used = time.perf_counter() - started, time.process_time() - cpu
+            stack.pop()
+            wall, used = time.perf_counter() - started, cpu_time() - cpu
             self.wall[name] += wall
             self.cpu[name] += used
-            if self._open:
-                self.wall[self._open[-1]] -= wall
-                self.cpu[self._open[-1]] -= used
+            if stack:
+                self.wall[stack[-1]] -= wall
+                self.cpu[stack[-1]] -= used
 
     def timed(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         """The function, with its time on the account of a stage."""
