@@ -144,8 +144,11 @@ def test_planes_of_another_lattice_are_refused(cubes):
 
 def test_empty_slices_are_drawn():
     nothing = np.zeros(LATTICE.shape, dtype=np.int32)
-    drawn(paper_figures.plot_mass_slices({"a": nothing, "b": nothing}, LATTICE, SITE_MASS, [0], circles=True))
-    drawn(paper_figures.plot_problem(nothing[0] * 0.0, nothing[0], LATTICE))
+    slices = paper_figures.plot_mass_slices({"a": nothing, "b": nothing}, LATTICE, SITE_MASS, [0], circles=True)
+    problem = paper_figures.plot_problem(nothing[0] * 0.0, nothing[0], LATTICE)
+    for figure in (slices, problem):
+        assert len(images(drawn(figure))) >= 2, "a plane without protohaloes is a picture too"
+        assert not any(axes.patches for axes in figure.axes), "nothing changed, so nothing is circled"
 
 
 def test_counts_are_those_of_the_labels(cubes):
