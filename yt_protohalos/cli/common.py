@@ -119,8 +119,6 @@ def stored_prediction(source: Path) -> Path:
     StoreError
         There is none.
     """
-    from ..exceptions import StoreError
-
     path = source / PREDICTION_NAME if source.is_dir() else source
     if not path.is_file():
         raise StoreError(f"{path} does not exist; give a folder that `protohalos find` wrote")

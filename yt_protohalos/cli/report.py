@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from .common import say
+from .common import say, stored_prediction
 
 HELP = "write one HTML page of a stored prediction: slices, table, 3-D, mass function, settings and model card"
 EXAMPLE = "  protohalos report protohalos\n  protohalos report protohalos --output pages/run7.html"
@@ -29,7 +29,6 @@ def run(args: argparse.Namespace) -> int:
     from ..exceptions import StoreError
     from ..prediction import Prediction
     from ..stored_members import catalog_in
-    from .common import stored_prediction
 
     path = stored_prediction(args.source)
     output = args.output or path.parent / REPORT_NAME
