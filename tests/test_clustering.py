@@ -222,9 +222,9 @@ def test_threads_and_query_blocks_change_nothing(monkeypatch):
     points = blobs(np.random.default_rng(2), 6000, n_blobs=9)
     points[::7] = np.round(points[::7] * 4) / 4
     labels = cluster_embedding(points)
-    for workers, block in ((1, 131072), (2, 5000), (1, 977)):
+    for workers, block in ((1, 10**6), (2, 5000), (1, 977)):
         monkeypatch.setattr(clustering, "available_cores", lambda workers=workers: workers)
-        monkeypatch.setattr(clustering, "_QUERY_ROWS", block)
+        monkeypatch.setattr(clustering, "_BLOCK_ENTRIES", block)
         monkeypatch.setattr(clustering, "_THREADED_ROWS", 100)
         assert np.array_equal(cluster_embedding(points), labels)
 

@@ -20,7 +20,7 @@ LAYERS = {
     "cosmology": 1, "evolution": 1, "linear_field": 1, "experiments": 1, "bounding": 1,
     "initial_conditions": 2, "shapes": 2,
     "networks": 3, "models": 3,
-    "clustering": 4, "merging": 4, "watershed": 4,
+    "neighbours": 4, "clustering": 4, "merging": 4, "watershed": 4,
     "overlap": 4, "tiling": 5, "stitching": 5, "contact": 5,
     "evaluation": 6, "teamwork": 6, "predictor": 6, "prediction": 6, "catalog": 6, "store": 6, "regional": 6,
     "stored_members": 6, "zoom": 6, "progenitors": 6,

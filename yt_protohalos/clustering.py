@@ -5,25 +5,26 @@ at point i merge when (lower rho_max) / rho_i <= persistence, and both stay when
 
 What the paper leaves open is settled so that one input has one partition, on any number of threads:
 density ties are ordered by point index, equally distant neighbours by point index, and "denser" means
-earlier in the density order. The neighbour search is exact: scipy's cKDTree on the distinct locations,
-after which ties are ordered here, because a tree returns them in any order.
+earlier in the density order. The neighbour search is exact: `neighbours.NeighbourTree` on the distinct
+locations, after which ties are ordered here, because a tree returns them in any order.
 """
 
 from __future__ import annotations
 
 import math
 import numbers
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numba import njit
 from numpy.typing import ArrayLike, NDArray
-from scipy.spatial import cKDTree
 
 from .cores import available_cores
 from .exceptions import ClusteringError
+from .neighbours import LEAF, NeighbourTree
 
 _MORTON_BITS = 20  # cells of 2^-20 of the extent on each axis; three axes fit an int64
-_QUERY_ROWS = 131072  # bounds the memory of one tree query to about 45 MB at k = 21
+_BLOCK_ENTRIES = 65536  # neighbours of one query: what the ordering reads is still in the processor's cache
 _THREADED_ROWS = 4096  # below this, starting threads costs more than the query
 _MAX_COORDINATE = 1e50  # cubes of distances stay finite in float64
 
@@ -159,26 +160,30 @@ def _search(
     neighbours : int32, shape (U, n_ngb)
         Nearest points by (distance, index), those of the location itself included.
     """
-    tree = cKDTree(sites, balanced_tree=False, compact_nodes=True)
-    radius = np.empty(len(sites))
-    neighbours = np.empty((len(sites), n_ngb), dtype=np.int32)
+    tree = NeighbourTree(sites)
+    radius = np.empty(tree.n_leaves * LEAF)
+    neighbours = np.empty((tree.n_leaves * LEAF, n_ngb), dtype=np.int32)
     # one more than needed, so that a tie at the last place is usually seen whole
     width = max(n_dens, n_ngb) + 1
-    rows = np.arange(len(sites))
-    while len(rows):
+    leaves = np.arange(tree.n_leaves)
+    while len(leaves):
         width = min(width, len(sites))
-        step = max(1, _QUERY_ROWS * 21 // width)
-        cut = []
-        for start in range(0, len(rows), step):
-            block = rows[start : start + step]
-            workers = available_cores() if len(block) > _THREADED_ROWS else 1
-            distance, index = tree.query(sites[block], k=np.arange(1, width + 1), workers=workers)
-            whole = _order_neighbours(distance, index, members, first, block, n_dens, radius, neighbours)
-            cut.append(block[~whole])
+
+        def search(block: NDArray[np.int64], width: int = width) -> NDArray[np.int64]:
+            distance, index = tree.query(block, width)
+            rows = (block[:, None] * LEAF + np.arange(LEAF)).ravel()
+            whole = _order_neighbours(distance, index, members, first, rows, n_dens, radius, neighbours)
+            return block[~whole.reshape(-1, LEAF).all(axis=1)]
+
+        step = max(1, _BLOCK_ENTRIES // (LEAF * width))
+        blocks = [leaves[start : start + step] for start in range(0, len(leaves), step)]
+        workers = available_cores() if len(leaves) * LEAF > _THREADED_ROWS else 1
+        with ThreadPoolExecutor(workers) as pool:
+            cut = list(pool.map(search, blocks))
         # a tie that runs past the end of its row hides points of lower index: look further
-        rows = np.concatenate(cut) if width < len(sites) else rows[:0]
+        leaves = np.concatenate(cut) if width < len(sites) else leaves[:0]
         width *= 2
-    return radius, neighbours
+    return radius[: len(sites)], neighbours[: len(sites)]
 
 
 @njit(cache=True, nogil=True)
@@ -202,6 +207,9 @@ def _order_neighbours(
     tied = np.empty(width * n_ngb, dtype=np.int32)
     for r in range(n_rows):
         row = rows[r]
+        if row >= len(first) - 1:
+            whole[r] = True  # past the last location
+            continue
         n_within = 0
         for column in range(width):
             n_within += first[index[r, column] + 1] - first[index[r, column]]
