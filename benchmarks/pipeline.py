@@ -36,12 +36,13 @@ class Clock:
     """Wall and CPU seconds by stage; a stage inside another counts for itself alone.
 
     Stages of two threads run beside each other, so that all may add up to more than the whole. CPU seconds are those of
-    the process in the main thread, and of the thread alone in any other.
+    the process in the main thread, and of the thread alone in any other. `current` is the main thread's stage.
     """
 
     def __init__(self) -> None:
         self.wall: dict[str, float] = defaultdict(float)
         self.cpu: dict[str, float] = defaultdict(float)
+        self.current = "start"
         self._own = threading.local()
 
     @contextmanager
@@ -51,10 +52,14 @@ class Clock:
         stack: list[str] = self._own.__dict__.setdefault("stack", [])
         started, cpu = time.perf_counter(), cpu_time()
         stack.append(name)
+        if main:
+            self.current = name
         try:
             yield
         finally:
             stack.pop()
+            if main:
+                self.current = stack[-1] if stack else "end"
             wall, used = time.perf_counter() - started, cpu_time() - cpu
             self.wall[name] += wall
             self.cpu[name] += used
@@ -213,11 +218,11 @@ def measure(kind: str, ics: str, model: str, queue: Any) -> None:
     })  # fmt: skip
 
 
-def in_process(kind: str, ics: str, model: str) -> dict[str, Any]:
-    """Result of `measure`, run in a fresh process."""
+def in_process(work: Callable[..., None], kind: str, ics: str, model: str) -> dict[str, Any]:
+    """What ``work(kind, ics, model, queue)`` puts into the queue, run in a fresh process."""
     context = multiprocessing.get_context("spawn")
     queue = context.Queue()
-    process = context.Process(target=measure, args=(kind, ics, model, queue))
+    process = context.Process(target=work, args=(kind, ics, model, queue))
     process.start()
     while True:
         try:
@@ -268,7 +273,7 @@ def main() -> None:
             ics = str(Path(folder) / "ics.hdf5")
             ph.generate_initial_conditions(side, side * SPACING, seed=1, filename=ics)
             for kind in ("shipped",) if args.shipped_only else ("shipped", "plain"):
-                results.append({"kind": kind, "side": side, **in_process(kind, ics, args.model)})
+                results.append({"kind": kind, "side": side, **in_process(measure, kind, ics, args.model)})
                 one = results[-1]
                 print(f"{kind:8s} {side}^3 {one['seconds']:8.1f} s wall {one['cpu_seconds']:8.1f} s CPU "
                       f"{one['peak_gib']:5.2f} GiB {one['protohaloes']} protohaloes", flush=True)  # fmt: skip

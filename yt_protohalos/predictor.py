@@ -89,8 +89,7 @@ class ProtohaloPredictor:
         if precision == "auto":
             precision = "mixed" if computes_bfloat16() else "float32"
         semantic = load_network(card.semantic, folder, "float32" if precision == "float32" else "bfloat16")
-        kind = "bfloat16" if precision == "bfloat16" else "float32"
-        instance = None if card.instance is None else load_network(card.instance, folder, kind)
+        instance = None if card.instance is None else load_network(card.instance, folder, precision)
         return cls(card, semantic, instance, precision)
 
     def predict(

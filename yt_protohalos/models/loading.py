@@ -17,6 +17,12 @@ from .card import NetworkCard
 
 Network = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
+_POLICIES: dict[str, dict[str, str]] = {
+    "float32": {},
+    "mixed": {"dtype_policy": "mixed_bfloat16", "fine_policy": "float32"},
+    "bfloat16": {"dtype_policy": "mixed_bfloat16"},
+}
+
 
 def computes_bfloat16() -> bool:
     """Whether bfloat16 is worth having: a GPU, or a processor with instructions for it."""
@@ -59,7 +65,7 @@ def load_model(card: NetworkCard, folder: Path, precision: str) -> Any:
     path = folder / card.weights
     _check_weights(card, path)
     try:
-        model = build_vnet(**card.architecture, dtype_policy="mixed_bfloat16" if precision == "bfloat16" else None)
+        model = build_vnet(**card.architecture, **_POLICIES[precision])
         for weight in model.weights:
             weight.assign(np.full(weight.shape, np.nan, dtype=np.float32))
         with warnings.catch_warnings():

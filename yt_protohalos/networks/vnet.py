@@ -28,6 +28,7 @@ def build_vnet(
     input_skip: bool = False,
     residual: bool = False,
     dtype_policy: str | None = None,
+    fine_policy: str | None = None,
 ) -> Any:
     """Build an untrained V-Net.
 
@@ -53,6 +54,8 @@ def build_vnet(
         2016; the zero start is that of Zhang et al. 2019).
     dtype_policy : str, optional
         Keras dtype policy of the inner layers, e.g. ``"mixed_bfloat16"``; float32 by default. The output is float32.
+    fine_policy : str, optional
+        The same for the convolutions that see every site; `dtype_policy` by default.
 
     Returns
     -------
@@ -68,42 +71,45 @@ def build_vnet(
     keras = import_keras()
     layers = keras.layers
 
-    policy = dtype_policy or "float32"
+    coarse = dtype_policy or "float32"
+    fine = fine_policy or coarse
 
-    def convolve(x: Any, n_filters: int, name: str, stride: int = 1, dtype: str = policy, shortcut: Any = None) -> Any:
+    def convolve(x: Any, n_filters: int, name: str, dtype: str, stride: int = 1, shortcut: Any = None) -> Any:
         start = "he_normal" if shortcut is None else "zeros"
         x = layers.Conv3D(
             n_filters, 3, strides=stride, padding="same", kernel_initializer=start, dtype=dtype, name=name
         )(x)
         if shortcut is not None:
-            x = layers.Add(dtype=policy, name=f"{name}_add")([x, shortcut])
-        return layers.LeakyReLU(negative_slope=LEAKY_SLOPE, dtype=policy, name=f"{name}_relu")(x)
+            x = layers.Add(dtype=dtype, name=f"{name}_add")([x, shortcut])
+        return layers.LeakyReLU(negative_slope=LEAKY_SLOPE, dtype=dtype, name=f"{name}_relu")(x)
 
     inputs = keras.Input((side, side, side, in_channels), dtype="float32", name="channels")
     x, skips = inputs, []
     for level, n_filters in enumerate(filters[:-1]):
+        policy = fine if level == 0 else coarse
         # phi is smooth: its tides are differences that bfloat16 would round away, so the first layer is float32
-        first = convolve(x, n_filters, f"down{level}_1", dtype="float32" if level == 0 else policy)
+        first = convolve(x, n_filters, f"down{level}_1", "float32" if level == 0 else policy)
         entered = first if level == 0 else x
-        x = convolve(first, n_filters, f"down{level}_2", shortcut=entered if residual else None)
+        x = convolve(first, n_filters, f"down{level}_2", policy, shortcut=entered if residual else None)
         skips.append(x)
-        x = convolve(x, filters[level + 1], f"down{level}_3", stride=2)
+        x = convolve(x, filters[level + 1], f"down{level}_3", policy, stride=2)
     entered = x
     for level in range(len(filters) - 1, 0, -1):
-        x = convolve(x, filters[level], f"up{level}_1")
-        x = convolve(x, filters[level], f"up{level}_2", shortcut=entered if residual else None)
+        x = convolve(x, filters[level], f"up{level}_1", coarse)
+        x = convolve(x, filters[level], f"up{level}_2", coarse, shortcut=entered if residual else None)
         x = layers.Conv3DTranspose(
-            filters[level - 1], 3, strides=2, padding="same", kernel_initializer=_transposed_he(), dtype=policy,
+            filters[level - 1], 3, strides=2, padding="same", kernel_initializer=_transposed_he(), dtype=coarse,
             name=f"up{level}_3",
         )(x)  # fmt: skip
-        entered = layers.LeakyReLU(negative_slope=LEAKY_SLOPE, dtype=policy, name=f"up{level}_3_relu")(x)
+        entered = layers.LeakyReLU(negative_slope=LEAKY_SLOPE, dtype=coarse, name=f"up{level}_3_relu")(x)
+        policy = fine if level == 1 else coarse
         x = layers.Concatenate(dtype=policy, name=f"skip{level - 1}")([skips[level - 1], entered])
-    x = convolve(x, filters[0], "up0_1")
-    x = convolve(x, filters[0], "up0_2", shortcut=entered if residual else None)
+    x = convolve(x, filters[0], "up0_1", fine)
+    x = convolve(x, filters[0], "up0_2", fine, shortcut=entered if residual else None)
     if input_skip:
         x = layers.Concatenate(dtype="float32", name="input_skip")([x, inputs])
     if margin:
-        x = layers.Cropping3D(margin, dtype=policy if not input_skip else "float32", name="centre")(x)
+        x = layers.Cropping3D(margin, dtype=fine if not input_skip else "float32", name="centre")(x)
     outputs = 1 if head == "semantic" else embedding
     # the last layer is float32: probabilities near 0 and 1, and distances in pseudo-space, need its precision
     x = layers.Conv3D(
