@@ -202,8 +202,12 @@ def _cell(position: float, n: int) -> tuple[int, int, np.float32]:
     """Cell below a position, the next one, and the share of the next; all periodic."""
     below = int(np.floor(position))
     share = np.float32(position - below)
-    below %= n
-    return below, (below + 1) % n, share
+    # a remainder without a division; where rounding leaves it one turn off, the next two lines know
+    below -= n * int(np.floor(position * (1.0 / n)))
+    below = below + n if below < 0 else below
+    below = below - n if below >= n else below
+    above = below + 1
+    return below, above - n if above == n else above, share
 
 
 @njit(cache=True, nogil=True)
