@@ -23,7 +23,7 @@ from yt_protohalos.exceptions import (
 )
 from yt_protohalos.initial_conditions.generate import generate_initial_conditions
 from yt_protohalos.lattice import Lattice
-from yt_protohalos.models import registry
+from yt_protohalos.models import loading, registry
 from yt_protohalos.models.card import ModelCard
 from yt_protohalos.models.limits import check_amplitude, check_cosmology, measured_amplitude, model_side
 from yt_protohalos.predictor import ProtohaloPredictor
@@ -207,6 +207,17 @@ def test_bfloat16_networks_return_float32(model_folder):
     assert np.isfinite(points).all()
 
 
+def test_mixed_precision_lies_between(model_folder):
+    random = np.random.default_rng(4).normal(size=(1, SIDE, SIDE, SIDE, 5)).astype(np.float32)
+    networks = {
+        precision: ProtohaloPredictor.from_pretrained(model_folder, precision=precision)
+        for precision in ("float32", "mixed", "bfloat16")
+    }
+    points = {precision: predictor.instance(random) for precision, predictor in networks.items()}
+    error = {name: np.abs(points[name] - points["float32"]).mean() for name in ("mixed", "bfloat16")}
+    assert 0 < error["mixed"] < 0.8 * error["bfloat16"]
+
+
 def test_weights_of_another_architecture_are_refused(own_model):
     path = own_model / registry.CARD_NAME
     values = json.loads(path.read_text())
@@ -264,3 +275,15 @@ def test_the_amplitude_is_measured_within_its_error_whatever_the_file_says(sigma
     with pytest.warns(CosmologyWarning, match="rms of sigma_8"):
         check_amplitude(card, unaware, on_range="warn")
     check_amplitude(card, unaware, on_range="allow")
+
+
+@pytest.mark.parametrize(
+    ("flags", "gpu", "expected"),
+    [("avx2", False, "float32"), ("avx512_bf16", False, "mixed"), ("avx512_bf16 amx_bf16", False, "bfloat16"),
+     ("avx2", True, "bfloat16")],
+)  # fmt: skip
+def test_the_precision_follows_what_the_machine_multiplies_fast(monkeypatch, tmp_path, flags, gpu, expected):
+    (tmp_path / "cpuinfo").write_text(f"flags : fpu {flags} sse\n", encoding="ascii")
+    monkeypatch.setattr(loading, "CPU_FACTS", tmp_path / "cpuinfo")
+    monkeypatch.setattr(loading, "_sees_gpu", lambda: gpu)
+    assert loading.best_precision() == expected

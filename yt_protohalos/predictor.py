@@ -20,7 +20,7 @@ from .lattice import Lattice
 from .linear_field import LinearField
 from .models.card import CONTACT_KEY, ModelCard, NetworkCard
 from .models.limits import check_range, measured_amplitude, model_side
-from .models.loading import Network, computes_bfloat16, load_network
+from .models.loading import Network, best_precision, load_network
 from .models.registry import DEFAULT_MODEL, load_card, verify
 from .overlapped import overlapped
 from .prediction import FIELD_SAMPLE, Prediction, field_sample
@@ -73,9 +73,9 @@ class ProtohaloPredictor:
         name : str or Path
             Name of a bundled model (`models.registry.available`) or a folder with ``card.json``.
         precision : {"auto", "float32", "mixed", "bfloat16"}
-            ``"mixed"`` computes the semantic network in bfloat16 and the instance network in float32, because rounding
-            makes lumps in pseudo-space that the clustering takes for haloes; ``"auto"`` is that where the processor or
-            a GPU computes in bfloat16, else float32.
+            Of the networks' inner layers. ``"mixed"`` computes the semantic network in bfloat16 and of the instance
+            network the deeper levels, those that see every site in float32; ``"bfloat16"`` all of both;
+            ``"auto"`` what `models.loading.best_precision` says of the machine. First and last layers are float32.
 
         Raises
         ------
@@ -87,7 +87,7 @@ class ProtohaloPredictor:
         card, folder = load_card(name)
         verify(card, folder)
         if precision == "auto":
-            precision = "mixed" if computes_bfloat16() else "float32"
+            precision = best_precision()
         semantic = load_network(card.semantic, folder, "float32" if precision == "float32" else "bfloat16")
         instance = None if card.instance is None else load_network(card.instance, folder, precision)
         return cls(card, semantic, instance, precision)

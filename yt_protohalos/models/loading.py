@@ -17,21 +17,25 @@ from .card import NetworkCard
 
 Network = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
-_POLICIES: dict[str, dict[str, str]] = {
+CPU_FACTS = Path("/proc/cpuinfo")
+
+_POLICIES: dict[str, dict[str, Any]] = {
     "float32": {},
     "mixed": {"dtype_policy": "mixed_bfloat16", "fine_policy": "float32"},
     "bfloat16": {"dtype_policy": "mixed_bfloat16"},
 }
 
 
-def computes_bfloat16() -> bool:
-    """Whether bfloat16 is worth having: a GPU, or a processor with instructions for it."""
-    cpu = Path("/proc/cpuinfo")
-    if cpu.is_file():
-        flags = set(cpu.read_text(encoding="ascii", errors="replace").split())
-        if flags & {"avx512_bf16", "amx_bf16"}:
-            return True
-    return _sees_gpu()
+def best_precision() -> str:
+    """Precision worth having on this machine.
+
+    ``"bfloat16"`` where hardware multiplies matrices in it (AMX, a GPU), ``"mixed"`` where a processor has instructions
+    for it and gains little, ``"float32"`` elsewhere.
+    """
+    flags = set(CPU_FACTS.read_text(encoding="ascii", errors="replace").split()) if CPU_FACTS.is_file() else set()
+    if "amx_bf16" in flags or _sees_gpu():
+        return "bfloat16"
+    return "mixed" if "avx512_bf16" in flags else "float32"
 
 
 def _sees_gpu() -> bool:
