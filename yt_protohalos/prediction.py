@@ -100,6 +100,15 @@ class Prediction(LabelledSites):
     card : ModelCard
     target_redshift : float
         Redshift whose haloes were predicted, 0 unless asked for.
+
+    Examples
+    --------
+    >>> ph.predict(ds).save("prediction.h5")
+    >>> prediction = ph.Prediction.load("prediction.h5")
+    >>> prediction.card.name
+    'planck-v4'
+    >>> bool(np.all(prediction.mass[prediction.labels == 0] == 0))
+    True
     """
 
     probability: NDArray[np.float32]

@@ -107,6 +107,11 @@ def write_report(
         The page cannot be written, or the catalogue cannot be read.
     CatalogError
         The catalogue is of another prediction.
+
+    Examples
+    --------
+    >>> from yt_protohalos.analysis.report import write_report
+    >>> write_report(prediction, "report.html", "protohalos/protohalos.0.h5")
     """
     text = report_page(prediction, catalog_path, title)
     try:
@@ -122,7 +127,31 @@ def report_page(
     title: str | None = None,
     largest_text: int = LARGEST_TEXT,
 ) -> str:
-    """The page that `write_report` writes; `largest_text` bounds the characters of each cube."""
+    """The page that `write_report` writes.
+
+    Parameters
+    ----------
+    prediction, catalog_path, title
+        As in `write_report`.
+    largest_text : int
+        Bound of the characters of each cube.
+
+    Returns
+    -------
+    str
+        HTML.
+
+    Raises
+    ------
+    StoreError, CatalogError
+        As `write_report`, for the catalogue.
+
+    Examples
+    --------
+    >>> from yt_protohalos.analysis.report import report_page
+    >>> report_page(prediction)[:15]
+    '<!DOCTYPE html>'
+    """
     data = report_data(prediction, catalog_path, title, largest_text)
     style, script = _read("report.css"), "\n".join(_read(f"report_{part}.js") for part in _SCRIPTS)
     policy = (

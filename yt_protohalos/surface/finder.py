@@ -56,8 +56,8 @@ class ProtohaloFinder:
 
     Examples
     --------
-    >>> catalog = ProtohaloFinder(ds, output_dir="protohalos").run()
-    >>> catalog.all_data()["halos", "particle_mass"].to("Msun")
+    >>> catalog = ph.ProtohaloFinder(ds, output_dir="protohalos").run()
+    >>> mass = catalog.all_data()["halos", "particle_mass"].to("Msun")
     """
 
     def __init__(
@@ -135,8 +135,8 @@ def rebuild_catalog(
 
     Examples
     --------
-    >>> prediction = Prediction.load("protohalos/prediction.h5")
-    >>> catalog = rebuild_catalog(load("ics_gadget.dat"), prediction, "protohalos")
+    >>> prediction = ph.Prediction.load("protohalos/prediction.h5")
+    >>> catalog = ph.rebuild_catalog(ph.load("ics.hdf5"), prediction, "protohalos")
     """
     path = _catalog_path(output_dir, name)
     field = linear_field(ds)
@@ -186,8 +186,8 @@ def find_protohalos(
 
     Examples
     --------
-    >>> catalog = find_protohalos(ds, output_dir="protohalos")
-    >>> catalog.halo("halos", 0)["member_ids"]
+    >>> catalog = ph.find_protohalos(ds, output_dir="protohalos")
+    >>> ids = catalog.halo("halos", 0)["member_ids"]
     """
     return ProtohaloFinder(ds, output_dir, name=name, model=model, progress=progress, **options).run()
 

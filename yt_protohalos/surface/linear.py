@@ -73,6 +73,12 @@ def linear_field(
     ------
     InitialConditionsError, LatticeError, CosmologyError, UnitsError
         For anything that is not linear initial conditions on one cubic lattice, naming the remedy.
+
+    Examples
+    --------
+    >>> field = ph.linear_field(ph.load("ics.hdf5"))
+    >>> field.n, field.box_size
+    (32, 6.25)
     """
     check_unchanged(ds)
     given = BoxFacts(box_size, redshift, cosmology)
