@@ -26,6 +26,7 @@ from ..catalog import Catalog, protohalo_catalog
 from ..exceptions import CatalogError, StoreError
 from ..hdf5 import own_file
 from ..prediction import Prediction
+from ..stored_members import check_catalog_format
 from .packing import LARGEST_TEXT, pack_labels, pack_probability
 from .plots import MASS_COLOURS, PROBABILITY_COLOURS, chosen_plane, mass_function
 
@@ -239,6 +240,7 @@ def stored_columns(path: Path, prediction: Prediction) -> StoredColumns:
     """
     try:
         with own_file(path) as file:
+            check_catalog_format(file, path)
             h = float(file.attrs["hubble_constant"])
             # catalogues hold proper Mpc
             comoving = h * (1 + float(file.attrs["current_redshift"]))
@@ -249,6 +251,8 @@ def stored_columns(path: Path, prediction: Prediction) -> StoredColumns:
             spin = file["spin_magnitude"][()] * h
             source = str(file.attrs.get("source", ""))
             notes = [str(file.attrs[f"{name}_definition"]) for name in ("position", "velocity", "tide", "spin")]
+    except StoreError:
+        raise
     except (OSError, KeyError, ValueError, TypeError) as error:
         raise StoreError(f"catalogue {path} cannot be read ({error}); rebuild it with `protohalos catalog`") from error
     if not np.array_equal(sizes, prediction.sizes[1:]):
@@ -268,6 +272,7 @@ def _facts(prediction: Prediction) -> list[list[str]]:
         ["Model", f"{card.name}, version {card.version}"],
         ["Protohalos", f"{prediction.n_protohalos}, with {inside:.1%} of the mass"],
         ["Smallest", f"{card.min_sites} sites"],
+        ["Made by", f"yt_protohalos {prediction.package_version or '(version not kept)'}"],
     ]
 
 

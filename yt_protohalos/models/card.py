@@ -15,10 +15,10 @@ import numpy as np
 from ..cosmology import Cosmology
 from ..exceptions import CosmologyError, ModelError
 from ..networks.channels import EVOLVED_POSITION, FIELD_CHANNELS, LAGRANGIAN_POSITION, check_channels, sees_evolution
+from ..versions import CARD_FORMAT, unknown_format
 from .values import build, check_keys, is_number, is_plain_name
 
 _TOLD = ("description", "training", "scores")
-CARD_FORMAT = 1
 PHI_GAUGE = "crop mean and gradient removed"
 MERGING_KEYS = ("width_ratio", "distance")
 CONTACT_KEY = "contact"
@@ -367,7 +367,9 @@ class ModelCard:
             raise ModelError(f"model card holds a {type(values).__name__}; it must be a JSON object")
         version = values.pop("format", None)
         if version != CARD_FORMAT:
-            raise ModelError(f"model card format {version!r} is unknown; this version reads {CARD_FORMAT}")
+            raise ModelError(
+                f"model card format {version!r} is unknown, {unknown_format(version, CARD_FORMAT, 'restore the file')}"
+            )
         values["semantic"] = build(NetworkCard, "semantic", values.get("semantic"))
         if values.get("instance") is not None or "instance" not in values:
             values["instance"] = build(NetworkCard, "instance", values.get("instance"))

@@ -23,6 +23,7 @@ from ..linear_field import LinearField
 from ..prediction import Prediction
 from ..progress import Progress
 from ..stored_members import MEMBER_SITES, SITE_INDICES
+from ..versions import CATALOG_FORMAT
 from .box import box_prediction
 from .fields import lattice_particle_types
 from .linear import linear_field, particle_sites
@@ -340,6 +341,7 @@ def catalog_attributes(catalog: Catalog, prediction: Prediction, field: LinearFi
         "confidence_definition": "mean calibrated probability of the sites to end in a halo",
         "virial_radius_definition": "R_200m, proper: sphere of 200 times the mean matter density with the halo's mass",
         "initial_redshift": prediction.redshift, "sites_per_side": field.n, "site_offset": field.site_offset,
+        "catalog_format": CATALOG_FORMAT, "package_version": prediction.package_version,
         "model": prediction.card.name, "model_version": prediction.card.version,
         "model_sha256": prediction.card.sha256, "min_sites": prediction.card.min_sites,
         "settings": json.dumps(prediction.settings),

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import __version__
 from ..atomic import atomic_path
 from ..exceptions import FormatError, InitialConditionsError, LatticeError
 from ..hdf5 import own_file
 from ..linear_field import LinearField
+from ..versions import FIELD_RUN_FORMAT
 from .labels import MIN_SITES, rank_by_size
-from .simulate import STORED_FIELD_VERSION
 
 CUBE_NAMES = ("labels", "halo_id")
 """Datasets of a catalogue that is a cube of labels already."""
@@ -275,6 +276,7 @@ def write_labelled_field(
         for name, cube in (("labels", labels), ("delta", field.delta)):
             file.create_dataset(name, data=cube, compression="gzip", shuffle=True)
         file.attrs.update(attributes)
-        file.attrs["format_version"] = STORED_FIELD_VERSION
+        file.attrs["format_version"] = FIELD_RUN_FORMAT
+        file.attrs["package_version"] = __version__
         file.attrs["settings"] = json.dumps(settings)
     return target
