@@ -133,16 +133,20 @@ def test_files_of_later_versions_are_refused_with_a_remedy(copy):
             read()
 
 
-@pytest.mark.parametrize("found", [0, -1, "one", None])
+@pytest.mark.parametrize("found", [0, -1, "one", None, float("inf"), [2]])
 def test_versions_that_never_were_have_another_remedy(copy, found):
     card = json.loads((copy / "card.json").read_text()) | {"format": found}
     with pytest.raises(ModelError, match=re.escape(f"format {found!r} is unknown, this version reads 1; restore")):
         ModelCard.from_json(json.dumps(card))
-    if isinstance(found, int):
-        with h5py.File(copy / "prediction.h5", "r+") as file:
-            file.attrs["format"] = found
-        with pytest.raises(StoreError, match="this version reads 1; run the prediction again"):
-            ph.Prediction.load(copy / "prediction.h5")
+    if not isinstance(found, int | float):
+        return
+    for name, attribute in (("prediction.h5", "format"), ("protohalos.0.h5", "catalog_format")):
+        with h5py.File(copy / name, "r+") as file:
+            file.attrs[attribute] = found
+    with pytest.raises(StoreError, match="this version reads 1; run the prediction again"):
+        ph.Prediction.load(copy / "prediction.h5")
+    with pytest.raises(StoreError, match="this version reads 1; run `protohalos find` again"):
+        ph.zoom_region(copy / "protohalos.0.h5", 0)
 
 
 def test_a_folder_of_crops_of_another_version_is_refused(tmp_path):

@@ -71,8 +71,8 @@ def stored_region(path: Path, halo_id: int) -> LatticeRegion:
 
 def check_catalog_format(file: h5py.File, path: Path) -> None:
     """Raise `StoreError` for the catalogue of a later version."""
-    found = int(file.attrs.get("catalog_format", CATALOG_FORMAT))
-    if not 1 <= found <= CATALOG_FORMAT:
+    found = file.attrs.get("catalog_format", CATALOG_FORMAT)
+    if not np.array_equal(found, CATALOG_FORMAT):
         remedy = unknown_format(found, CATALOG_FORMAT, "run `protohalos find` again")
         raise StoreError(f"catalogue {path} has format {found}, {remedy}")
 

@@ -30,7 +30,7 @@ def unknown_format(found: object, known: int, otherwise: str) -> str:
     """
     try:
         later = int(found) > known  # type: ignore[call-overload]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         later = False
     remedy = "a later yt_protohalos wrote it: install that version or a newer one" if later else otherwise
     return f"this version reads {known if known == 1 else f'1 to {known}'}; {remedy}"
