@@ -49,3 +49,14 @@ def write_small_model(folder: Path, name: str = "small", **changes: Any) -> Path
     calibration = {"slope": 1.0, "intercept": intercept}
     write_card(make_card(SIDE, MARGIN, core=32, name=name, calibration=calibration, **cards, **changes), folder)
     return folder
+
+
+def write_small_bundle(folder: Path) -> Path:
+    """Write small models under the names of the bundled ones that see separate haloes; returns the folder."""
+    from yt_protohalos.models.registry import AMPLITUDE_MODEL, DEFAULT_MODEL
+
+    # all see the linear field alone, as only planck-v2 does
+    for name in (DEFAULT_MODEL, "planck-v2"):
+        write_small_model(folder / name, name=name)
+    write_small_model(folder / AMPLITUDE_MODEL, name=AMPLITUDE_MODEL, amplitude_range=(0.58, 1.08))
+    return folder

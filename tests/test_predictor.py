@@ -32,11 +32,11 @@ from yt_protohalos.exceptions import (
     SpacingWarning,
     StoreError,
 )
-from yt_protohalos.lattice import Lattice
+from yt_protohalos.lattice import Lattice, nearest_sites
 from yt_protohalos.networks.channels import POSITION_CHANNELS, network_input
 from yt_protohalos.networks.symmetry import Symmetry
 from yt_protohalos.prediction import Prediction
-from yt_protohalos.predictor import ProtohaloPredictor, nearest_sites
+from yt_protohalos.predictor import ProtohaloPredictor
 from yt_protohalos.tiling import CropPlan
 
 N = 24

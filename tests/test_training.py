@@ -346,3 +346,11 @@ def test_a_run_of_another_redshift_is_scored_at_it(tmp_path: Path, monkeypatch, 
     assert accuracy > 0.99
     assert cli.main(own) == 0
     assert json.loads((tmp_path / "s.json").read_text())["tables"]["model"]["ACC"]["value"] < accuracy - 0.02
+
+
+def test_training_says_nothing_that_is_not_python(labelled, tmp_path, capfd, monkeypatch) -> None:
+    """TensorFlow's remapper calls it an error, on the terminal, that it leaves a part of the first step as it was."""
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "2")
+    chosen = settings(stages=((16, 2),), dtype_policy="mixed_bfloat16")
+    Trainer(chosen, [labelled], [labelled], tmp_path).run(progress=False)
+    assert capfd.readouterr() == ("", "")

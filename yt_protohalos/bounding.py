@@ -27,6 +27,14 @@ class Hull:
     offsets : float64, (F,)
         Inside, ``normals @ x <= offsets``.
     volume : float
+
+    Examples
+    --------
+    >>> from yt_protohalos.bounding import convex_hull
+    >>> cube = np.stack(np.meshgrid(*[[0.0, 1.0]] * 3), axis=-1).reshape(-1, 3)
+    >>> hull = convex_hull(cube)
+    >>> hull.contains(np.array([[0.5, 0.5, 0.5], [2, 0, 0]]))
+    array([ True, False])
     """
 
     vertices: NDArray[np.float64]
@@ -58,6 +66,14 @@ class Ellipsoid:
     center : float64, (3,)
     matrix : float64, (3, 3)
         Symmetric and positive.
+
+    Examples
+    --------
+    >>> from yt_protohalos.bounding import minimum_ellipsoid
+    >>> cube = np.stack(np.meshgrid(*[[0.0, 1.0]] * 3), axis=-1).reshape(-1, 3)
+    >>> ellipsoid = minimum_ellipsoid(cube)
+    >>> ellipsoid.center.round(3)
+    array([0.5, 0.5, 0.5])
     """
 
     center: NDArray[np.float64]
@@ -83,12 +99,29 @@ class Ellipsoid:
 
 
 def convex_hull(points: NDArray) -> Hull:
-    """Convex hull of points, (N, 3).
+    """Convex hull of points.
+
+    Parameters
+    ----------
+    points : float, (N, 3)
+        In any unit of length.
+
+    Returns
+    -------
+    Hull
+        In the unit of the points.
 
     Raises
     ------
     RegionError
         All points lie in a plane.
+
+    Examples
+    --------
+    >>> from yt_protohalos.bounding import convex_hull
+    >>> cube = np.stack(np.meshgrid(*[[0.0, 1.0]] * 3), axis=-1).reshape(-1, 3)
+    >>> round(convex_hull(cube).volume, 6)
+    1.0
     """
     points = np.asarray(points, dtype=np.float64)
     try:
@@ -126,6 +159,13 @@ def minimum_ellipsoid(points: NDArray, tolerance: float = 1e-6) -> Ellipsoid:
     -----
     Khachiyan 1996, with the steps away from points of Todd & Yildirim 2007: weights u of the points rise where the
     lifted quadratic form exceeds 4 and fall where it is below, until both are within the tolerance.
+
+    Examples
+    --------
+    >>> from yt_protohalos.bounding import minimum_ellipsoid
+    >>> cube = np.stack(np.meshgrid(*[[0.0, 1.0]] * 3), axis=-1).reshape(-1, 3)
+    >>> bool(minimum_ellipsoid(cube).volume > 1)
+    True
     """
     points = np.asarray(points, dtype=np.float64)
     middle, size = points.mean(axis=0), np.ptp(points, axis=0)

@@ -80,6 +80,12 @@ class Catalog:
         Site i sits at ``(i + site_offset) * spacing``.
     redshift : float
         z, that of the haloes.
+
+    Examples
+    --------
+    >>> catalog = ph.protohalo_catalog(prediction, field)
+    >>> len(catalog.members_of(0)) == int(catalog.n_sites[0])
+    True
     """
 
     identifier: NDArray[np.int64]
@@ -150,6 +156,14 @@ def protohalo_catalog(
     ------
     CatalogError
         The field is on another lattice than the prediction, or the order is neither 1 nor 2.
+
+    Examples
+    --------
+    >>> catalog = ph.protohalo_catalog(prediction, field)
+    >>> catalog.position_method
+    'second-order LPT'
+    >>> catalog.mass.argmax()  # Msun, descending
+    np.int64(0)
     """
     lattice = prediction.lattice
     if lpt_order not in (1, 2):

@@ -61,6 +61,13 @@ def cluster_embedding(
     ------
     ClusteringError
         Points of another shape, not real, not finite or too large, or parameters outside their range.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> points = np.concatenate([rng.normal(centre, 0.1, (200, 3)) for centre in (0.0, 3.0)])
+    >>> np.bincount(ph.cluster_embedding(points))
+    array([200, 200])
     """
     _check_parameters(n_dens, n_ngb, persistence)
     coordinates = _check_points(points)

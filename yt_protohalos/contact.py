@@ -46,6 +46,13 @@ def join_in_contact(labels: NDArray[np.int32], displacement: NDArray[np.floating
     ------
     ClusteringError
         A contact that is negative or not finite, or a displacement of other sites.
+
+    Examples
+    --------
+    >>> from yt_protohalos.contact import join_in_contact
+    >>> joined = join_in_contact(prediction.labels, field.evolved().displacement, contact=0.65)
+    >>> joined.max() <= prediction.labels.max()
+    np.True_
     """
     if isinstance(contact, bool) or not isinstance(contact, numbers.Real) or not math.isfinite(contact) or contact < 0:
         raise ClusteringError(f"contact = {contact!r} is not a finite number of at least 0; 0 joins nothing")

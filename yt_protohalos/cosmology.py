@@ -34,6 +34,14 @@ class Cosmology:
         Linear rms overdensity in 8 Mpc/h spheres at z = 0.
     n_s : float
         Spectral index.
+
+    Examples
+    --------
+    >>> cosmology = ph.Cosmology(h=0.6777, omega_m=0.307112, omega_lambda=0.692888)
+    >>> cosmology == ph.PAPER_COSMOLOGY
+    True
+    >>> round(float(1 / cosmology.growth_factor(49)), 2)
+    39.16
     """
 
     h: float

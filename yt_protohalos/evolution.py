@@ -52,6 +52,12 @@ class EvolvedField:
     velocity : float32, (3, n, n, n), optional
         Derivative of the displacement with respect to the growth factor, in sites, at growth factor 1; None where it
         was let go to save memory.
+
+    Examples
+    --------
+    >>> evolved = field.evolved()
+    >>> evolved.displacement.shape, evolved.density.shape
+    ((3, 32, 32, 32), (9, 32, 32, 32))
     """
 
     displacement: NDArray[np.float32]
@@ -88,6 +94,13 @@ def evolve_field(
     Rampf, List & Hahn 2024 (BullFrog), with second-order growth E = -3/7 D^2: drift half a step, kick
     ``v <- alpha v + (1 - alpha) g / D``, drift half a step, where alpha makes the velocity agree with second-order
     perturbation theory at the end of each step.
+
+    Examples
+    --------
+    >>> from yt_protohalos.evolution import evolve_field
+    >>> evolved = evolve_field(field.delta, field.lattice)
+    >>> evolved.displacement.shape  # sites
+    (3, 32, 32, 32)
     """
     lattice.check_cube(delta, "delta")
     make = allocate or (lambda name, shape, dtype: np.empty(shape, dtype))

@@ -6,7 +6,16 @@ Every error derives from `ProtohaloError` and from the builtin that a caller wou
 
 
 class ProtohaloError(Exception):
-    """Root of all errors raised on purpose by yt_protohalos."""
+    """Root of all errors raised on purpose by yt_protohalos.
+
+    Examples
+    --------
+    >>> from yt_protohalos.exceptions import ProtohaloError
+    >>> try:
+    ...     ph.load("no_ics.txt")
+    ... except (ProtohaloError, FileNotFoundError) as error:
+    ...     reason = str(error)
+    """
 
 
 class LatticeError(ProtohaloError, ValueError):

@@ -51,6 +51,13 @@ class DeformedField(LinearField):
         Diagonal of T, dimensionless, at z = 0, of the uniform perturbation that `crop` adds.
     plateau : Region or None
         Where a perturbation that is in delta and phi is uniform; None if there is none.
+
+    Examples
+    --------
+    >>> denser = ph.add_overdensity(field, 0.3)
+    >>> denser.periodic_delta()
+    Traceback (most recent call last):
+    yt_protohalos.exceptions.ExperimentError: a uniform large-scale perturbation ... is not periodic...
     """
 
     deformation: Diagonal = (0.0, 0.0, 0.0)
@@ -110,10 +117,20 @@ def add_overdensity(field: LinearField, delta_eps: float, within: Region | None 
     within : Region, optional
         See the module: uniform everywhere by default, or a plateau.
 
+    Returns
+    -------
+    DeformedField
+
     Raises
     ------
     ExperimentError
         As `add_deformation`.
+
+    Examples
+    --------
+    >>> denser = ph.add_overdensity(field, 0.3)
+    >>> round(float(np.mean(denser.crop("delta", (0, 0, 0), 32))), 3)
+    0.3
     """
     return add_deformation(field, (delta_eps / 3,) * 3, within)
 
@@ -130,10 +147,20 @@ def add_tide(field: LinearField, lambda_z: float, within: Region | None = None) 
     within : Region, optional
         See the module: uniform everywhere by default, or a plateau.
 
+    Returns
+    -------
+    DeformedField
+
     Raises
     ------
     ExperimentError
         As `add_deformation`.
+
+    Examples
+    --------
+    >>> sheared = ph.add_tide(field, 0.3)
+    >>> sheared.deformation
+    (0.0, -0.3, 0.3)
     """
     return add_deformation(field, (0.0, -lambda_z, lambda_z), within)
 
@@ -158,6 +185,12 @@ def add_deformation(field: LinearField, diagonal: Sequence[float], within: Regio
     ------
     ExperimentError
         Numbers that are not finite, a plateau too large for the box, or one beside another plateau.
+
+    Examples
+    --------
+    >>> from yt_protohalos.experiments import add_deformation
+    >>> add_deformation(ph.add_tide(field, 0.25), (0.5, 0, 0)).deformation
+    (0.5, -0.25, 0.25)
     """
     values = np.asarray(diagonal, dtype=float)
     if values.shape != (3,) or not np.isfinite(values).all():
@@ -188,10 +221,21 @@ def scale_amplitude(field: LinearField, sigma_8: float) -> LinearField:
         Its cosmology states the sigma_8 that it has.
     sigma_8 : float
 
+    Returns
+    -------
+    LinearField
+        Whose cosmology states the new sigma_8.
+
     Raises
     ------
     CosmologyError
         Either amplitude is not positive and finite.
+
+    Examples
+    --------
+    >>> weaker = ph.scale_amplitude(field, 0.7)
+    >>> round(float(weaker.delta.std() / field.delta.std()), 3)  # from 0.8288
+    0.845
     """
     old = field.cosmology.sigma_8
     for value in (old, sigma_8):

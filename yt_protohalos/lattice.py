@@ -25,6 +25,14 @@ class Lattice:
         Sites a side.
     box_size : float
         Comoving side of the box in Mpc/h.
+
+    Examples
+    --------
+    >>> lattice = ph.Lattice(32, 6.25)
+    >>> lattice.spacing  # Mpc/h
+    0.1953125
+    >>> lattice.minimum_image(6.0)
+    np.float64(-0.25)
     """
 
     n: int
@@ -125,3 +133,9 @@ class Lattice:
         full = (2 * np.pi * np.fft.fftfreq(self.n, d=self.spacing)).astype(np.float32)
         half = (2 * np.pi * np.fft.rfftfreq(self.n, d=self.spacing)).astype(np.float32)
         return full[:, None, None], full[None, :, None], half[None, None, :]
+
+
+def nearest_sites(lattice: Lattice, seen: Lattice, site_offset: float) -> tuple[NDArray[np.int64], ...]:
+    """Open index mesh of the site of `seen` nearest to each site of `lattice`, both with the same site offset."""
+    positions = (np.arange(lattice.n) + site_offset) * lattice.spacing
+    return np.ix_(*(seen.nearest_site(positions, site_offset),) * 3)

@@ -43,6 +43,13 @@ class LinearField:
         Site i sits at ``(i + site_offset) * spacing``: 0 for cell corners, 0.5 for cell centres.
     target_redshift : float
         Redshift whose haloes the field is to predict, 0 as read; see `at_redshift`.
+
+    Examples
+    --------
+    >>> delta = np.random.default_rng(1).standard_normal((32, 32, 32))
+    >>> field = ph.LinearField.from_density(delta, 6.25, ph.PAPER_COSMOLOGY, redshift=49.0)
+    >>> field.spacing  # Mpc/h
+    0.1953125
     """
 
     delta: Cube

@@ -34,6 +34,7 @@ def merge_groups(
     labels : array_like of int, shape (N,)
         Groups 0..K-1, as `cluster_embedding` gives them.
     width_ratio : float, not negative
+        Of the limit to the widths, dimensionless.
     distance : float, not negative
         In units of pseudo-space.
 
@@ -46,6 +47,13 @@ def merge_groups(
     ------
     ClusteringError
         Shapes that do not fit, negative labels, or limits that are negative or not finite.
+
+    Examples
+    --------
+    >>> from yt_protohalos.merging import merge_groups
+    >>> points = [[0, 0, 0], [0.2, 0, 0], [0.3, 0, 0], [5, 0, 0]]
+    >>> merge_groups(points, [0, 0, 1, 2], distance=0.5)
+    array([0, 0, 0, 1], dtype=int32)
     """
     coordinates, groups = np.asarray(points, dtype=np.float64), np.asarray(labels)
     if coordinates.ndim != 2 or coordinates.shape[1:] != (3,) or groups.shape != coordinates.shape[:1]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from . import __version__
 from .atomic import atomic_path, reserve
 from .cosmology import Cosmology
 from .exceptions import InitialConditionsError, ProtohaloError, StoreError
@@ -19,12 +20,12 @@ from .lattice import Lattice
 from .linear_field import LinearField
 from .models.card import ModelCard
 from .overlap import OverlapGraph
+from .versions import PREDICTION_FORMAT, unknown_format
 
 if TYPE_CHECKING:
     import h5py
     import networkx
 
-PREDICTION_FORMAT = 1
 PREDICTION_NAME = "prediction.h5"
 """Name of a prediction in the folder of its catalogue."""
 FIELD_SAMPLE = "field_sample"
@@ -100,6 +101,17 @@ class Prediction(LabelledSites):
     card : ModelCard
     target_redshift : float
         Redshift whose haloes were predicted, 0 unless asked for.
+    package_version : str
+        Version of yt_protohalos that made it; empty for files from before it was kept.
+
+    Examples
+    --------
+    >>> ph.predict(ds).save("prediction.h5")
+    >>> prediction = ph.Prediction.load("prediction.h5")
+    >>> prediction.card.name
+    'planck-v4'
+    >>> bool(np.all(prediction.mass[prediction.labels == 0] == 0))
+    True
     """
 
     probability: NDArray[np.float32]
@@ -113,6 +125,7 @@ class Prediction(LabelledSites):
     settings: dict[str, Any] = field(repr=False)
     card: ModelCard = field(repr=False)
     target_redshift: float = 0.0
+    package_version: str = __version__
 
     def __post_init__(self) -> None:
         for name in ("probability", "mask", "labels"):
@@ -160,6 +173,7 @@ class Prediction(LabelledSites):
     def _write(self, file: h5py.File) -> None:
         file.attrs["kind"] = _KIND
         file.attrs["format"] = PREDICTION_FORMAT
+        file.attrs["package_version"] = self.package_version
         for name, value in (("n", self.lattice.n), ("box_size", self.lattice.box_size)):
             file.attrs[name] = value
         file.attrs["redshift"] = self.redshift
@@ -188,8 +202,8 @@ class Prediction(LabelledSites):
                     raise StoreError(f"{path} is not a prediction of yt_protohalos; give a file that save() wrote")
                 if file.attrs["format"] != PREDICTION_FORMAT:
                     raise StoreError(
-                        f"{path} has format {file.attrs['format']}, this version reads {PREDICTION_FORMAT}; "
-                        "run the prediction again"
+                        f"{path} has format {file.attrs['format']}, "
+                        + unknown_format(file.attrs["format"], PREDICTION_FORMAT, "run the prediction again")
                     )
                 return cls._read(file)
         except StoreError:
@@ -212,4 +226,5 @@ class Prediction(LabelledSites):
             card=ModelCard.from_json(file["card"].asstr()[()]),
             # files written before there were other redshifts do not say it
             target_redshift=float(file.attrs.get("target_redshift", 0.0)),
+            package_version=str(file.attrs.get("package_version", "")),
         )

@@ -16,7 +16,7 @@ from .contact import join_in_contact
 from .evaluation import calibrated, evaluate, label_core
 from .evolution import EvolvedField, evolve_field
 from .exceptions import ModelError, StoreError
-from .lattice import Lattice
+from .lattice import Lattice, nearest_sites
 from .linear_field import LinearField
 from .models.card import CONTACT_KEY, ModelCard, NetworkCard
 from .models.limits import check_range, measured_amplitude, model_side
@@ -52,6 +52,11 @@ class ProtohaloPredictor:
         has none.
     precision : {"float32", "mixed", "bfloat16"}
         What the callables compute in; recorded with every prediction.
+
+    Examples
+    --------
+    >>> predictor = ph.ProtohaloPredictor.from_pretrained("planck-v4")
+    >>> prediction = predictor.predict(field)
     """
 
     def __init__(
@@ -381,12 +386,6 @@ def label_cubes(lattice: Lattice, blocks: Blocks, crops: CropStore | None = None
 def _cube(crops: CropStore | None, name: str, lattice: Lattice, dtype: type[np.generic]) -> NDArray:
     """Cube to be filled by cores, on disk where there is a store."""
     return np.zeros(lattice.shape, dtype) if crops is None else crops.create(name, lattice.shape, dtype)
-
-
-def nearest_sites(lattice: Lattice, seen: Lattice, site_offset: float) -> tuple[NDArray[np.int64], ...]:
-    """Open index mesh of the site of `seen` nearest to each site of `lattice`, both with the same site offset."""
-    positions = (np.arange(lattice.n) + site_offset) * lattice.spacing
-    return np.ix_(*(seen.nearest_site(positions, site_offset),) * 3)
 
 
 def _label_map(old: NDArray, new: NDArray, size: int = 0) -> NDArray[np.int64]:

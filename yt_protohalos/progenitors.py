@@ -37,6 +37,12 @@ class ProgenitorLinks:
         on the last level.
     shared : tuple of int64, (K,)
         Of each level, the sites that each has in common with its descendant, 0 without one.
+
+    Examples
+    --------
+    >>> stack = [ph.predict(ds, "amplitude-v1", redshift=z) for z in (0, 0.3)]
+    >>> links = ph.progenitor_links(stack)
+    >>> branch = links.trunk(0)  # identifiers, from z = 0 back
     """
 
     redshifts: tuple[float, ...]
@@ -110,8 +116,10 @@ def progenitor_links(predictions: Iterable[Prediction]) -> ProgenitorLinks:
 
     Examples
     --------
-    >>> stack = [predict(ds, "amplitude-v1", redshift=z) for z in (0, 0.2, 0.4)]
-    >>> progenitor_links(stack).trunk(0)
+    >>> stack = [ph.predict(ds, "amplitude-v1", redshift=z) for z in (0, 0.3)]
+    >>> links = ph.progenitor_links(stack)
+    >>> links.redshifts
+    (0.3, 0.0)
     """
     stack = sorted(predictions, key=lambda prediction: -prediction.target_redshift)
     redshifts = check_redshifts([prediction.target_redshift for prediction in stack])

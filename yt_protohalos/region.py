@@ -28,6 +28,12 @@ class Region:
     ------
     LatticeError
         A centre that is not three finite numbers, or a side that is not positive and finite.
+
+    Examples
+    --------
+    >>> region = ph.Region((3.125, 3.125, 3.125), side=3.125)
+    >>> region.sites(field.lattice)
+    ((8, 8, 8), 16)
     """
 
     center: tuple[float, float, float]

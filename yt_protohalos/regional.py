@@ -51,6 +51,12 @@ class RegionPrediction(LabelledSites):
     card : ModelCard
     target_redshift : float
         As in `Prediction`.
+
+    Examples
+    --------
+    >>> predictor = ph.ProtohaloPredictor.from_pretrained("planck-v4")
+    >>> part = ph.predict_region(predictor, field, ph.Region((2, 2, 2), side=3.125))
+    >>> whole = part.label_mass[1:][~part.touches_border]  # Msun
     """
 
     probability: NDArray[np.float32]
@@ -119,6 +125,13 @@ def predict_region(
     ExperimentError
         The field has a perturbation whose plateau is smaller than what the networks see, or one that is not periodic
         and a network sees the evolved field. All of these before any network runs.
+
+    Examples
+    --------
+    >>> predictor = ph.ProtohaloPredictor.from_pretrained("planck-v4")
+    >>> part = ph.predict_region(predictor, field, ph.Region((2, 2, 2), side=3.125))
+    >>> part.labels.shape
+    (16, 16, 16)
     """
     card = predictor.card
     settings = predictor.settings(threshold)
@@ -172,6 +185,18 @@ def needed_context(predictor: ProtohaloPredictor, field: LinearField, region: Re
     field : LinearField
         Of the model's lattice spacing.
     region : Region
+
+    Returns
+    -------
+    Region
+
+    Examples
+    --------
+    >>> from yt_protohalos.regional import needed_context
+    >>> predictor = ph.ProtohaloPredictor.from_pretrained("planck-v4")
+    >>> region = ph.Region((2, 2, 2), side=3.125)
+    >>> needed_context(predictor, field, region).side > region.side
+    True
     """
     start, n = _needed_sites(field, region, [crop for crops in _crops(predictor, field, region) for crop in crops])
     return Region.of_sites(field.lattice, start, n, field.site_offset)

@@ -72,6 +72,14 @@ def stitch_lattices(
     StitchingError
         Cubes of other or different shapes, not integer, negative, or sharing a label; a quadrant that does not
         tile the box; a threshold outside its range.
+
+    Examples
+    --------
+    >>> a, b = np.zeros((2, 64, 64, 64), dtype=np.int32)
+    >>> a[20:40, 20:40, 20:40] = 1
+    >>> b[21:40, 20:40, 20:40] = 2
+    >>> np.bincount(ph.stitch_lattices(a, b, quadrant=32).ravel())[1:]
+    array([7600])
     """
     a, b = _cubes(labels_a, labels_b)
     if isinstance(quadrant, numbers.Integral):

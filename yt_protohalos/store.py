@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from .atomic import atomic_path
 from .exceptions import StoreError
 from .linear_field import LinearField
-from .prediction import PREDICTION_FORMAT, Prediction
+from .prediction import Prediction
+from .versions import PREDICTION_FORMAT, STORE_FORMAT
 
-STORE_FORMAT = 1
 CACHE_VARIABLE = "YT_PROTOHALOS_CACHE"
 _MANIFEST = "manifest.json"
 

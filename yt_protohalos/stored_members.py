@@ -13,6 +13,7 @@ from .exceptions import CatalogError, ProtohaloError, StoreError
 from .hdf5 import own_file
 from .lattice import Lattice
 from .prediction import PREDICTION_NAME, Prediction
+from .versions import CATALOG_FORMAT, unknown_format
 
 MEMBER_SITES = "member_sites"
 """Dataset of a stored catalogue beside the member IDs: row-major lattice site of each member."""
@@ -59,12 +60,21 @@ def stored_region(path: Path, halo_id: int) -> LatticeRegion:
     try:
         with own_file(path) as file:
             if file.attrs.get("data_type") == "halo_catalog":
+                check_catalog_format(file, path)
                 return _of_catalog(file, path, halo_id)
         return _of_stored_prediction(path, halo_id)
     except ProtohaloError:
         raise
     except (OSError, KeyError, ValueError, TypeError) as error:
         raise StoreError(f"catalogue {path} cannot be read ({error}); run `protohalos find` again") from error
+
+
+def check_catalog_format(file: h5py.File, path: Path) -> None:
+    """Raise `StoreError` for the catalogue of a later version."""
+    found = file.attrs.get("catalog_format", CATALOG_FORMAT)
+    if not np.array_equal(found, CATALOG_FORMAT):
+        remedy = unknown_format(found, CATALOG_FORMAT, "run `protohalos find` again")
+        raise StoreError(f"catalogue {path} has format {found}, {remedy}")
 
 
 def catalog_in(folder: Path) -> Path | None:

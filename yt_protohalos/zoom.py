@@ -52,6 +52,14 @@ class ZoomRegion:
     enclosed : dict of int
         Sites of this lattice in the region itself and inside each of the two shapes: ``"region"``, ``"convex_hull"``,
         ``"ellipsoid"``.
+
+    Examples
+    --------
+    >>> region = ph.zoom_region(prediction, 0, padding=0)
+    >>> region.n_members == len(region.sites)
+    True
+    >>> region.volumes["convex_hull"] <= region.volumes["ellipsoid"]  # (Mpc/h)^3
+    True
     """
 
     halo_id: int
@@ -165,9 +173,10 @@ def zoom_region(
 
     Examples
     --------
-    >>> region = zoom_region("protohalos", 0, padding=3)
+    >>> region = ph.zoom_region("protohalos", 0, padding=1)
     >>> region.write("points.txt")
-    >>> print(region.music_lines("points.txt"))
+    >>> print(region.music_lines("points.txt").splitlines()[0])
+    [setup]
     """
     _check_padding(padding, padding_unit)
     found = _lattice_region(source, halo_id)

@@ -53,6 +53,14 @@ class LagrangianBias:
         Width of the Gaussian kernel, Mpc/h.
     variance : float
         Of the smoothed linear overdensity, sigma^2 of eq. 14.
+
+    Examples
+    --------
+    >>> box = ph.generate_initial_conditions(32, 200, seed=1)
+    >>> peaks = np.where(box.delta > 2, np.arange(1, 32**3 + 1).reshape(box.delta.shape), 0)
+    >>> bias = ph.lagrangian_bias(peaks, box, edges=(13, 15), smoothing=10)
+    >>> int(bias.number[0]) == int((peaks > 0).sum())
+    True
     """
 
     edges: NDArray[np.float64]
@@ -89,10 +97,22 @@ def lagrangian_bias(
     blocks : int
         The jackknife leaves out each of ``blocks ** 3`` equal parts of the box in turn.
 
+    Returns
+    -------
+    LagrangianBias
+
     Raises
     ------
     ScoringError
         The lattices differ, or an argument is out of its range.
+
+    Examples
+    --------
+    >>> box = ph.generate_initial_conditions(32, 200, seed=1)
+    >>> peaks = np.where(box.delta > 2, np.arange(1, 32**3 + 1).reshape(box.delta.shape), 0)
+    >>> bias = ph.lagrangian_bias(peaks, box, edges=(13, 15), smoothing=10)
+    >>> bool(bias.value[0] > 0)
+    True
     """
     labels = haloes.labels if isinstance(haloes, Prediction) else haloes
     if isinstance(haloes, Prediction):
@@ -121,6 +141,21 @@ def tracer_bias(
         Lagrangian positions in units of the lattice spacing, site i at i.
     log10_mass : float, (K,)
         log10 of Msun/h.
+    field, edges, smoothing, blocks
+        As in `lagrangian_bias`.
+
+    Returns
+    -------
+    LagrangianBias
+
+    Examples
+    --------
+    >>> from yt_protohalos.analysis.bias import tracer_bias
+    >>> box = ph.generate_initial_conditions(32, 200, seed=1)
+    >>> sites = np.argwhere(box.delta > 2)
+    >>> bias = tracer_bias(sites, np.full(len(sites), 13.5), box, edges=(13, 14), smoothing=10)
+    >>> bool(bias.value[0] > 0)
+    True
     """
     bounds = np.asarray(edges, dtype=float)
     if bounds.ndim != 1 or len(bounds) < 2 or not (np.diff(bounds) > 0).all():
@@ -204,6 +239,7 @@ def response_bias(
     sparse, dense : Prediction
         Of one box with overdensities -delta_eps and delta_eps, see `experiments.add_overdensity` (uniform).
     delta_eps : float
+        Linear overdensity at z = 0.
     edges : sequence of float, (B + 1,)
         log10 of Msun/h.
 
@@ -217,6 +253,13 @@ def response_bias(
     ------
     ScoringError
         The lattices differ, or delta_eps is not positive.
+
+    Examples
+    --------
+    >>> from yt_protohalos.analysis.bias import response_bias
+    >>> predictor = ph.ProtohaloPredictor.from_pretrained("planck-v2")
+    >>> sparse, dense = (predictor.predict(ph.add_overdensity(field, d)) for d in (-0.2, 0.2))
+    >>> value, error = response_bias(sparse, dense, 0.2, edges=(10, 12, 14))
     """
     if sparse.lattice != dense.lattice:
         raise ScoringError(f"predictions are on {sparse.lattice} and {dense.lattice}; compare those of one box")
@@ -243,10 +286,21 @@ def bias_fit(cosmology: Cosmology, log10_mass: ArrayLike, fit: str = "tinker10")
     fit : str
         One of `BIAS_FITS`.
 
+    Returns
+    -------
+    float64, (N,)
+
     Raises
     ------
     CosmologyError
         The fit is unknown.
+
+    Examples
+    --------
+    >>> from yt_protohalos.analysis.bias import bias_fit
+    >>> heavy, light = bias_fit(ph.PAPER_COSMOLOGY, [14.5, 12.0])
+    >>> bool(heavy > light)
+    True
     """
     if fit not in BIAS_FITS:
         raise CosmologyError(f"no bias fit {fit!r}; use one of {', '.join(BIAS_FITS)}")

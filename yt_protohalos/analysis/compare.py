@@ -50,6 +50,15 @@ class Comparison:
         Sites.
     site_mass : float
         Msun.
+
+    Examples
+    --------
+    >>> a = np.array([1, 1, 2, 2, 3, 0]).reshape(1, 1, 6)
+    >>> b = np.array([1, 1, 1, 1, 0, 2]).reshape(1, 1, 6)
+    >>> from yt_protohalos.analysis.compare import compare_labels
+    >>> relation = compare_labels(a, b)
+    >>> relation.merged, relation.vanished, relation.new
+    (array([1]), array([3]), array([2]))
     """
 
     matched: NDArray[np.int64]
@@ -159,10 +168,20 @@ def compare(prediction_a: LabelledSites, prediction_b: LabelledSites) -> Compari
         Of the same sites: the same lattice and, for regions, the same start and side. The masses are those of a's
         cosmology. Objects that a region's face cuts are compared as they are cut.
 
+    Returns
+    -------
+    Comparison
+
     Raises
     ------
     ScoringError
         The sites differ.
+
+    Examples
+    --------
+    >>> lower = ph.predict(ds, threshold=0.4)
+    >>> relation = ph.compare(prediction, lower)
+    >>> pairs = relation.matched
     """
     if prediction_a.lattice != prediction_b.lattice:
         raise ScoringError(
@@ -184,10 +203,20 @@ def compare_labels(labels_a: NDArray[np.integer], labels_b: NDArray[np.integer],
     site_mass : float
         Msun.
 
+    Returns
+    -------
+    Comparison
+
     Raises
     ------
     ScoringError
         Shapes differ, or labels are negative or have gaps.
+
+    Examples
+    --------
+    >>> from yt_protohalos.analysis.compare import compare_labels
+    >>> compare_labels(prediction.labels, np.zeros_like(prediction.labels)).matched.shape
+    (0, 2)
     """
     if labels_a.shape != labels_b.shape:
         raise ScoringError(f"shapes {labels_a.shape} and {labels_b.shape} differ; compare cubes of one lattice")

@@ -38,12 +38,23 @@ def plot_responses(predictions: Mapping[str, LabelledSites], axis: str = "x", in
     index : int, optional
         Plane of the cubes; by default the one with most protohalo sites in the middle panel.
 
+    Returns
+    -------
+    matplotlib Figure
+
     Raises
     ------
     ScoringError
         There is no prediction, or the sites differ.
     LatticeError
         The axis or the plane does not exist.
+
+    Examples
+    --------
+    >>> from yt_protohalos.analysis.experiment_figures import plot_responses
+    >>> predictor = ph.ProtohaloPredictor.from_pretrained("planck-v4")
+    >>> weaker = predictor.predict(ph.scale_amplitude(field, 0.8))
+    >>> plot_responses({"0.80": weaker, "0.83": prediction}).savefig("responses.png")
     """
     from matplotlib.colors import LogNorm
     from matplotlib.ticker import LogFormatterSciNotation, LogLocator
@@ -112,6 +123,18 @@ def plot_bias(
         Draw the fits too, see `bias.bias_fit`.
     fits : sequence of str
         Of `bias.BIAS_FITS`; the legend says of which haloes.
+
+    Returns
+    -------
+    matplotlib Figure
+
+    Examples
+    --------
+    >>> from yt_protohalos.analysis.experiment_figures import plot_bias
+    >>> box = ph.generate_initial_conditions(32, 200, seed=1)
+    >>> peaks = np.where(box.delta > 2, np.arange(1, 32**3 + 1).reshape(box.delta.shape), 0)
+    >>> bias = ph.lagrangian_bias(peaks, box, edges=(13, 15), smoothing=10)
+    >>> plot_bias({"peaks": bias}, ph.PAPER_COSMOLOGY).savefig("bias.png")
     """
     figure, (ax,) = _figure(1, 5.8, 4.3)
     ax.axhline(0, color="0.8", linewidth=0.8, zorder=0)

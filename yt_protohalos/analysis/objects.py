@@ -31,12 +31,21 @@ def plot_object(prediction: Prediction, identifier: int, axis: str = "z", index:
     index : int, optional
         Lattice plane; by default the one with most of its sites.
 
+    Returns
+    -------
+    matplotlib Figure
+
     Raises
     ------
     CatalogError
         There is no such protohalo.
     LatticeError
         The axis or the plane does not exist.
+
+    Examples
+    --------
+    >>> from yt_protohalos.analysis.objects import plot_object
+    >>> plot_object(prediction, 0).savefig("object.png")
     """
     from matplotlib.figure import Figure as MatplotlibFigure
 

@@ -42,10 +42,19 @@ def plot_masses(
     field : LinearField, optional
         The field the prediction was made from: contours of its potential are drawn, dashed where it is negative.
 
+    Returns
+    -------
+    matplotlib Figure
+
     Raises
     ------
     LatticeError
         The axis or the plane does not exist, or the field is on another lattice.
+
+    Examples
+    --------
+    >>> from yt_protohalos.analysis.plots import plot_masses
+    >>> plot_masses(prediction, axis="z", index=16, field=field).savefig("masses.png")
     """
     figure = _single(prediction, axis, index, draw_masses)
     if field is not None:
@@ -55,7 +64,28 @@ def plot_masses(
 
 
 def plot_probability(prediction: Prediction, axis: str = "z", index: int | None = None) -> Figure:
-    """Slice of the membership probability with the outlines of the protohalos; arguments as `plot_masses`."""
+    """Slice of the membership probability with the outlines of the protohalos.
+
+    Parameters
+    ----------
+    prediction : Prediction
+    axis, index
+        As in `plot_masses`.
+
+    Returns
+    -------
+    matplotlib Figure
+
+    Raises
+    ------
+    LatticeError
+        The axis or the plane does not exist.
+
+    Examples
+    --------
+    >>> from yt_protohalos.analysis.plots import plot_probability
+    >>> plot_probability(prediction).savefig("probability.png")
+    """
     return _single(prediction, axis, index, _draw_probability)
 
 
@@ -71,6 +101,20 @@ def plot_overview(
         The field the prediction was made from.
     axis, index
         As in `plot_masses`.
+
+    Returns
+    -------
+    matplotlib Figure
+
+    Raises
+    ------
+    LatticeError
+        The axis or the plane does not exist, or the field is on another lattice.
+
+    Examples
+    --------
+    >>> from yt_protohalos.analysis.plots import plot_overview
+    >>> plot_overview(prediction, field).savefig("overview.png")
     """
     plane = chosen_plane(prediction, axis, index)
     panels: list[Any] = [_draw_probability, draw_masses]
@@ -87,6 +131,21 @@ def plot_mass_function(prediction: Prediction, bins_per_decade: int = 5) -> Figu
     """Comoving mass function dn / dlog10 M of the protohalos, with Poisson errors; empty bins are left out.
 
     Masses in Msun, density in (Mpc/h)^-3.
+
+    Parameters
+    ----------
+    prediction : Prediction
+    bins_per_decade : int
+        Bins in a factor ten of mass.
+
+    Returns
+    -------
+    matplotlib Figure
+
+    Examples
+    --------
+    >>> from yt_protohalos.analysis.plots import plot_mass_function
+    >>> plot_mass_function(prediction).savefig("mass_function.png")
     """
     figure, (ax,) = _figure(1, width=5.6)
     centers, density, error = mass_function(prediction, bins_per_decade)
@@ -109,12 +168,25 @@ def mass_function(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Comoving number density of protohalos a decade of mass.
 
+    Parameters
+    ----------
+    prediction : Prediction
+    bins_per_decade : int
+        Bins in a factor ten of mass.
+
     Returns
     -------
     mass : float64, (B,)
         Centres of the logarithmic bins, Msun, from the smallest protohalo the model keeps.
     density, error : float64, (B,)
         dn / dlog10 M and its Poisson error, (Mpc/h)^-3.
+
+    Examples
+    --------
+    >>> from yt_protohalos.analysis.plots import mass_function
+    >>> mass, density, error = mass_function(prediction)
+    >>> bool(np.all(np.diff(mass) > 0))
+    True
     """
     masses = prediction.label_mass[1:]
     # lower by half a site, so that a protohalo of just min_sites cannot fall below the first edge by rounding

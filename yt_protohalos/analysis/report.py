@@ -26,6 +26,7 @@ from ..catalog import Catalog, protohalo_catalog
 from ..exceptions import CatalogError, StoreError
 from ..hdf5 import own_file
 from ..prediction import Prediction
+from ..stored_members import check_catalog_format
 from .packing import LARGEST_TEXT, pack_labels, pack_probability
 from .plots import MASS_COLOURS, PROBABILITY_COLOURS, chosen_plane, mass_function
 
@@ -107,6 +108,11 @@ def write_report(
         The page cannot be written, or the catalogue cannot be read.
     CatalogError
         The catalogue is of another prediction.
+
+    Examples
+    --------
+    >>> from yt_protohalos.analysis.report import write_report
+    >>> write_report(prediction, "report.html", "protohalos/protohalos.0.h5")
     """
     text = report_page(prediction, catalog_path, title)
     try:
@@ -122,7 +128,31 @@ def report_page(
     title: str | None = None,
     largest_text: int = LARGEST_TEXT,
 ) -> str:
-    """The page that `write_report` writes; `largest_text` bounds the characters of each cube."""
+    """The page that `write_report` writes.
+
+    Parameters
+    ----------
+    prediction, catalog_path, title
+        As in `write_report`.
+    largest_text : int
+        Bound of the characters of each cube.
+
+    Returns
+    -------
+    str
+        HTML.
+
+    Raises
+    ------
+    StoreError, CatalogError
+        As `write_report`, for the catalogue.
+
+    Examples
+    --------
+    >>> from yt_protohalos.analysis.report import report_page
+    >>> report_page(prediction)[:15]
+    '<!DOCTYPE html>'
+    """
     data = report_data(prediction, catalog_path, title, largest_text)
     style, script = _read("report.css"), "\n".join(_read(f"report_{part}.js") for part in _SCRIPTS)
     policy = (
@@ -210,6 +240,7 @@ def stored_columns(path: Path, prediction: Prediction) -> StoredColumns:
     """
     try:
         with own_file(path) as file:
+            check_catalog_format(file, path)
             h = float(file.attrs["hubble_constant"])
             # catalogues hold proper Mpc
             comoving = h * (1 + float(file.attrs["current_redshift"]))
@@ -220,6 +251,8 @@ def stored_columns(path: Path, prediction: Prediction) -> StoredColumns:
             spin = file["spin_magnitude"][()] * h
             source = str(file.attrs.get("source", ""))
             notes = [str(file.attrs[f"{name}_definition"]) for name in ("position", "velocity", "tide", "spin")]
+    except StoreError:
+        raise
     except (OSError, KeyError, ValueError, TypeError) as error:
         raise StoreError(f"catalogue {path} cannot be read ({error}); rebuild it with `protohalos catalog`") from error
     if not np.array_equal(sizes, prediction.sizes[1:]):
@@ -239,6 +272,7 @@ def _facts(prediction: Prediction) -> list[list[str]]:
         ["Model", f"{card.name}, version {card.version}"],
         ["Protohalos", f"{prediction.n_protohalos}, with {inside:.1%} of the mass"],
         ["Smallest", f"{card.min_sites} sites"],
+        ["Made by", f"yt_protohalos {prediction.package_version or '(version not kept)'}"],
     ]
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 HELP = "predict the protohalos of several redshifts, and link each to its descendant: a tree that ytree loads"
 EXAMPLE = """  protohalos tree ics_gadget.dat --redshifts 0 0.2 0.4 0.6 -o tree
-  python -c 'import ytree; print(ytree.load("tree/tree_0003.0.h5")[0]["prog", "mass"])'"""
+  python -c 'import ytree; a = ytree.load("tree/tree_0003.0.h5"); print(a[0]["prog", "mass"])'"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

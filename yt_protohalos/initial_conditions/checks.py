@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,8 @@ SMALLEST_BOX, LARGEST_BOX = 1e-6, 1e12
 """A parsec in Mpc, and a thousand times the observable universe in kpc."""
 LARGEST_PEAK = 20.0
 """Largest deviation of one site, in rms: a Gaussian field of 4096^3 sites stays below 8."""
+LONGEST_ZEROS = 32
+"""Cells in a row, exactly zero, that no whole file has."""
 _TIME_TOLERANCE = 0.01
 _PASSED_ON: tuple[type[BaseException], ...] = (ProtohaloError, FileNotFoundError, PermissionError, MemoryError, Warning)
 
@@ -185,3 +188,21 @@ def check_peak(name: str, values: NDArray) -> None:
             f"{name} reach {peak:.4g}, {peak / rms:.0f} times their rms; linear initial conditions stay below "
             f"{LARGEST_PEAK:g}: single values are damaged, copy or write the file again"
         )
+
+
+def check_written(name: str, values: NDArray) -> None:
+    """Raise `InitialConditionsError` where a cube (n, n, n) is exactly zero in a row of cells.
+
+    A Gaussian field hardly has one such cell. Pages of a file that never reached the disk have many, and so have parts
+    of an HDF5 array that were never written.
+    """
+    # files have x or z as their fastest axis
+    for plane in chain(values, values.T):
+        zero = np.flatnonzero(plane.ravel() == 0)
+        if len(zero) >= LONGEST_ZEROS and np.any(
+            zero[LONGEST_ZEROS - 1 :] - zero[: 1 - LONGEST_ZEROS] == LONGEST_ZEROS - 1
+        ):
+            raise InitialConditionsError(
+                f"{name} are exactly zero in {LONGEST_ZEROS} cells in a row; those of a whole file never are: the disk "
+                "was full or the copy stopped, copy or write the file again"
+            )

@@ -40,6 +40,7 @@ def decimated_particles(
     fine_seed : int
         All other modes.
     cosmology : Cosmology
+        Of power spectrum and growth.
     redshift : float
         Redshift of the particles.
 
@@ -47,6 +48,13 @@ def decimated_particles(
     -------
     positions, velocities : float32, (n^3, 3)
         As `lagrangian_particles` (2LPT): comoving Mpc/h and peculiar km/s, row-major order of the coarse sites.
+
+    Examples
+    --------
+    >>> from yt_protohalos.initial_conditions.decimated import decimated_particles
+    >>> positions, velocities = decimated_particles(16, 6.25, seed=7, fine_seed=1)
+    >>> positions.shape
+    (4096, 3)
     """
     fine = Lattice(FACTOR * n, box_size)
     noise = shared_noise(n, seed, fine_seed)

@@ -50,6 +50,12 @@ def generate_initial_conditions(
     ------
     LatticeError, CosmologyError, InitialConditionsError
         For a size, cosmology or redshift that cannot be.
+
+    Examples
+    --------
+    >>> field = ph.generate_initial_conditions(32, 6.25, seed=7, filename="ics.hdf5")
+    >>> field.delta.shape
+    (32, 32, 32)
     """
     lattice = Lattice(n, box_size)
     if not np.isfinite(redshift) or redshift <= 0:

@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
 from ..cosmology import Cosmology
-from ..exceptions import CosmologyError, ModelError, ProtohaloError
+from ..exceptions import CosmologyError, ModelError
 from ..networks.channels import EVOLVED_POSITION, FIELD_CHANNELS, LAGRANGIAN_POSITION, check_channels, sees_evolution
+from ..versions import CARD_FORMAT, unknown_format
+from .values import build, check_keys, is_number, is_plain_name
 
 _TOLD = ("description", "training", "scores")
-CARD_FORMAT = 1
 PHI_GAUGE = "crop mean and gradient removed"
 MERGING_KEYS = ("width_ratio", "distance")
 CONTACT_KEY = "contact"
@@ -56,6 +56,11 @@ class NetworkCard:
         (dimensionless), phi by its own ((Mpc/h)^2) after its gauge is fixed.
     phi_gauge : str
         How constant and gradient of phi are removed; `PHI_GAUGE` is the only way known.
+
+    Examples
+    --------
+    >>> ph.predict(ds).card.semantic.channels
+    ('delta', 'phi')
     """
 
     architecture: dict[str, Any]
@@ -69,7 +74,7 @@ class NetworkCard:
         object.__setattr__(self, "channels", tuple(self.channels))
         self._check_architecture()
         self._check_input()
-        if not _is_plain_name(self.weights) or "/" in self.weights or "\\" in self.weights or self.weights[0] == ".":
+        if not is_plain_name(self.weights) or "/" in self.weights or "\\" in self.weights or self.weights[0] == ".":
             raise ModelError(f"weights {self.weights!r} is not a plain file name; keep the file beside the card")
         if not self.weights.endswith(WEIGHTS_SUFFIX):
             raise ModelError(
@@ -130,7 +135,7 @@ class NetworkCard:
         if sorted(self.normalisation) != scaled:
             raise ModelError(f"normalisation names {sorted(self.normalisation)}; it needs {scaled}, no other")
         for name, scale in self.normalisation.items():
-            if not _is_number(scale) or scale <= 0:
+            if not is_number(scale) or scale <= 0:
                 raise ModelError(f"normalisation of {name} is {scale!r}; give a positive number")
         if self.phi_gauge != PHI_GAUGE:
             raise ModelError(f"phi gauge {self.phi_gauge!r} is unknown; use {PHI_GAUGE!r}")
@@ -196,6 +201,13 @@ class ModelCard:
         Symmetries of the cube over which the logit of the semantic network is averaged, 1 for none.
     semantic_core : int, optional
         Largest side of the kept part of a semantic crop: the larger, the fewer crops and the less context at faces.
+
+    Examples
+    --------
+    >>> from yt_protohalos.models.registry import load_card
+    >>> card, folder = load_card("planck-v4")
+    >>> type(card).from_json(card.to_json()) == card
+    True
     """
 
     name: str
@@ -242,7 +254,7 @@ class ModelCard:
         return AMPLITUDE_KEYS[0] in self.calibration
 
     def _check_numbers(self) -> None:
-        if not _is_plain_name(self.name):
+        if not is_plain_name(self.name):
             raise ModelError(f"name {self.name!r} is empty, over 100 characters or no line of text; name the model")
         for key, least in (("version", 1), ("min_sites", 1), ("core", 1), ("symmetries", 1), ("semantic_core", 1)):
             value = getattr(self, key)
@@ -252,19 +264,19 @@ class ModelCard:
                 raise ModelError(f"{key} {value!r} is not an integer of {least} or more; correct the card")
         if self.symmetries > 48:
             raise ModelError(f"symmetries {self.symmetries} are more than a cube has; use 1 to 48")
-        if not _is_number(self.spacing) or self.spacing <= 0:
+        if not is_number(self.spacing) or self.spacing <= 0:
             raise ModelError(f"spacing {self.spacing!r} is not a positive number; give it in Mpc/h")
         for key in ("beta", "threshold"):
             value = getattr(self, key)
-            if not _is_number(value) or not 0 < value < 1:
+            if not is_number(value) or not 0 < value < 1:
                 raise ModelError(f"{key} {value!r} is not between 0 and 1; correct the card")
         bounds = self.amplitude_range
-        if len(bounds) != 2 or not all(_is_number(b) for b in bounds) or not 0 < bounds[0] <= bounds[1]:
+        if len(bounds) != 2 or not all(is_number(b) for b in bounds) or not 0 < bounds[0] <= bounds[1]:
             raise ModelError(f"amplitude_range {bounds} is not [low, high] with 0 < low <= high; correct the card")
 
     def _check_parts(self) -> None:
         by_amplitude = AMPLITUDE_KEYS if any(key in self.calibration for key in AMPLITUDE_KEYS) else ()
-        _check_keys("calibration", self.calibration, (*CALIBRATION_KEYS, *by_amplitude))
+        check_keys("calibration", self.calibration, (*CALIBRATION_KEYS, *by_amplitude))
         for sigma_8 in self.amplitude_range:
             slope = self.calibration_at(sigma_8)["slope"]
             if slope <= 0:
@@ -273,7 +285,7 @@ class ModelCard:
                 )
         merging = MERGING_KEYS if any(key in self.clustering for key in MERGING_KEYS) else ()
         contact = (CONTACT_KEY,) if CONTACT_KEY in self.clustering else ()
-        _check_keys("clustering", self.clustering, (*_CLUSTERING_KEYS, *merging, *contact))
+        check_keys("clustering", self.clustering, (*_CLUSTERING_KEYS, *merging, *contact))
         if contact and not self.sees_evolution:
             raise ModelError(
                 f"clustering has {CONTACT_KEY}, which needs the evolved field, and no network sees it; leave it out"
@@ -355,44 +367,14 @@ class ModelCard:
             raise ModelError(f"model card holds a {type(values).__name__}; it must be a JSON object")
         version = values.pop("format", None)
         if version != CARD_FORMAT:
-            raise ModelError(f"model card format {version!r} is unknown; this version reads {CARD_FORMAT}")
-        values["semantic"] = _build(NetworkCard, "semantic", values.get("semantic"))
+            raise ModelError(
+                f"model card format {version!r} is unknown, {unknown_format(version, CARD_FORMAT, 'restore the file')}"
+            )
+        values["semantic"] = build(NetworkCard, "semantic", values.get("semantic"))
         if values.get("instance") is not None or "instance" not in values:
-            values["instance"] = _build(NetworkCard, "instance", values.get("instance"))
+            values["instance"] = build(NetworkCard, "instance", values.get("instance"))
         try:
-            values["cosmology"] = _build(Cosmology, "cosmology", values.get("cosmology"))
+            values["cosmology"] = build(Cosmology, "cosmology", values.get("cosmology"))
         except CosmologyError as error:
             raise ModelError(f"model card cosmology: {error}") from error
-        return _build(cls, "model card", values)
-
-
-def _build(kind: type, name: str, values: Any) -> Any:
-    if not isinstance(values, dict):
-        raise ModelError(f"{name} is {values!r}; it must be a JSON object")
-    known = {f.name: f for f in fields(kind)}
-    unknown = sorted(set(values) - set(known))
-    if unknown:
-        raise ModelError(f"{name} has unknown keys {', '.join(unknown)}; it may have {', '.join(known)}")
-    try:
-        return kind(**values)
-    except ProtohaloError:
-        raise
-    except (TypeError, AttributeError, ValueError, ArithmeticError) as error:
-        raise ModelError(f"{name} is incomplete or of wrong types ({error}); complete the card") from error
-
-
-def _check_keys(name: str, values: Mapping[str, Any], keys: tuple[str, ...]) -> None:
-    if set(values) != set(keys):
-        raise ModelError(f"{name} has {sorted(values)}; it needs exactly {', '.join(keys)}")
-    for key in keys:
-        if not _is_number(values[key]):
-            raise ModelError(f"{name} {key} is {values[key]!r}; give a finite number")
-
-
-def _is_number(value: Any) -> bool:
-    # whole numbers beyond the reach of float are none that a card can mean
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
-
-
-def _is_plain_name(value: Any) -> bool:
-    return isinstance(value, str) and 0 < len(value) <= 100 and value.isprintable()
+        return build(cls, "model card", values)

@@ -22,7 +22,18 @@ _BUNDLED = Path(__file__).parent
 
 
 def available() -> list[str]:
-    """Names of the bundled models, sorted."""
+    """Names of the bundled models, sorted.
+
+    Returns
+    -------
+    list of str
+
+    Examples
+    --------
+    >>> from yt_protohalos.models import registry
+    >>> "planck-v4" in registry.available()
+    True
+    """
     return sorted(path.parent.name for path in _BUNDLED.glob(f"*/{CARD_NAME}"))
 
 
@@ -46,6 +57,13 @@ def load_card(name_or_path: str | Path) -> tuple[ModelCard, Path]:
         Neither a bundled name nor such a folder.
     ModelError
         The card is not valid.
+
+    Examples
+    --------
+    >>> from yt_protohalos.models import registry
+    >>> card, folder = registry.load_card("planck-v4")
+    >>> card.name
+    'planck-v4'
     """
     names = available()
     if str(name_or_path) in names:
@@ -66,7 +84,33 @@ def load_card(name_or_path: str | Path) -> tuple[ModelCard, Path]:
 
 
 def write_card(card: ModelCard, folder: str | Path) -> Path:
-    """Write ``card.json`` into `folder` after verifying the weight files there; returns its path."""
+    """Write ``card.json`` after verifying the weight files.
+
+    Parameters
+    ----------
+    card : ModelCard
+    folder : path
+        Where the weight files are.
+
+    Returns
+    -------
+    Path
+        Of the card.
+
+    Raises
+    ------
+    ModelIntegrityError
+        A file is missing, or its SHA-256 is not the card's.
+
+    Examples
+    --------
+    >>> import shutil
+    >>> from yt_protohalos.models import registry
+    >>> card, folder = registry.load_card("planck-v4")
+    >>> copy = shutil.copytree(folder, "my_model")
+    >>> registry.write_card(card, copy).name
+    'card.json'
+    """
     folder = Path(folder)
     verify(card, folder)
     path = folder / CARD_NAME
@@ -85,7 +129,24 @@ def file_sha256(path: str | Path) -> str:
 
 
 def verify(card: ModelCard, folder: str | Path) -> None:
-    """Raise `ModelIntegrityError` unless all weight files are there and are the card's."""
+    """Check that all weight files are there and are the card's.
+
+    Parameters
+    ----------
+    card : ModelCard
+    folder : path
+        Where the weight files are.
+
+    Raises
+    ------
+    ModelIntegrityError
+        A file is missing, or its SHA-256 is not the card's.
+
+    Examples
+    --------
+    >>> from yt_protohalos.models import registry
+    >>> registry.verify(*registry.load_card("planck-v4"))
+    """
     for role, network in card.networks:
         path = Path(folder) / network.weights
         if not path.is_file():

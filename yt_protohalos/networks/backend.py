@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from ..quiet import silent_descriptor
 
 
+@contextmanager
+def without_backend_lines() -> Iterator[None]:
+    """Drop what the backend writes to the terminal, unless ``TF_CPP_MIN_LOG_LEVEL`` is 0 or 1; errors are raised."""
+    if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2") in ("0", "1"):
+        yield
+        return
+    with silent_descriptor(2):
+        yield
+
+
 def import_keras() -> Any:
     """Import keras without the start-up lines of its backend, unless ``TF_CPP_MIN_LOG_LEVEL`` is 0 or 1."""
     with ExitStack() as stack:
-        if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2") not in ("0", "1") and "keras" not in sys.modules:
+        if "keras" not in sys.modules:
             # no setting turns off what tensorflow says before it reads its own
-            stack.enter_context(silent_descriptor(2))
+            stack.enter_context(without_backend_lines())
         import keras
 
         if keras.backend.backend() == "tensorflow":

@@ -101,9 +101,11 @@ def crop_cubes(
     field : LinearField
         Evolved here if a channel needs it and it has not been.
     channels : sequence of str
+        Names, see `CHANNELS`.
     start : tuple of int
         First site of the crop.
     side : int
+        Sites a side.
     probability : float32, (n, n, n), optional
         Calibrated probability of the whole box.
 
@@ -117,6 +119,13 @@ def crop_cubes(
     ------
     ModelError
         A channel needs a probability that was not given.
+
+    Examples
+    --------
+    >>> from yt_protohalos.networks.channels import crop_cubes
+    >>> cubes = crop_cubes(field, ("delta", "phi"), start=(-4, 0, 0), side=16)
+    >>> cubes["phi"].shape
+    (16, 16, 16)
     """
 
     def crop(cube: NDArray) -> NDArray:
@@ -171,6 +180,13 @@ def network_input(
     ------
     ModelError
         If a scale is missing or not positive.
+
+    Examples
+    --------
+    >>> from yt_protohalos.networks.channels import crop_cubes, network_input
+    >>> cubes = crop_cubes(field, ("delta", "phi"), start=(0, 0, 0), side=16)
+    >>> network_input(cubes, ("delta", "phi"), {"delta": 5.0, "phi": 10.0}).shape
+    (16, 16, 16, 2)
     """
     shape = next(iter(cubes.values())).shape
     stacked = np.empty((*shape, len(channels)), dtype=np.float32)

@@ -243,6 +243,12 @@ def predict(
     Raises
     ------
     ModelError, InitialConditionsError, CosmologyError, LatticeError, OutOfRangeError
+
+    Examples
+    --------
+    >>> prediction = ph.predict(ds)
+    >>> prediction.labels.shape
+    (32, 32, 32)
     """
     return box_prediction(ds, PredictionOptions.read(model, options)).get(progress)
 
@@ -272,6 +278,12 @@ def predict_field(
     ------
     OutOfRangeError
         Before any network runs.
+
+    Examples
+    --------
+    >>> from yt_protohalos.surface.box import predict_field
+    >>> predictor = ph.ProtohaloPredictor.from_pretrained("planck-v4")
+    >>> prediction = predict_field(field, predictor)
     """
     card = predictor.card
     card.instance_network()

@@ -49,8 +49,8 @@ def deposit_to_lattice(
 
     Examples
     --------
-    >>> grid = deposit_to_lattice(ds)
-    >>> yt.SlicePlot(grid, "z", ("gas", "protohalo_mass")).save()
+    >>> grid = ph.deposit_to_lattice(ds)
+    >>> written = yt.SlicePlot(grid, "z", ("gas", "protohalo_mass")).save("mass.png")
     """
     box = box_prediction(ds, PredictionOptions.read(model, options))
     box.get(progress)

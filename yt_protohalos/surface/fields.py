@@ -124,9 +124,12 @@ def add_protohalo_fields(
 
     Examples
     --------
-    >>> ds = yt_protohalos.load("ics_gadget.dat")
-    >>> yt_protohalos.add_protohalo_fields(ds)
-    >>> ds.all_data()["all", "particle_protohalo_mass"]
+    >>> ds = ph.load("ics.hdf5")
+    >>> len(ph.add_protohalo_fields(ds))
+    9
+    >>> mass = ds.all_data()["all", "particle_protohalo_mass"]
+    >>> str(mass.units)
+    'Msun'
     """
     _refuse_stored(ds)
     box = box_prediction(ds, PredictionOptions.read(model, options))

@@ -23,6 +23,7 @@ from ..linear_field import LinearField
 from ..prediction import Prediction
 from ..progress import Progress
 from ..stored_members import MEMBER_SITES, SITE_INDICES
+from ..versions import CATALOG_FORMAT
 from .box import box_prediction
 from .fields import lattice_particle_types
 from .linear import linear_field, particle_sites
@@ -56,8 +57,8 @@ class ProtohaloFinder:
 
     Examples
     --------
-    >>> catalog = ProtohaloFinder(ds, output_dir="protohalos").run()
-    >>> catalog.all_data()["halos", "particle_mass"].to("Msun")
+    >>> catalog = ph.ProtohaloFinder(ds, output_dir="protohalos").run()
+    >>> mass = catalog.all_data()["halos", "particle_mass"].to("Msun")
     """
 
     def __init__(
@@ -135,8 +136,8 @@ def rebuild_catalog(
 
     Examples
     --------
-    >>> prediction = Prediction.load("protohalos/prediction.h5")
-    >>> catalog = rebuild_catalog(load("ics_gadget.dat"), prediction, "protohalos")
+    >>> prediction = ph.Prediction.load("protohalos/prediction.h5")
+    >>> catalog = ph.rebuild_catalog(ph.load("ics.hdf5"), prediction, "protohalos")
     """
     path = _catalog_path(output_dir, name)
     field = linear_field(ds)
@@ -186,8 +187,8 @@ def find_protohalos(
 
     Examples
     --------
-    >>> catalog = find_protohalos(ds, output_dir="protohalos")
-    >>> catalog.halo("halos", 0)["member_ids"]
+    >>> catalog = ph.find_protohalos(ds, output_dir="protohalos")
+    >>> ids = catalog.halo("halos", 0)["member_ids"]
     """
     return ProtohaloFinder(ds, output_dir, name=name, model=model, progress=progress, **options).run()
 
@@ -340,6 +341,7 @@ def catalog_attributes(catalog: Catalog, prediction: Prediction, field: LinearFi
         "confidence_definition": "mean calibrated probability of the sites to end in a halo",
         "virial_radius_definition": "R_200m, proper: sphere of 200 times the mean matter density with the halo's mass",
         "initial_redshift": prediction.redshift, "sites_per_side": field.n, "site_offset": field.site_offset,
+        "catalog_format": CATALOG_FORMAT, "package_version": prediction.package_version,
         "model": prediction.card.name, "model_version": prediction.card.version,
         "model_sha256": prediction.card.sha256, "min_sites": prediction.card.min_sites,
         "settings": json.dumps(prediction.settings),

@@ -71,6 +71,12 @@ def load(
         For a path that does not exist.
     FormatError, UnitsError, CosmologyError, InitialConditionsError
         For a file that is empty, truncated, of no known format, or does not say its units.
+
+    Examples
+    --------
+    >>> ds = ph.load("ics.hdf5")
+    >>> float(ds.current_redshift)
+    49.0
     """
     target = _existing(Path(os.fspath(path)).expanduser())
     given = BoxFacts(box_size, redshift, cosmology)

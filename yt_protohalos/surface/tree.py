@@ -46,6 +46,12 @@ class ProgenitorTree:
     path : Path
         File of the lowest redshift: ``ytree.load(str(path))`` finds the others beside it.
     links : ProgenitorLinks
+
+    Examples
+    --------
+    >>> tree = ph.progenitor_tree(ds, redshifts=(0, 0.3), output_dir="tree")
+    >>> tree.path.name
+    'tree_0001.0.h5'
     """
 
     path: Path
@@ -100,8 +106,11 @@ def progenitor_tree(
 
     Examples
     --------
-    >>> tree = progenitor_tree(ds, redshifts=(0, 0.2, 0.4, 0.6), output_dir="tree")
-    >>> ytree.load(str(tree.path))[0]["prog", "mass"]
+    >>> import ytree
+    >>> tree = ph.progenitor_tree(ds, redshifts=(0, 0.3), output_dir="tree")
+    >>> arbor = ytree.load(str(tree.path))  # its trees live as long as it does
+    Additional features ...
+    >>> mass = arbor[0]["prog", "mass"]
     """
     chosen = _chosen(PredictionOptions.read(model, options))
     levels = check_redshifts(target_redshift(z) for z in redshifts)

@@ -14,6 +14,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import __version__
 from ..cosmology import Cosmology
 from ..exceptions import FormatError, InitialConditionsError
 from ..hdf5 import own_file
@@ -21,12 +22,11 @@ from ..initial_conditions.decimated import decimated_particles
 from ..initial_conditions.generate import generate_initial_conditions, lagrangian_particles
 from ..lattice import Lattice
 from ..linear_field import LinearField, potential
+from ..versions import FIELD_RUN_FORMAT, SEED_RUN_FORMAT, unknown_format
 from .labels import LINKING_LENGTH, MIN_SITES, friends_of_friends
 from .particle_mesh import SimulationSettings as SimulationSettings
 from .particle_mesh import evolve
 
-FORMAT_VERSION = 1
-STORED_FIELD_VERSION = 2
 """Format of runs that hold delta itself, as those of one's own do; a seed gives no other field than ours."""
 
 
@@ -154,7 +154,8 @@ def write_run(
         file.create_dataset("halo_velocity", data=halo_means(labels, velocities))
         file.create_dataset("halo_spin", data=halo_spins(labels, positions, velocities, centres, lattice))
         file.attrs.update(attributes)
-        file.attrs["format_version"] = FORMAT_VERSION
+        file.attrs["format_version"] = SEED_RUN_FORMAT
+        file.attrs["package_version"] = __version__
         file.attrs["code"] = "pysco-nbody"
         file.attrs["halo_finder"] = f"FoF b={LINKING_LENGTH}, at least {MIN_SITES} particles"
         file.attrs["settings"] = json.dumps(asdict(settings))
@@ -216,15 +217,15 @@ def read_run(filename: str | Path) -> tuple[LinearField, NDArray[np.int32], dict
     FormatError
         For a file of a format this version does not know.
     """
-    known = {FORMAT_VERSION: ("labels",), STORED_FIELD_VERSION: ("labels", "delta")}
+    known = {SEED_RUN_FORMAT: ("labels",), FIELD_RUN_FORMAT: ("labels", "delta")}
     with own_file(filename) as file:
         attributes = dict(file.attrs)
         version = int(attributes.get("format_version", 0))
         cubes = [file[name][()] for name in known.get(version, ())]
     if not cubes:
         raise FormatError(
-            f"{filename} has run format {version or 'none'}, this version reads {sorted(known)}; "
-            "make it again with protohalos simulate or label"
+            f"{filename} has run format {version or 'none'}, "
+            + unknown_format(version, FIELD_RUN_FORMAT, "make it again with protohalos simulate or label")
         )
     values = json.loads(attributes["settings"])
     values["cosmology"] = Cosmology(**values["cosmology"])

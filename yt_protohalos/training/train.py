@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 
 from ..atomic import atomic_path
 from ..exceptions import ModelError
-from ..networks.backend import import_keras
+from ..networks.backend import import_keras, without_backend_lines
 from ..networks.channels import EVOLVED_POSITION, EVOLVED_POSITION_UNIT, LAGRANGIAN_POSITION, POSITION_UNIT
 from ..networks.losses import (
     EMBEDDING_UNIT,
@@ -280,7 +281,7 @@ class Trainer:
             self.model.set_weights(old.get_weights())
             for new_variable, variable in zip(optimizer.variables, old.optimizer.variables, strict=True):
                 new_variable.assign(variable)
-        self._predictor_side = side
+        self._predictor_side, self._is_new = side, True
 
     def _train_step(self, step: int, channels: NDArray[np.float32], target: NDArray[np.int32]) -> None:
         side = channels.shape[1]
@@ -289,7 +290,10 @@ class Trainer:
         rate = self.settings.rate_at(step)
         self.model.optimizer.learning_rate.assign(rate)
         self.model.reset_metrics()  # older keras returns the mean over all batches so far
-        loss = float(self.model.train_on_batch(channels, target))
+        # while tensorflow compiles the first step, its remapper calls it an error that it left a part as it was
+        with without_backend_lines() if self._is_new else nullcontext():
+            loss = float(self.model.train_on_batch(channels, target))
+        self._is_new = False
         if not np.isfinite(loss):
             raise ModelError(f"the loss at step {step} is {loss}; lower the learning rate ({rate:.2g}) and start again")
         self.step = step + 1

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import __version__
 from ..atomic import atomic_path
 from ..exceptions import FormatError, InitialConditionsError, LatticeError
 from ..hdf5 import own_file
 from ..linear_field import LinearField
+from ..versions import FIELD_RUN_FORMAT
 from .labels import MIN_SITES, rank_by_size
-from .simulate import STORED_FIELD_VERSION
 
+LARGEST_SET = 65536
+"""Files that a catalogue may be written in."""
 CUBE_NAMES = ("labels", "halo_id")
 """Datasets of a catalogue that is a cube of labels already."""
 LEAST_OVERDENSITY = 0.5
@@ -137,7 +141,8 @@ def read_members(path: str | Path) -> tuple[NDArray[np.int64], NDArray[np.int64]
 
     Two layouts are read: flat ``particle_ids`` and ``halo_ids`` (any integers; negative outside haloes), and that of
     Gadget and AREPO, where ``IDs/ID`` lists the members of group after group, ``Group/GroupLen`` says how many each
-    has, and ``Group/GroupOffset``, where there is one, says where they start.
+    has, and ``Group/GroupOffset``, where there is one, says where they start. Where the header counts several files,
+    `path` is any of them, and the others lie beside it: ``NAME.0.hdf5``, ``NAME.1.hdf5`` and so on.
 
     Returns
     -------
@@ -148,7 +153,7 @@ def read_members(path: str | Path) -> tuple[NDArray[np.int64], NDArray[np.int64]
     Raises
     ------
     FormatError
-        For a file that is not HDF5, is one of several, or has none of these layouts.
+        For a file that is not HDF5 or has none of these layouts, and for a set that is not whole.
     """
     import h5py
 
@@ -166,31 +171,71 @@ def read_members(path: str | Path) -> tuple[NDArray[np.int64], NDArray[np.int64]
                     "particle"
                 )
             return whole_ids(ids, path.name), whole_ids(groups, path.name)
-        if "Group/GroupLen" in file and "IDs/ID" in file:
-            return _members_in_group_order(file, path.name)
+        grouped = ("Group/GroupLen" in file and "IDs/ID" in file) or _file_count(file) > 1
+        if grouped:
+            files = _set_of(path, _file_count(file))
         found = sorted(f"{name}/*" if isinstance(item, h5py.Group) else name for name, item in file.items())
+    if grouped:
+        return _members_in_group_order(files)
     raise FormatError(
         f"{path.name} holds {', '.join(found) or 'nothing'}; a catalogue needs {_LAYOUTS}: write one of these, or give "
         "the final snapshot instead"
     )
 
 
-def _members_in_group_order(file: Any, name: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _file_count(file: Any) -> int:
+    """Files of the set that a catalogue belongs to, as its header says."""
     header = dict(file["Header"].attrs) if "Header" in file else {}
-    files = int(np.ravel(header.get("NumFiles", 1))[0])
-    if files > 1:
-        raise FormatError(f"{name} is one of {files} files of a catalogue; one is read: join them")
-    ids = whole_ids(file["IDs/ID"][()], name)
-    sizes = file["Group/GroupLen"][()].astype(np.int64)
+    try:
+        return int(np.ravel(header.get("NumFiles", 1))[0])
+    except (TypeError, ValueError, IndexError) as error:
+        raise FormatError(
+            f"`NumFiles` of {Path(file.filename).name} is {header['NumFiles']!r}; it counts the files of the "
+            "catalogue: write it again"
+        ) from error
+
+
+def _set_of(path: Path, count: int) -> list[Path]:
+    """All files of a catalogue of `count` files, in their order; the one of a single file."""
+    if count == 1:
+        return [path]
+    match = re.fullmatch(r"(.*\.)\d+(\.\w+)", path.name)
+    if match is None or not 1 <= count <= LARGEST_SET:
+        raise FormatError(
+            f"{path.name} says it is one of {count} files; their names are NAME.0{path.suffix}, NAME.1{path.suffix} "
+            f"and so on, at most {LARGEST_SET}: rename them so"
+        )
+    files = [path.with_name(f"{match[1]}{number}{match[2]}") for number in range(count)]
+    missing = [file.name for file in files if not file.is_file()]
+    if missing:
+        raise FormatError(f"{len(missing)} of {count} files are missing ({missing[0]}); put the whole set there")
+    return files
+
+
+def _members_in_group_order(files: Sequence[Path]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Members of the groups of a catalogue, whose arrays go on from one file to the next."""
+    name = files[0].name if len(files) == 1 else f"{files[0].name} to {files[-1].name}"
+    parts: dict[str, list[NDArray]] = {"IDs/ID": [], "Group/GroupLen": [], "Group/GroupOffset": []}
+    for path in files:
+        with own_file(path) as file:
+            for key, arrays in parts.items():
+                # a file of a set may have no group, or no member
+                if key in file:
+                    arrays.append(file[key][()])
+    joined = {key: np.concatenate(arrays) for key, arrays in parts.items() if arrays}
+    if "IDs/ID" not in joined or "Group/GroupLen" not in joined:
+        raise FormatError(f"{name} holds neither `IDs/ID` nor groups; a catalogue needs {_LAYOUTS}: write one of these")
+    ids = whole_ids(joined["IDs/ID"], name)
+    sizes = joined["Group/GroupLen"].astype(np.int64)
     starts = np.cumsum(sizes) - sizes
-    offsets = file["Group/GroupOffset"][()].astype(np.int64) if "Group/GroupOffset" in file else starts
+    offsets = joined["Group/GroupOffset"].astype(np.int64) if "Group/GroupOffset" in joined else starts
     if sizes.ndim != 1 or offsets.shape != sizes.shape or min(sizes.min(initial=0), offsets.min(initial=0)) < 0:
         raise FormatError(f"`Group/GroupLen` and offsets of {name} are not one count from 0 a group; write them again")
     needed = int((offsets + sizes).max(initial=0))
     if needed > len(ids):
         raise FormatError(
             f"the groups of {name} reach to member {needed}, but `IDs/ID` holds {len(ids)}; both must agree: it is "
-            "truncated or one of several files, join them"
+            "truncated, write it again"
         )
     members = np.arange(int(sizes.sum())) + np.repeat(offsets - starts, sizes)
     return ids[members], np.repeat(np.arange(len(sizes), dtype=np.int64), sizes)
@@ -275,6 +320,7 @@ def write_labelled_field(
         for name, cube in (("labels", labels), ("delta", field.delta)):
             file.create_dataset(name, data=cube, compression="gzip", shuffle=True)
         file.attrs.update(attributes)
-        file.attrs["format_version"] = STORED_FIELD_VERSION
+        file.attrs["format_version"] = FIELD_RUN_FORMAT
+        file.attrs["package_version"] = __version__
         file.attrs["settings"] = json.dumps(settings)
     return target
