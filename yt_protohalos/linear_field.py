@@ -6,8 +6,10 @@ laplacian(phi) = delta, psi = -grad(phi), x on axis 0.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -164,6 +166,13 @@ class LinearField:
     def periodic_delta(self) -> Cube:
         """All of the overdensity, float32 (n, n, n), for what needs it periodic; a field that is not refuses."""
         return self.delta
+
+    @cached_property
+    def sha256(self) -> str:
+        """SHA-256 of the bytes of delta and phi, computed once: neither ever changes."""
+        digest = hashlib.sha256(self.delta.data)
+        digest.update(self.phi.data)
+        return digest.hexdigest()
 
     def identity(self) -> dict[str, object]:
         """What a prediction depends on beside the arrays and the lattice, JSON values."""

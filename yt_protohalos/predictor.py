@@ -5,7 +5,7 @@ Nothing here holds more than one crop beside the result cubes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 
 from .contact import join_in_contact
 from .evaluation import calibrated, evaluate, label_core
-from .evolution import EvolvedField, evolve_field
-from .exceptions import ModelError, StoreError
+from .exceptions import ModelError
 from .lattice import Lattice
 from .linear_field import LinearField
 from .models.card import CONTACT_KEY, ModelCard, NetworkCard
@@ -24,19 +23,26 @@ from .models.loading import Network, computes_bfloat16, load_network
 from .models.registry import DEFAULT_MODEL, load_card, verify
 from .overlapped import overlapped
 from .prediction import FIELD_SAMPLE, Prediction, field_sample
-from .progress import Progress, track
+from .progress import Progress
 from .stitching import relabel_by_size, remove_small, stitch
-from .store import CropStore, field_identity
+from .store import CropStore
+from .streaming import (
+    Blocks,
+    evolve_once,
+    finished_blocks,
+    label_cubes,
+    label_map,
+    nearest_sites,
+    new_cube,
+    open_store,
+)
 from .teamwork import Alone, Team
 from .tiling import Crop, CropPlan
 
 PRECISIONS = ("auto", "float32", "mixed", "bfloat16")
 IOU_THRESHOLD = 0.5
-MAPPED_SIDE = 384
-"""Sites a side from which a prediction with a store reads delta and phi from disk, where the crops need them."""
 
 ALONE = Alone()
-Blocks = Iterator[tuple[Crop, NDArray]]
 _SHARED_PREDICTION = "prediction.h5"
 
 
@@ -144,15 +150,12 @@ class ProtohaloPredictor:
         semantic_plan = self.plan(self.card.semantic, side)
         instance_plan = self.plan(network, side)
         settings["model_side"] = side
-        seen = field if side == field.n else field.resampled(side)
-        settings.update(seen.identity())
+        settings.update(field.identity())
         if probability is not None:
-            seen.lattice.check_cube(probability, "probability")
-        crops = self._open(store, {**field_identity(seen), "model": self.card.sha256, **settings}, team)
-        if crops is not None and seen.n >= MAPPED_SIDE:
-            _map_field(seen, crops, team)
+            Lattice(side, field.box_size).check_cube(probability, "probability")
+        seen, crops = open_store(store, field, side, {**settings, "model": self.card.sha256}, team)
         if self.card.sees_evolution:
-            _evolve(seen, crops, team, progress)
+            evolve_once(seen, crops, team, progress)
 
         if probability is None:
             probability = self._probability(seen, semantic_plan, crops, progress, team)
@@ -167,17 +170,6 @@ class ProtohaloPredictor:
             assert crops is not None
             prediction = Prediction.load(crops.folder / _SHARED_PREDICTION)
         return prediction
-
-    def _open(self, store: str | Path | None, settings: dict[str, Any], team: Team) -> CropStore | None:
-        """The store of finished crops; several ranks find each other's work there, so they must have one."""
-        if store is None:
-            if team.size > 1:
-                raise StoreError(f"{team.size} ranks share their crops on disk; give a store, a folder that all see")
-            return None
-        with team.together():
-            if team.is_root:
-                CropStore(store, settings)
-        return CropStore(store, settings)
 
     def _assemble(
         self,
@@ -194,13 +186,13 @@ class ProtohaloPredictor:
         stitched = stitch(labels_a, labels_b, plan.octant_boundaries, iou_threshold=IOU_THRESHOLD)
         del labels_a, labels_b
         labels = self.finished_labels(stitched.labels, seen)
-        final = _label_map(stitched.labels, labels)
+        final = label_map(stitched.labels, labels)
         mask = probability > np.float32(settings["threshold"])
         if seen.n != field.n:
             index = nearest_sites(field.lattice, seen.lattice, field.site_offset)
             probability, mask, mapped = probability[index], mask[index], labels[index]
             labels = relabel_by_size(mapped)
-            final = _label_map(mapped, labels, int(final.max(initial=0)) + 1)[final]
+            final = label_map(mapped, labels, int(final.max(initial=0)) + 1)[final]
         return Prediction(
             probability=probability,
             mask=mask,
@@ -290,15 +282,15 @@ class ProtohaloPredictor:
     ) -> NDArray[np.float32]:
         """Calibrated probability of every site, float32 (n, n, n)."""
         every = list(plan.crops("a"))
-        calibration = self.calibration(field)
+        calibration = team.value_of_root(lambda: self.calibration(field))
 
         def compute(todo: Sequence[Crop]) -> Blocks:
             return ((crop, self.probability_of_core(field, crop, calibration)) for crop in todo)
 
-        blocks = _blocks("probability", every, compute, crops, team, "Finding protohalo sites", progress)
+        blocks = finished_blocks("probability", every, compute, crops, team, "Finding protohalo sites", progress)
         with team.together():
             if team.is_root:
-                probability = _cube(crops, "probability", field.lattice, np.float32)
+                probability = new_cube(crops, "probability", field.lattice, np.float32)
                 for crop, block in blocks:
                     field.lattice.paste(probability, block, crop.core_start)
         return probability if crops is None else crops.open("probability")
@@ -319,79 +311,4 @@ class ProtohaloPredictor:
             return self.label_cores(field, todo, probability, threshold)
 
         every = [*plan.crops("a"), *plan.crops("b")]
-        return _blocks("labels", every, compute, crops, team, "Separating protohalos", progress)
-
-
-def _blocks(
-    kind: str,
-    every: Sequence[Crop],
-    compute: Callable[[Sequence[Crop]], Blocks],
-    crops: CropStore | None,
-    team: Team,
-    title: str,
-    progress: Progress,
-) -> Blocks:
-    """The finished block of every crop, in their order; with a store, all are computed before this returns."""
-    if crops is None:
-        return track(compute(every), title, total=len(every), progress=progress)
-    with team.together():
-        own = list(team.share(every))
-        todo = [crop for crop in own if f"{kind}_{crop.key}" not in crops]
-        shown = progress if team.is_root else False
-        for crop, block in track(compute(todo), title, total=len(todo), progress=shown):
-            crops.save(f"{kind}_{crop.key}", block)
-    return ((crop, crops.take(f"{kind}_{crop.key}")) for crop in every)
-
-
-def _map_field(field: LinearField, crops: CropStore, team: Team) -> None:
-    """Keep delta and phi in the store, where ranks share one copy and memory may let go of what no crop needs."""
-    with team.together():
-        if team.is_root:
-            field.move(crops.keep)
-    field.move(crops.keep)
-
-
-def _evolve(field: LinearField, crops: CropStore | None, team: Team, progress: Progress) -> None:
-    """Evolve the field once for all ranks and, with a store, for all starts."""
-    if crops is None:
-        field.evolved(progress)
-        return
-    with team.together():
-        # a store begun before velocities were kept has none
-        if team.is_root and not ("evolved_density" in crops and "evolved_velocity" in crops):
-            delta = field.periodic_delta()
-            evolve_field(delta, field.lattice, progress, lambda name, *kind: crops.create(f"evolving_{name}", *kind))
-            # the density comes last, so that it says that all are whole
-            for name in ("displacement", "velocity", "density"):
-                crops.rename(f"evolving_{name}", f"evolved_{name}")
-    field.adopt(EvolvedField(*(crops.open(f"evolved_{name}") for name in ("displacement", "density", "velocity"))))
-
-
-def label_cubes(lattice: Lattice, blocks: Blocks, crops: CropStore | None = None) -> tuple[NDArray, NDArray]:
-    """Labels of both lattices, (n, n, n) each, 0 none and outside all blocks; no label occurs in two crops."""
-    # every label holds a site of its own in its lattice, so there are at most 2 n^3
-    kind = np.int32 if 2 * lattice.n_sites < 2**31 else np.int64
-    cubes = {which: _cube(crops, f"labels_{which}", lattice, kind) for which in ("a", "b")}
-    offset = 0
-    for crop, block in blocks:
-        lattice.paste(cubes[crop.lattice], np.where(block > 0, block + kind(offset), 0), crop.core_start)
-        offset += int(block.max(initial=0))
-    return cubes["a"], cubes["b"]
-
-
-def _cube(crops: CropStore | None, name: str, lattice: Lattice, dtype: type[np.generic]) -> NDArray:
-    """Cube to be filled by cores, on disk where there is a store."""
-    return np.zeros(lattice.shape, dtype) if crops is None else crops.create(name, lattice.shape, dtype)
-
-
-def nearest_sites(lattice: Lattice, seen: Lattice, site_offset: float) -> tuple[NDArray[np.int64], ...]:
-    """Open index mesh of the site of `seen` nearest to each site of `lattice`, both with the same site offset."""
-    positions = (np.arange(lattice.n) + site_offset) * lattice.spacing
-    return np.ix_(*(seen.nearest_site(positions, site_offset),) * 3)
-
-
-def _label_map(old: NDArray, new: NDArray, size: int = 0) -> NDArray[np.int64]:
-    """New label of each old one, (largest old + 1,) or longer; 0 for labels that are gone."""
-    table = np.zeros(max(int(old.max(initial=0)) + 1, size), dtype=np.int64)
-    table[old.ravel()] = new.ravel()
-    return table
+        return finished_blocks("labels", every, compute, crops, team, "Separating protohalos", progress)

@@ -16,10 +16,11 @@ from .linear_field import LinearField
 from .models.card import ModelCard
 from .models.limits import check_range, model_side
 from .prediction import LabelledSites
-from .predictor import IOU_THRESHOLD, ProtohaloPredictor, label_cubes
+from .predictor import IOU_THRESHOLD, ProtohaloPredictor
 from .progress import Progress, track
 from .region import Region, contains, overlaps
 from .stitching import relabel_by_size, stitch
+from .streaming import label_cubes
 from .tiling import Crop
 
 

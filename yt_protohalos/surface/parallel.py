@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from yt.utilities.parallel_tools.parallel_analysis_interface import (
     communication_system,
@@ -111,10 +111,12 @@ class RankTeam:
             if text is not None:
                 raise ParallelError(f"rank {rank} stopped with {text}; what is finished is kept, run it again")
 
-    def value_of_root(self, make: Any) -> Any:
+    def value_of_root(self, make: Callable[[], T]) -> T:
         """What `make` returns on rank 0, on every rank; small values only."""
-        value = None
+        value: Any = None
         with self.together():
             if self.is_root:
                 value = make()
-        return value if self.size == 1 else self._communicator.comm.bcast(value, root=0)
+        if self.size > 1:
+            value = self._communicator.comm.bcast(value, root=0)
+        return cast(T, value)
