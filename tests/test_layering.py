@@ -16,7 +16,7 @@ NAME = PACKAGE.name
 # what comes first in a module's dotted name, longest match wins
 LAYERS = {
     "exceptions": 0, "lattice": 0, "region": 0, "progress": 0, "overlapped": 0, "atomic": 0, "cores": 0, "quiet": 0,
-    "hdf5": 0,
+    "hdf5": 0, "devices": 0,
     "cosmology": 1, "evolution": 1, "linear_field": 1, "experiments": 1, "bounding": 1,
     "initial_conditions": 2, "shapes": 2,
     "networks": 3, "models": 3,

@@ -137,10 +137,11 @@ class BoxPrediction:
     def _run(self, progress: Progress) -> Prediction:
         set_bar(_Bar)
         ytLogger.info("Predicting protohaloes on %d^3 sites with model %s", self.field.n, self.card.name)
+        team = RankTeam()
+        team.take_device()
         predictor = self._make_predictor()
         # the ranges were checked when this object was made; a field must not fail on them later
         options = {"threshold": self.settings["threshold"], "on_spacing": "allow", "on_range": "allow"}
-        team = RankTeam()
         with _named_memory_errors(self.field.n), _crop_folder(self._cache, self.key, team) as crops:
             prediction = predictor.predict(self.field, progress=progress, store=crops, team=team, **options)
             with team.together():
