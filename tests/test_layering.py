@@ -22,8 +22,8 @@ LAYERS = {
     "networks": 3, "models": 3,
     "clustering": 4, "merging": 4, "watershed": 4,
     "overlap": 4, "tiling": 5, "stitching": 5, "contact": 5,
-    "evaluation": 6, "teamwork": 6, "predictor": 6, "prediction": 6, "catalog": 6, "store": 6, "regional": 6,
-    "stored_members": 6, "streaming": 6, "zoom": 6, "progenitors": 6,
+    "batches": 6, "evaluation": 6, "teamwork": 6, "predictor": 6, "prediction": 6, "catalog": 6, "store": 6,
+    "regional": 6, "stored_members": 6, "streaming": 6, "zoom": 6, "progenitors": 6,
     "surface": 7,
 }  # fmt: skip
 BESIDE = {"training", "analysis"}

@@ -134,8 +134,9 @@ def predict_region(
     # zero where no crop needs it
     probability = np.zeros(lattice.shape, dtype=np.float32)
     calibration = predictor.calibration(seen)
-    for crop in track(semantic, "Finding protohalo sites", progress=progress):
-        lattice.paste(probability, predictor.probability_of_core(seen, crop, calibration), crop.core_start)
+    found = predictor.probability_of_cores(seen, semantic, calibration)
+    for crop, block in track(found, "Finding protohalo sites", total=len(semantic), progress=progress):
+        lattice.paste(probability, block, crop.core_start)
 
     computed = predictor.label_cores(seen, instance, probability, settings["threshold"])
     blocks = track(computed, "Separating protohalos", total=len(instance), progress=progress)
