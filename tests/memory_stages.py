@@ -58,6 +58,9 @@ class Sampler:
         """The same function, whose calls are a stage."""
 
         def run(*arguments: Any, **keywords: Any) -> Any:
+            if stage in self.seconds:
+                # what is asked for again is at hand
+                return function(*arguments, **keywords)
             self._stages.append(stage)
             start = time.perf_counter()
             try:
