@@ -1,6 +1,6 @@
 """From a linear field to protohaloes: two networks, a clustering and a stitching (paper, section 3, appendix D).
 
-Nothing here holds more than one crop beside the result cubes.
+Nothing here holds more than two batches of crops beside the result cubes.
 """
 
 from __future__ import annotations
