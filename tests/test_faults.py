@@ -28,7 +28,7 @@ from yt_protohalos.atomic import atomic_path, check_writable
 from yt_protohalos.exceptions import CatalogError, InitialConditionsError, OutOfMemoryError, StoreError
 from yt_protohalos.predictor import ProtohaloPredictor
 from yt_protohalos.store import CropStore, PredictionCache
-from yt_protohalos.surface import box
+from yt_protohalos.surface import box, holding
 
 matplotlib.use("Agg")
 N = 24
@@ -149,7 +149,7 @@ def test_a_second_process_says_that_another_is_at_work(tmp_path, caplog):
 
 def test_a_lock_that_its_holder_removed_is_taken_anew(tmp_path, monkeypatch):
     path, taken = tmp_path / "x.lock", []
-    real = box.fcntl.flock
+    real = holding.fcntl.flock
 
     def removed_meanwhile(lock, flags):
         real(lock, flags)
@@ -157,8 +157,8 @@ def test_a_lock_that_its_holder_removed_is_taken_anew(tmp_path, monkeypatch):
             path.unlink()
         taken.append(lock)
 
-    monkeypatch.setattr(box.fcntl, "flock", removed_meanwhile)
-    with box._locked(path):
+    monkeypatch.setattr(holding.fcntl, "flock", removed_meanwhile)
+    with holding.locked(path):
         assert len(taken) == 2 and path.exists()
 
 

@@ -16,14 +16,14 @@ NAME = PACKAGE.name
 # what comes first in a module's dotted name, longest match wins
 LAYERS = {
     "exceptions": 0, "lattice": 0, "region": 0, "progress": 0, "overlapped": 0, "atomic": 0, "cores": 0, "quiet": 0,
-    "hdf5": 0, "versions": 0,
+    "hdf5": 0, "versions": 0, "devices": 0,
     "cosmology": 1, "evolution": 1, "linear_field": 1, "experiments": 1, "bounding": 1,
     "initial_conditions": 2, "shapes": 2,
     "networks": 3, "models": 3,
     "neighbours": 4, "clustering": 4, "merging": 4, "watershed": 4,
     "overlap": 4, "tiling": 5, "stitching": 5, "contact": 5,
-    "evaluation": 6, "teamwork": 6, "predictor": 6, "prediction": 6, "catalog": 6, "store": 6, "regional": 6,
-    "stored_members": 6, "zoom": 6, "progenitors": 6,
+    "batches": 6, "evaluation": 6, "teamwork": 6, "predictor": 6, "prediction": 6, "catalog": 6, "store": 6,
+    "regional": 6, "stored_members": 6, "streaming": 6, "zoom": 6, "progenitors": 6,
     "surface": 7,
 }  # fmt: skip
 BESIDE = {"training", "analysis"}

@@ -3,48 +3,66 @@
 from __future__ import annotations
 
 import threading
+import weakref
+from collections.abc import Sequence
 
 import pytest
 
 from yt_protohalos.overlapped import overlapped
 
 
-def test_results_come_in_order_and_are_those_of_a_plain_loop() -> None:
-    found = list(overlapped(range(7), lambda i: i * 10, lambda i, begun: begun + i))
+def singly(count: int) -> list[list[int]]:
+    return [[i] for i in range(count)]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 9])
+@pytest.mark.parametrize("threads", [1, 4])
+def test_results_come_in_order_and_are_those_of_a_plain_loop(size: int, threads: int) -> None:
+    groups = [list(range(start, min(start + size, 7))) for start in range(0, 7, size)]
+    found = list(overlapped(groups, lambda group: [i * 10 for i in group], lambda i, begun: begun + i, threads))
     assert found == [(i, 11 * i) for i in range(7)]
-    assert list(overlapped([], int, lambda i, begun: begun)) == []
+    assert list(overlapped([], list, lambda i, begun: begun)) == []
 
 
-def test_the_second_stage_runs_while_the_first_works_on_the_next_item() -> None:
+def test_the_second_stage_runs_while_the_first_works_on_the_next_group() -> None:
     begun = {i: threading.Event() for i in range(4)}
 
-    def begin(i: int) -> int:
-        begun[i].set()
-        return i
+    def begin(group: Sequence[int]) -> list[int]:
+        begun[group[0]].set()
+        return list(group)
 
     def finish(i: int, _: int) -> bool:
         # returns only if the next item is begun before this one is finished
         return i == 3 or begun[i + 1].wait(timeout=10)
 
-    assert [done for _, done in overlapped(range(4), begin, finish)] == [True] * 4
+    assert [done for _, done in overlapped(singly(4), begin, finish)] == [True] * 4
 
 
-def test_no_more_than_two_begun_items_wait() -> None:
-    alive, most = 0, 0
+def test_as_many_items_of_a_group_are_finished_at_once_as_there_are_threads() -> None:
+    meeting = threading.Barrier(3)
+    # none returns before three are there
+    found = overlapped([[0, 1, 2], [3, 4, 5]], list, lambda i, _: meeting.wait(timeout=10) >= 0, threads=3)
+    assert [done for _, done in found] == [True] * 6
 
-    def begin(i: int) -> int:
-        nonlocal alive, most
-        alive += 1
-        most = max(most, alive)
-        return i
 
-    def finish(i: int, _: int) -> int:
-        nonlocal alive
-        alive -= 1
-        return i
+@pytest.mark.parametrize("size", [1, 4])
+def test_no_more_than_two_begun_groups_are_there(size: int) -> None:
+    alive: weakref.WeakSet = weakref.WeakSet()
+    most = 0
 
-    assert len(list(overlapped(range(20), begin, finish))) == 20
-    assert most <= 2
+    class Begun:
+        pass
+
+    def begin(group: Sequence[int]) -> list[Begun]:
+        nonlocal most
+        made = [Begun() for _ in group]
+        alive.update(made)
+        most = max(most, len(alive))
+        return made
+
+    groups = [list(range(start, start + size)) for start in range(0, 20, size)]
+    assert len(list(overlapped(groups, begin, lambda i, _: i, threads=2))) == 20
+    assert size < most <= 2 * size
 
 
 @pytest.mark.parametrize("stage", ["begin", "finish"])
@@ -59,7 +77,7 @@ def test_an_error_of_either_stage_ends_the_loop_after_what_came_before_it(stage:
 
     found = []
     with pytest.raises(ValueError, match="item 2"):
-        for item, _ in overlapped(range(9), lambda i: fail("begin", i), lambda i, _: fail("finish", i)):
+        for item, _ in overlapped(singly(9), lambda group: [fail("begin", group[0])], lambda i, _: fail("finish", i)):
             found.append(item)
     assert found == ([0, 1] if stage == "finish" else [0])
     assert ("begin", 4) not in started

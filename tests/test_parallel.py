@@ -12,12 +12,16 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from initial_files import realisation, write_gadget2
 from small_model import SIDE, write_small_model
 from standins import SPACING, make_predictor
 
 import yt_protohalos as ph
 from yt_protohalos.exceptions import ParallelError, StoreError
+from yt_protohalos.streaming import is_mapped
 from yt_protohalos.surface import parallel
+from yt_protohalos.surface.box import box_prediction
+from yt_protohalos.surface.linear import particle_sites
 
 N = 32
 LAUNCHER = shutil.which("mpirun", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
@@ -27,7 +31,7 @@ needs_ranks = pytest.mark.skipif(
 SCRIPT = Path(__file__).with_name("ranks.py")
 
 
-def run_ranks(count: int, *arguments: str | Path, timeout: float = 300) -> subprocess.CompletedProcess:
+def run_ranks(count: int, *arguments: str | Path, timeout: float = 120) -> subprocess.CompletedProcess:
     """Start a python script or module on several ranks, or plainly for one."""
     # a container's root may not start Open MPI otherwise, and two cores must hold four ranks
     environment = {
@@ -56,19 +60,61 @@ def alone(ics):
 def test_labels_are_equal_site_by_site_for_any_number_of_ranks(ics, alone, tmp_path, ranks) -> None:
     done = run_ranks(ranks, SCRIPT, ics, tmp_path / "cache", tmp_path)
     assert done.returncode == 0, done.stderr
-    calls = []
+    calls, read, keys = [], [], set()
     for rank in range(ranks):
         with np.load(tmp_path / f"rank{rank}.npz") as found:
             np.testing.assert_array_equal(found["labels"], alone.labels)
             np.testing.assert_array_equal(found["probability"], alone.probability)
             calls.append(found["calls"])
+            read.append(int(found["read"]))
+            keys.add(str(found["key"]))
+            assert found["mapped"], "delta is in the memory of this rank"
+    assert read[0] >= N**3 and not any(read[1:]), f"particles read by each rank: {read}"
+    assert len(keys) == 1
     # 27 cores of the semantic lattice and of each of the two others, every one computed by one rank
     reference = make_predictor()
     reference.predict(ph.linear_field(ph.load(ics)), progress=False)
     assert sum(calls)[0] == reference.standins.calls["semantic"]
     assert sum(calls)[1] == reference.standins.calls["instance"]
     assert all(own[0] > 0 for own in calls)
-    assert not list((tmp_path / "cache").glob("*.crops")), "a finished prediction needs its crops no more"
+    left = [path.suffix for path in (tmp_path / "cache").iterdir()]
+    assert left == [".h5"], "a finished prediction needs neither its crops nor the field that the ranks shared"
+
+
+@needs_ranks
+def test_members_and_fields_are_right_on_every_rank_whatever_tells_the_sites(tmp_path) -> None:
+    own, rng = realisation(24, seed=3), np.random.default_rng(1)
+    # IDs that tell nothing, so that sites are looked up by position, and another redshift than that of the file's field
+    ids, order = 3 * rng.permutation(24**3), rng.permutation(24**3)
+    path = write_gadget2(tmp_path / "ics.dat", own, ids=ids, order=order)
+    done = run_ranks(2, SCRIPT, path, tmp_path / "cache", tmp_path, "redshift=0.2", f"catalog={tmp_path / 'catalog'}")
+    assert done.returncode == 0, done.stderr
+    assert {entry.suffix for entry in (tmp_path / "cache").iterdir()} == {".h5"}
+    options = {"predictor": make_predictor(), "redshift": 0.2, "on_range": "allow", "cache": False}
+    ds = ph.load(path)
+    catalog = ph.find_protohalos(ds, tmp_path / "alone", **options, progress=False)
+    ph.add_protohalo_fields(ds, **options)
+    data, box = ds.all_data(), box_prediction(ds)
+    expected = {
+        "labels": box.get().labels, "delta": box.field.delta, "key": box.key, "site": particle_sites(ds, "all", data),
+        "id": data["all", "particle_protohalo_id"], "members": catalog.halo("halos", 0)["member_ids"],
+    }  # fmt: skip
+    assert expected["id"].max() > 0 and len(expected["members"]) > 0 and not is_mapped(box.field)
+    for rank in range(2):
+        with np.load(tmp_path / f"rank{rank}.npz") as found:
+            assert found["mapped"] and (found["read"] > 0) == (rank == 0)
+            for name, values in expected.items():
+                np.testing.assert_array_equal(found[name], values, err_msg=f"{name} of rank {rank}")
+
+
+@needs_ranks
+def test_what_is_wrong_with_a_file_is_said_by_every_rank(tmp_path) -> None:
+    path = write_gadget2(tmp_path / "ics.dat", realisation(8), ids=np.zeros(512, dtype=int))
+    done = run_ranks(2, SCRIPT, path, tmp_path / "cache", tmp_path)
+    assert done.returncode != 0
+    said = "InitialConditionsError: 511 of 512 particle IDs are duplicates"
+    assert (tmp_path / "rank0.txt").read_text().startswith(said)
+    assert (tmp_path / "rank1.txt").read_text().startswith(f"ParallelError: rank 0 stopped with {said}")
 
 
 @needs_ranks
@@ -78,9 +124,11 @@ def test_a_killed_rank_loses_nothing_that_was_finished(ics, alone, tmp_path) -> 
     assert killed.returncode != 0
     (folder,) = cache.glob("*.crops")
     finished = len(list(folder.glob("labels_*.npy")))
+    assert len(list(cache.glob("*.field"))) == 1
     assert 3 <= finished < 54 and not list(tmp_path.glob("rank*.npz"))
     again = run_ranks(2, SCRIPT, ics, cache, tmp_path)
     assert again.returncode == 0, again.stderr
+    assert not list(cache.glob("*.field"))
     calls = 0
     for rank in range(2):
         with np.load(tmp_path / f"rank{rank}.npz") as found:

@@ -20,8 +20,7 @@ from standins import (
     smoothed,
 )
 
-from yt_protohalos import evaluation
-from yt_protohalos import predictor as predictor_module
+from yt_protohalos import evaluation, streaming
 from yt_protohalos.cosmology import Cosmology
 from yt_protohalos.evaluation import calibrated, evaluate
 from yt_protohalos.exceptions import (
@@ -253,7 +252,7 @@ def test_resume_computes_only_what_is_missing(field, prediction, tmp_path):
 
 
 def test_a_large_field_is_read_from_the_store_and_gives_the_same_labels(prediction, tmp_path, monkeypatch):
-    monkeypatch.setattr(predictor_module, "MAPPED_SIDE", N)
+    monkeypatch.setattr(streaming, "MAPPED_SIDE", N)
     field = make_field(N)
     delta = field.delta
     found = make_predictor().predict(field, progress=False, store=tmp_path / "crops")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from .exceptions import CatalogError
@@ -19,6 +21,7 @@ LAGRANGIAN = "Lagrangian centre"
 FIRST_ORDER = "first-order LPT"
 SECOND_ORDER = "second-order LPT"
 EVOLVED = "evolved field"
+_PART = 2**21
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,23 +173,20 @@ def protohalo_catalog(
         raise CatalogError(f"lpt_order {lpt_order!r} is neither 1 nor 2; use 1 (Zel'dovich) or 2 (2LPT)")
     if field is not None and field.lattice != lattice:
         raise CatalogError(f"field is on {field.lattice}, prediction on {lattice}; give the field it was made from")
-    labels = prediction.labels.ravel()
-    occupied = np.flatnonzero(labels)
-    members = occupied[np.argsort(labels[occupied], kind="stable")].astype(np.int64)
     n_sites = prediction.sizes[1:]
     if np.any(n_sites == 0):
         raise CatalogError(f"label {int(np.argmin(n_sites)) + 1} has no sites; labels must be 1..K without gaps")
-    groups = _Groups(n_sites)
-    center, extent, inertia = _shapes(groups, members, prediction)
+    groups = _Groups(prediction.labels, n_sites)
+    center, extent, inertia = _shapes(groups, prediction)
     semi_axes, axes = principal_axes(inertia, lattice.spacing)
     position, velocity, method = center, np.zeros_like(center), LAGRANGIAN
     tide, eigenvalues, spin = (np.full((len(n_sites), *shape), np.nan) for shape in ((3, 3), (3,), (3,)))
     if field is not None:
         field = field.at_redshift(prediction.target_redshift)
         if prediction.card.sees_evolution if evolved is None else evolved:
-            (displacement, velocity), method = _evolved_motion(groups, members, field), EVOLVED
+            (displacement, velocity), method = _evolved_motion(groups, field), EVOLVED
         else:
-            displacement, velocity = _mean_motion(groups, members, field, lpt_order)
+            displacement, velocity = _mean_motion(groups, field, lpt_order)
             method = FIRST_ORDER if lpt_order == 1 else SECOND_ORDER
         position = _wrapped(center + displacement, lattice.box_size)
         tide = tidal_tensors(field.phi, lattice, center / lattice.spacing - prediction.site_offset, n_sites)
@@ -210,9 +210,9 @@ def protohalo_catalog(
         tidal_eigenvalues=eigenvalues,
         spin=spin,
         radius_200m=np.cbrt(3 * volume / (4 * np.pi * OVERDENSITY)),
-        confidence=groups.mean(prediction.probability.ravel()[members]),
+        confidence=groups.means_of(prediction.probability),
         member_offset=groups.offset,
-        members=members,
+        members=groups.members,
         position_method=method,
         velocity_method=method,
         lattice=lattice,
@@ -222,47 +222,82 @@ def protohalo_catalog(
 
 
 class _Groups:
-    """Reductions over consecutive runs of members; `n_sites` (K,) are the lengths of the runs, all positive."""
+    """The members of all protohaloes, those of each together, ascending.
 
-    def __init__(self, n_sites: NDArray[np.int64]) -> None:
+    labels : int32, (n, n, n), 1..K
+    n_sites : int64, (K,), the sites of each, all positive
+    """
+
+    def __init__(self, labels: NDArray[np.int32], n_sites: NDArray[np.int64]) -> None:
         self.n_sites = n_sites
         self.offset = np.concatenate([[0], np.cumsum(n_sites)]).astype(np.int64)
-        self.owner = np.repeat(np.arange(len(n_sites)), n_sites)
+        self.members = np.empty(self.offset[-1], dtype=np.int64)
+        _fill_members(labels.reshape(-1), self.offset[:-1].copy(), self.members)
+
+    def parts(self) -> Iterator[_Part]:
+        """Consecutive protohaloes with some `_PART` members, so that no value of all members is in memory at once."""
+        first = 0
+        while first < len(self.n_sites):
+            last = max(int(np.searchsorted(self.offset, self.offset[first] + _PART, side="right")) - 1, first + 1)
+            yield _Part(slice(first, last), self.members[self.offset[first] : self.offset[last]], self.n_sites)
+            first = last
+
+    def means_of(self, cube: NDArray) -> NDArray[np.float64]:
+        """Mean of a cube over the members of each, (n, n, n) -> (K,)."""
+        flat, result = cube.reshape(-1), np.empty(len(self.n_sites))
+        for part in self.parts():
+            result[part.groups] = part.mean(flat[part.members])
+        return result
+
+
+class _Part:
+    """Some of the protohaloes: which, their members, and reductions over those."""
+
+    def __init__(self, groups: slice, members: NDArray[np.int64], n_sites: NDArray[np.int64]) -> None:
+        self.groups, self.members, self._n_sites = groups, members, n_sites[groups]
+        self.owner = np.repeat(np.arange(len(self._n_sites)), self._n_sites)
 
     def mean(self, values: NDArray) -> NDArray[np.float64]:
-        """Mean of a value a member, (M,) -> (K,)."""
-        return np.bincount(self.owner, weights=values, minlength=len(self.n_sites)) / self.n_sites
+        """Mean of a value a member."""
+        return np.bincount(self.owner, weights=values, minlength=len(self._n_sites)) / self._n_sites
 
     def span(self, values: NDArray) -> NDArray:
-        """Largest minus smallest value, (M,) -> (K,)."""
-        first = self.offset[:-1]
-        if not len(first):
-            return np.empty(0)
+        """Largest minus smallest value a member."""
+        first = np.cumsum(self._n_sites) - self._n_sites
         return np.maximum.reduceat(values, first) - np.minimum.reduceat(values, first)
 
 
+@njit(cache=True, nogil=True)
+def _fill_members(labels: NDArray[np.int32], place: NDArray[np.int64], members: NDArray[np.int64]) -> None:
+    for site in range(len(labels)):
+        if labels[site] > 0:
+            members[place[labels[site] - 1]] = site
+            place[labels[site] - 1] += 1
+
+
 def _shapes(
-    groups: _Groups, members: NDArray[np.int64], prediction: Prediction
+    groups: _Groups, prediction: Prediction
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Centres (K, 3), extents (K, 3) in Mpc/h and inertia tensors (K, 3, 3) in (Mpc/h)^2, across periodic faces."""
     lattice = prediction.lattice
-    sites = lattice.sites(members)
     count = len(groups.n_sites)
-    center, extent = np.empty((count, 3)), np.empty((count, 3))
-    separation = np.empty((len(members), 3))
-    for axis in range(3):
-        # the circular mean needs no image chosen; members are then unwrapped around it
-        angle = 2 * np.pi * sites[:, axis] / lattice.n
-        rough = np.arctan2(groups.mean(np.sin(angle)), groups.mean(np.cos(angle))) * lattice.box_size / (2 * np.pi)
-        offset = lattice.minimum_image(sites[:, axis] * lattice.spacing - rough[groups.owner])
-        mean = groups.mean(offset)
-        separation[:, axis] = offset - mean[groups.owner]
-        center[:, axis] = rough + mean + prediction.site_offset * lattice.spacing
-        extent[:, axis] = groups.span(offset) + lattice.spacing
-    inertia = np.empty((count, 3, 3))
-    for i in range(3):
-        for j in range(i + 1):
-            inertia[:, i, j] = inertia[:, j, i] = -groups.mean(separation[:, i] * separation[:, j])
+    center, extent, inertia = np.empty((count, 3)), np.empty((count, 3)), np.empty((count, 3, 3))
+    for part in groups.parts():
+        sites = lattice.sites(part.members)
+        separation = np.empty((len(part.members), 3))
+        for axis in range(3):
+            # the circular mean needs no image chosen; members are then unwrapped around it
+            angle = 2 * np.pi * sites[:, axis] / lattice.n
+            rough = np.arctan2(part.mean(np.sin(angle)), part.mean(np.cos(angle))) * lattice.box_size / (2 * np.pi)
+            offset = lattice.minimum_image(sites[:, axis] * lattice.spacing - rough[part.owner])
+            mean = part.mean(offset)
+            separation[:, axis] = offset - mean[part.owner]
+            center[part.groups, axis] = rough + mean + prediction.site_offset * lattice.spacing
+            extent[part.groups, axis] = part.span(offset) + lattice.spacing
+        for i in range(3):
+            for j in range(i + 1):
+                product = -part.mean(separation[:, i] * separation[:, j])
+                inertia[part.groups, i, j] = inertia[part.groups, j, i] = product
     inertia -= np.trace(inertia, axis1=1, axis2=2)[:, None, None] * np.eye(3)
     return _wrapped(center, lattice.box_size), extent, inertia
 
@@ -279,41 +314,35 @@ def _velocity_factor(field: LinearField) -> float:
     return cosmology.hubble(z) * cosmology.growth_rate(z) / (1 + z)
 
 
-def _mean_motion(
-    groups: _Groups, members: NDArray[np.int64], field: LinearField, order: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _mean_motion(groups: _Groups, field: LinearField, order: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean displacement (Mpc/h) and peculiar velocity (km/s) of the members at the target, (K, 3) each, by LPT."""
     cosmology, z = field.cosmology, field.target_redshift
-    displacement = _mean_gradient(groups, members, field.phi, field)
+    displacement = _mean_gradient(groups, field.phi, field)
     velocity = _velocity_factor(field) * displacement
     if order == 2:
         phi2 = potential(second_order_source(field.phi, field.lattice), field.lattice)
         # psi2 = D2 grad(phi2), D2 = -3/7 D^2 Omega_m^(-1/143) (Bouchet et al. 1995)
         growth = 3 / 7 * cosmology.matter_fraction(z) ** (-1 / 143)
-        second = growth * _mean_gradient(groups, members, phi2, field)
+        second = growth * _mean_gradient(groups, phi2, field)
         displacement = displacement + second
         velocity = velocity + cosmology.hubble(z) * cosmology.second_growth_rate(z) / (1 + z) * second
     return displacement, velocity
 
 
-def _evolved_motion(
-    groups: _Groups, members: NDArray[np.int64], field: LinearField
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _evolved_motion(groups: _Groups, field: LinearField) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean displacement (Mpc/h) and peculiar velocity (km/s) of the members in the evolved field, (K, 3) each."""
     evolved = field.evolved()
     if evolved.velocity is None:
         raise CatalogError("the evolved field has no velocities; give a field that has not let them go")
 
     def mean(vectors: NDArray[np.float32]) -> NDArray[np.float64]:
-        return np.stack([groups.mean(vectors[axis].ravel()[members]) for axis in range(3)], axis=-1) * field.spacing
+        return np.stack([groups.means_of(vectors[axis]) for axis in range(3)], axis=-1) * field.spacing
 
     # v = a H f dx/dln D, and the growth factor of the evolved field is 1 at the target
     return mean(evolved.displacement), _velocity_factor(field) * mean(evolved.velocity)
 
 
-def _mean_gradient(
-    groups: _Groups, members: NDArray[np.int64], phi: NDArray[np.float32], field: LinearField
-) -> NDArray[np.float64]:
+def _mean_gradient(groups: _Groups, phi: NDArray[np.float32], field: LinearField) -> NDArray[np.float64]:
     """Mean of -grad(phi) over the members, (K, 3)."""
-    means = [groups.mean(displacement_component(phi, field.lattice, axis).ravel()[members]) for axis in range(3)]
+    means = [groups.means_of(displacement_component(phi, field.lattice, axis)) for axis in range(3)]
     return np.stack(means, axis=-1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,38 +68,59 @@ def evaluate(
     symmetries: int = 1,
     probability: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float32]:
-    """Run a network on one periodic crop.
+    """Run a network on one periodic crop, as `evaluate_batch` does on several.
+
+    returns : float32, (out, out, out, 1 or 3)
+    """
+    return evaluate_batch(network, card, field, [crop], symmetries, probability)[0]
+
+
+def evaluate_batch(
+    network: Network,
+    card: NetworkCard,
+    field: LinearField,
+    crops: Sequence[Crop],
+    symmetries: int = 1,
+    probability: NDArray[np.float32] | None = None,
+) -> NDArray[np.float32]:
+    """Run a network on several periodic crops at once.
 
     symmetries : of the cube, over which the logit of a semantic network is averaged
     probability : float32, (n, n, n), calibrated, of the whole box; only a network that sees it needs it
-    returns : float32, (out, out, out, 1 or 3)
+    returns : float32, (batch, out, out, out, 1 or 3)
 
     Raises
     ------
     ModelError
         The output has another shape, or values that are not finite.
     """
-    cubes = crop_cubes(field, card.channels, crop.input_start, card.side, probability)
-    channels = network_input(cubes, card.channels, card.normalisation)
+    channels = []
+    for crop in crops:
+        cubes = crop_cubes(field, card.channels, crop.input_start, card.side, probability)
+        channels.append(network_input(cubes, card.channels, card.normalisation))
     if symmetries == 1:
         return _run(network, card, channels)
-    total = np.zeros((*(card.output_side,) * 3, 1), dtype=np.float64)
+    total = np.zeros((len(crops), *(card.output_side,) * 3, 1), dtype=np.float64)
     for symmetry in spread_symmetries(symmetries):
-        total += symmetry.undo(_logit(_run(network, card, symmetry.apply(channels))))
+        outputs = _run(network, card, [symmetry.apply(each) for each in channels])
+        for each, output in zip(total, outputs, strict=True):
+            each += symmetry.undo(_logit(output))
     return (1 / (1 + np.exp(-total / symmetries))).astype(np.float32)
 
 
-def _run(network: Network, card: NetworkCard, channels: NDArray[np.float32]) -> NDArray[np.float32]:
-    output = np.asarray(network(channels[None]), dtype=np.float32)
+def _run(network: Network, card: NetworkCard, channels: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    # a batch of one needs no copy
+    batch = channels[0][None] if len(channels) == 1 else np.stack(channels)
+    output = np.asarray(network(batch), dtype=np.float32)
     head = card.architecture["head"]
-    expected = (1, *(card.output_side,) * 3, _OUTPUT_CHANNELS[head])
+    expected = (len(channels), *(card.output_side,) * 3, _OUTPUT_CHANNELS[head])
     if output.shape != expected:
         raise ModelError(f"the {head} network returned shape {output.shape}; its card promises {expected}")
     if not np.isfinite(output).all():
         raise ModelError(
             f"the {head} network returned values that are not finite; retrain it or use precision='float32'"
         )
-    return output[0]
+    return output
 
 
 def _logit(probability: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -168,7 +168,8 @@ def _log_densities(moved: NDArray[np.float32], lattice: Lattice, result: NDArray
     k = _wavenumbers(lattice)
     for i, width in enumerate(SMOOTHING):
         if width:
-            # one axis after the other: the kernel in three dimensions would be another cube
+            # one axis after the other: the kernel in three dimensions would be another cube, as would the last mesh
+            del mesh
             filtered = spectrum.copy()
             for along in k:
                 filtered *= np.exp(-0.5 * (width * along) ** 2)

@@ -6,8 +6,10 @@ laplacian(phi) = delta, psi = -grad(phi), x on axis 0.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -172,6 +174,13 @@ class LinearField:
         """All of the overdensity, float32 (n, n, n), for what needs it periodic; a field that is not refuses."""
         return self.delta
 
+    @cached_property
+    def sha256(self) -> str:
+        """SHA-256 of the bytes of delta and phi, computed once: neither ever changes."""
+        digest = hashlib.sha256(self.delta.data)
+        digest.update(self.phi.data)
+        return digest.hexdigest()
+
     def identity(self) -> dict[str, object]:
         """What a prediction depends on beside the arrays and the lattice, JSON values."""
         return {"target_redshift": self.target_redshift} if self.target_redshift else {}
@@ -290,11 +299,20 @@ def second_order_source(phi: Cube, lattice: Lattice) -> Cube:
     With laplacian(phi2) = source, the second-order displacement is D2 grad(phi2), D2 = -3/7 D^2 (nearly).
     """
     spectrum = _to_fourier(phi)
-    source = np.zeros(lattice.shape, dtype=np.float32)
-    diagonal = [_second_derivative(spectrum, lattice, i, i) for i in range(3)]
+    # phi_xx phi_yy + (phi_xx + phi_yy) phi_zz: two diagonal cubes at a time
+    total = _second_derivative(spectrum, lattice, 0, 0)
+    other = _second_derivative(spectrum, lattice, 1, 1)
+    source = total * other
+    total += other
+    del other
+    total *= _second_derivative(spectrum, lattice, 2, 2)
+    source += total
+    del total
     for i, j in ((0, 1), (0, 2), (1, 2)):
-        source += diagonal[i] * diagonal[j]
-        source -= _second_derivative(spectrum, lattice, i, j) ** 2
+        mixed = _second_derivative(spectrum, lattice, i, j)
+        mixed *= mixed
+        source -= mixed
+        del mixed
     return source
 
 
@@ -340,16 +358,20 @@ def fourier_resample(cube: Cube, lattice: Lattice, n: int, shift: float = 0.0) -
     m = lattice.n
     if n == m and shift == 0.0:
         return cube
-    spectrum = fft.fftshift(_to_fourier(cube), axes=(0, 1))
+    spectrum = _to_fourier(cube)
     # modes at and beyond the smaller Nyquist wavenumber are dropped, so that the result stays real
     half = (min(n, m) - 1) // 2
     kept = np.arange(-half, half + 1)
-    small = spectrum[np.ix_(kept + m // 2, kept + m // 2, kept[kept >= 0])]
-    if shift:
-        phase = np.exp(2j * np.pi * kept * shift / lattice.box_size).astype(np.complex64)
-        small = small * phase[:, None, None] * phase[None, :, None] * phase[kept >= 0][None, None, :]
+    along = kept[kept >= 0]
+    phase = np.exp(2j * np.pi * kept * shift / lattice.box_size).astype(np.complex64)
     large = np.zeros((n, n, n // 2 + 1), dtype=np.complex64)
-    large[np.ix_(kept % n, kept % n, kept[kept >= 0])] = small * (n / m) ** 3
+    # plane by plane, for each step on all modes would be another cube
+    for i, k in enumerate(kept):
+        plane = spectrum[k % m][np.ix_(kept % m, along)]
+        if shift:
+            plane = plane * phase[i] * phase[:, None] * phase[kept >= 0][None, :]
+        large[k % n][np.ix_(kept % n, along)] = plane * (n / m) ** 3
+    del spectrum
     return _to_real(large, (n, n, n))
 
 

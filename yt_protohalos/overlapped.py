@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -13,23 +13,26 @@ Result = TypeVar("Result")
 
 
 def overlapped(
-    items: Iterable[Item], begin: Callable[[Item], Begun], finish: Callable[[Item, Begun], Result]
+    groups: Iterable[Sequence[Item]],
+    begin: Callable[[Sequence[Item]], Sequence[Begun]],
+    finish: Callable[[Item, Begun], Result],
+    threads: int = 1,
 ) -> Iterator[tuple[Item, Result]]:
-    """Yield ``(item, finish(item, begin(item)))`` in the order of the items.
+    """Yield ``(item, finish(item, begun))`` in the order of the items, where ``begin(group)`` begins all of a group.
 
-    `finish` runs in a thread of its own, one item at a time, while `begin` works on the next item in the caller's; so
-    two begun items are in memory at most. An error of either stage is raised where the item would have come, and what
-    was not begun then never is.
+    `finish` runs in threads of its own, `threads` items at a time, while `begin` works on the next group in the
+    caller's; so the begun items of two groups are in memory at most. An error of either stage is raised where the item
+    would have come, and what was not begun then never is.
     """
-    with ThreadPoolExecutor(1, thread_name_prefix="protohalos") as pool:
+    with ThreadPoolExecutor(threads, thread_name_prefix="protohalos") as pool:
         waiting: deque[tuple[Item, Future[Result]]] = deque()
-        for item in items:
-            begun = begin(item)
-            if waiting:
+        for group in groups:
+            begun = deque(begin(group))
+            while waiting:
                 done, result = waiting.popleft()
                 yield done, result.result()
-            waiting.append((item, pool.submit(finish, item, begun)))
-            del begun
+            for item in group:
+                waiting.append((item, pool.submit(finish, item, begun.popleft())))
         while waiting:
             done, result = waiting.popleft()
             yield done, result.result()

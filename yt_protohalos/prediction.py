@@ -56,7 +56,12 @@ class LabelledSites:
     @cached_property
     def sizes(self) -> NDArray[np.int64]:
         """Sites of each label, (K + 1,); entry 0 counts the sites outside all protohaloes."""
-        return np.bincount(self.labels.ravel(), minlength=1).astype(np.int64)
+        sizes = np.zeros(int(self.labels.max(initial=0)) + 1, dtype=np.int64)
+        # by planes, for bincount of the whole box would hold an int64 copy of it
+        for plane in self.labels:
+            found = np.bincount(plane.ravel(), minlength=1)
+            sizes[: len(found)] += found
+        return sizes
 
     @property
     def site_mass(self) -> float:

@@ -1,42 +1,51 @@
 """From a linear field to protohaloes: two networks, a clustering and a stitching (paper, section 3, appendix D).
 
-Nothing here holds more than one crop beside the result cubes.
+Nothing here holds more than two batches of crops beside the result cubes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .batches import Batch
 from .contact import join_in_contact
-from .evaluation import calibrated, evaluate, label_core
-from .evolution import EvolvedField, evolve_field
-from .exceptions import ModelError, StoreError
+from .cores import available_cores
+from .evaluation import calibrated, evaluate_batch, label_core
+from .exceptions import ModelError
 from .lattice import Lattice, nearest_sites
 from .linear_field import LinearField
 from .models.card import CONTACT_KEY, ModelCard, NetworkCard
 from .models.limits import check_range, measured_amplitude, model_side
-from .models.loading import Network, best_precision, load_network
+from .models.loading import Network, best_precision, crops_at_once, load_network
 from .models.registry import DEFAULT_MODEL, load_card, verify
 from .overlapped import overlapped
 from .prediction import FIELD_SAMPLE, Prediction, field_sample
-from .progress import Progress, track
+from .progress import Progress
 from .stitching import relabel_by_size, remove_small, stitch
-from .store import CropStore, field_identity
+from .store import CropStore
+from .streaming import (
+    Blocks,
+    evolve_once,
+    finished_blocks,
+    label_cubes,
+    label_map,
+    new_cube,
+    open_store,
+)
 from .teamwork import Alone, Team
 from .tiling import Crop, CropPlan
 
 PRECISIONS = ("auto", "float32", "mixed", "bfloat16")
 IOU_THRESHOLD = 0.5
-MAPPED_SIDE = 384
-"""Sites a side from which a prediction with a store reads delta and phi from disk, where the crops need them."""
 
 ALONE = Alone()
-Blocks = Iterator[tuple[Crop, NDArray]]
+Embedded = tuple[NDArray[np.float32], NDArray[np.bool_]]
+"""Points of a crop in pseudo-space, and which of its sites are members."""
 _SHARED_PREDICTION = "prediction.h5"
 
 
@@ -52,6 +61,9 @@ class ProtohaloPredictor:
         has none.
     precision : {"float32", "mixed", "bfloat16"}
         What the callables compute in; recorded with every prediction.
+    batch : mapping, optional
+        Crops that ``"semantic"`` and ``"instance"`` take at once, 1 by default; halved where memory runs out. More is
+        faster on a GPU alone. No label depends on it, beyond the rounding of the backend.
 
     Examples
     --------
@@ -60,7 +72,12 @@ class ProtohaloPredictor:
     """
 
     def __init__(
-        self, card: ModelCard, semantic: Network, instance: Network | None, precision: str = "float32"
+        self,
+        card: ModelCard,
+        semantic: Network,
+        instance: Network | None,
+        precision: str = "float32",
+        batch: Mapping[str, int] | None = None,
     ) -> None:
         if precision not in PRECISIONS[1:]:
             raise ModelError(f"precision {precision!r} is unknown; use one of {', '.join(PRECISIONS[1:])}")
@@ -68,6 +85,7 @@ class ProtohaloPredictor:
         self.semantic = semantic
         self.instance = instance
         self.precision = precision
+        self.batches = {head: Batch((batch or {}).get(head, 1)) for head in ("semantic", "instance")}
 
     @classmethod
     def from_pretrained(cls, name: str | Path = DEFAULT_MODEL, precision: str = "auto") -> ProtohaloPredictor:
@@ -95,7 +113,9 @@ class ProtohaloPredictor:
             precision = best_precision()
         semantic = load_network(card.semantic, folder, "float32" if precision == "float32" else "bfloat16")
         instance = None if card.instance is None else load_network(card.instance, folder, precision)
-        return cls(card, semantic, instance, precision)
+        networks = {"semantic": card.semantic, "instance": card.instance}
+        batch = {head: crops_at_once(network) for head, network in networks.items() if network is not None}
+        return cls(card, semantic, instance, precision, batch)
 
     def predict(
         self,
@@ -148,15 +168,12 @@ class ProtohaloPredictor:
         semantic_plan = self.plan(self.card.semantic, side)
         instance_plan = self.plan(network, side)
         settings["model_side"] = side
-        seen = field if side == field.n else field.resampled(side)
-        settings.update(seen.identity())
+        settings.update(field.identity())
         if probability is not None:
-            seen.lattice.check_cube(probability, "probability")
-        crops = self._open(store, {**field_identity(seen), "model": self.card.sha256, **settings}, team)
-        if crops is not None and seen.n >= MAPPED_SIDE:
-            _map_field(seen, crops, team)
+            Lattice(side, field.box_size).check_cube(probability, "probability")
+        seen, crops = open_store(store, field, side, {**settings, "model": self.card.sha256}, team)
         if self.card.sees_evolution:
-            _evolve(seen, crops, team, progress)
+            evolve_once(seen, crops, team, progress)
 
         if probability is None:
             probability = self._probability(seen, semantic_plan, crops, progress, team)
@@ -171,17 +188,6 @@ class ProtohaloPredictor:
             assert crops is not None
             prediction = Prediction.load(crops.folder / _SHARED_PREDICTION)
         return prediction
-
-    def _open(self, store: str | Path | None, settings: dict[str, Any], team: Team) -> CropStore | None:
-        """The store of finished crops; several ranks find each other's work there, so they must have one."""
-        if store is None:
-            if team.size > 1:
-                raise StoreError(f"{team.size} ranks share their crops on disk; give a store, a folder that all see")
-            return None
-        with team.together():
-            if team.is_root:
-                CropStore(store, settings)
-        return CropStore(store, settings)
 
     def _assemble(
         self,
@@ -198,13 +204,13 @@ class ProtohaloPredictor:
         stitched = stitch(labels_a, labels_b, plan.octant_boundaries, iou_threshold=IOU_THRESHOLD)
         del labels_a, labels_b
         labels = self.finished_labels(stitched.labels, seen)
-        final = _label_map(stitched.labels, labels)
+        final = label_map(stitched.labels, labels)
         mask = probability > np.float32(settings["threshold"])
         if seen.n != field.n:
             index = nearest_sites(field.lattice, seen.lattice, field.site_offset)
             probability, mask, mapped = probability[index], mask[index], labels[index]
             labels = relabel_by_size(mapped)
-            final = _label_map(mapped, labels, int(final.max(initial=0)) + 1)[final]
+            final = label_map(mapped, labels, int(final.max(initial=0)) + 1)[final]
         return Prediction(
             probability=probability,
             mask=mask,
@@ -234,42 +240,59 @@ class ProtohaloPredictor:
         sigma_8 = measured_amplitude(self.card, field)[0] if self.card.sees_amplitude else self.card.cosmology.sigma_8
         return self.card.calibration_at(sigma_8)
 
-    def probability_of_core(
-        self, field: LinearField, crop: Crop, calibration: Mapping[str, float]
-    ) -> NDArray[np.float32]:
-        """Calibrated probability of the sites of the core of a semantic crop, float32, core shape.
+    def probability_of_cores(
+        self, field: LinearField, every: Iterable[Crop], calibration: Mapping[str, float]
+    ) -> Blocks:
+        """Calibrated probability of the sites of the core of each semantic crop, float32, core shape, in their order.
 
         calibration : slope and intercept, of `calibration`
         """
-        output = evaluate(self.semantic, self.card.semantic, field, crop, self.card.symmetries)[..., 0]
-        return calibrated(output[crop.output_core], **calibration)
+
+        def compute(crops: list[Crop]) -> list[NDArray[np.float32]]:
+            outputs = evaluate_batch(self.semantic, self.card.semantic, field, crops, self.card.symmetries)[..., 0]
+            return [
+                calibrated(each[crop.output_core], **calibration) for crop, each in zip(crops, outputs, strict=True)
+            ]
+
+        batch = self.batches["semantic"]
+        for crops in batch.groups(every):
+            yield from zip(crops, batch.run(compute, crops), strict=True)
 
     def label_cores(
         self, field: LinearField, every: Iterable[Crop], probability: NDArray[np.float32], threshold: float
     ) -> Blocks:
         """Labels 1..m of the core of each instance crop, 0 none, int32, core shape, in the order of the crops.
 
-        Clustered with all the members that the network saw, so that the images of a halo stay apart. While one crop is
-        clustered, the network runs on the next.
+        Clustered with all the members that the network saw, so that the images of a halo stay apart. While the crops of
+        one batch are clustered, the network runs on the next.
 
         probability : float32, (n, n, n), calibrated, right wherever the crops reach
         """
+        batch = self.batches["instance"]
 
-        def embed(crop: Crop) -> tuple[NDArray[np.float32], NDArray[np.bool_]] | None:
+        def compute(crops: list[Crop]) -> list[NDArray[np.float32]]:
             network, card = self.instance, self.card.instance_network()
             assert network is not None
-            near = field.lattice.crop(probability, crop.output_start, crop.output_shape)
-            seen = near > np.float32(threshold)
-            if not seen[crop.output_core].any():
-                return None
-            return evaluate(network, card, field, crop, probability=probability), seen
+            return list(evaluate_batch(network, card, field, crops, probability=probability))
 
-        def separate(crop: Crop, embedded: tuple[NDArray[np.float32], NDArray[np.bool_]] | None) -> NDArray[np.int32]:
+        def embed(crops: Sequence[Crop]) -> list[Embedded | None]:
+            seen = {}
+            for crop in crops:
+                near = field.lattice.crop(probability, crop.output_start, crop.output_shape)
+                members = near > np.float32(threshold)
+                if members[crop.output_core].any():
+                    seen[crop.key] = members
+            needed = [crop for crop in crops if crop.key in seen]
+            embedded = dict(zip(seen, batch.run(compute, needed), strict=True))
+            return [(embedded[crop.key], seen[crop.key]) if crop.key in seen else None for crop in crops]
+
+        def separate(crop: Crop, embedded: Embedded | None) -> NDArray[np.int32]:
             if embedded is None:
                 return np.zeros(crop.core_shape, dtype=np.int32)
             return label_core(*embedded, crop, self.card.clustering)
 
-        return overlapped(every, embed, separate)
+        # a network on a GPU leaves the cores free
+        return overlapped(batch.groups(every), embed, separate, threads=min(batch.size, available_cores()))
 
     def settings(self, threshold: float | None = None) -> dict[str, Any]:
         """What a prediction depends on beside field and card, JSON values: part of every store and cache key.
@@ -294,15 +317,15 @@ class ProtohaloPredictor:
     ) -> NDArray[np.float32]:
         """Calibrated probability of every site, float32 (n, n, n)."""
         every = list(plan.crops("a"))
-        calibration = self.calibration(field)
+        calibration = team.value_of_root(lambda: self.calibration(field))
 
         def compute(todo: Sequence[Crop]) -> Blocks:
-            return ((crop, self.probability_of_core(field, crop, calibration)) for crop in todo)
+            return self.probability_of_cores(field, todo, calibration)
 
-        blocks = _blocks("probability", every, compute, crops, team, "Finding protohalo sites", progress)
+        blocks = finished_blocks("probability", every, compute, crops, team, "Finding protohalo sites", progress)
         with team.together():
             if team.is_root:
-                probability = _cube(crops, "probability", field.lattice, np.float32)
+                probability = new_cube(crops, "probability", field.lattice, np.float32)
                 for crop, block in blocks:
                     field.lattice.paste(probability, block, crop.core_start)
         return probability if crops is None else crops.open("probability")
@@ -323,73 +346,4 @@ class ProtohaloPredictor:
             return self.label_cores(field, todo, probability, threshold)
 
         every = [*plan.crops("a"), *plan.crops("b")]
-        return _blocks("labels", every, compute, crops, team, "Separating protohalos", progress)
-
-
-def _blocks(
-    kind: str,
-    every: Sequence[Crop],
-    compute: Callable[[Sequence[Crop]], Blocks],
-    crops: CropStore | None,
-    team: Team,
-    title: str,
-    progress: Progress,
-) -> Blocks:
-    """The finished block of every crop, in their order; with a store, all are computed before this returns."""
-    if crops is None:
-        return track(compute(every), title, total=len(every), progress=progress)
-    with team.together():
-        own = list(team.share(every))
-        todo = [crop for crop in own if f"{kind}_{crop.key}" not in crops]
-        shown = progress if team.is_root else False
-        for crop, block in track(compute(todo), title, total=len(todo), progress=shown):
-            crops.save(f"{kind}_{crop.key}", block)
-    return ((crop, crops.take(f"{kind}_{crop.key}")) for crop in every)
-
-
-def _map_field(field: LinearField, crops: CropStore, team: Team) -> None:
-    """Keep delta and phi in the store, where ranks share one copy and memory may let go of what no crop needs."""
-    with team.together():
-        if team.is_root:
-            field.move(crops.keep)
-    field.move(crops.keep)
-
-
-def _evolve(field: LinearField, crops: CropStore | None, team: Team, progress: Progress) -> None:
-    """Evolve the field once for all ranks and, with a store, for all starts."""
-    if crops is None:
-        field.evolved(progress)
-        return
-    with team.together():
-        # a store begun before velocities were kept has none
-        if team.is_root and not ("evolved_density" in crops and "evolved_velocity" in crops):
-            delta = field.periodic_delta()
-            evolve_field(delta, field.lattice, progress, lambda name, *kind: crops.create(f"evolving_{name}", *kind))
-            # the density comes last, so that it says that all are whole
-            for name in ("displacement", "velocity", "density"):
-                crops.rename(f"evolving_{name}", f"evolved_{name}")
-    field.adopt(EvolvedField(*(crops.open(f"evolved_{name}") for name in ("displacement", "density", "velocity"))))
-
-
-def label_cubes(lattice: Lattice, blocks: Blocks, crops: CropStore | None = None) -> tuple[NDArray, NDArray]:
-    """Labels of both lattices, (n, n, n) each, 0 none and outside all blocks; no label occurs in two crops."""
-    # every label holds a site of its own in its lattice, so there are at most 2 n^3
-    kind = np.int32 if 2 * lattice.n_sites < 2**31 else np.int64
-    cubes = {which: _cube(crops, f"labels_{which}", lattice, kind) for which in ("a", "b")}
-    offset = 0
-    for crop, block in blocks:
-        lattice.paste(cubes[crop.lattice], np.where(block > 0, block + kind(offset), 0), crop.core_start)
-        offset += int(block.max(initial=0))
-    return cubes["a"], cubes["b"]
-
-
-def _cube(crops: CropStore | None, name: str, lattice: Lattice, dtype: type[np.generic]) -> NDArray:
-    """Cube to be filled by cores, on disk where there is a store."""
-    return np.zeros(lattice.shape, dtype) if crops is None else crops.create(name, lattice.shape, dtype)
-
-
-def _label_map(old: NDArray, new: NDArray, size: int = 0) -> NDArray[np.int64]:
-    """New label of each old one, (largest old + 1,) or longer; 0 for labels that are gone."""
-    table = np.zeros(max(int(old.max(initial=0)) + 1, size), dtype=np.int64)
-    table[old.ravel()] = new.ravel()
-    return table
+        return finished_blocks("labels", every, compute, crops, team, "Separating protohalos", progress)

@@ -16,10 +16,11 @@ from .linear_field import LinearField
 from .models.card import ModelCard
 from .models.limits import check_range, model_side
 from .prediction import LabelledSites
-from .predictor import IOU_THRESHOLD, ProtohaloPredictor, label_cubes
+from .predictor import IOU_THRESHOLD, ProtohaloPredictor
 from .progress import Progress, track
 from .region import Region, contains, overlaps
 from .stitching import relabel_by_size, stitch
+from .streaming import label_cubes
 from .tiling import Crop
 
 
@@ -146,8 +147,9 @@ def predict_region(
     # zero where no crop needs it
     probability = np.zeros(lattice.shape, dtype=np.float32)
     calibration = predictor.calibration(seen)
-    for crop in track(semantic, "Finding protohalo sites", progress=progress):
-        lattice.paste(probability, predictor.probability_of_core(seen, crop, calibration), crop.core_start)
+    found = predictor.probability_of_cores(seen, semantic, calibration)
+    for crop, block in track(found, "Finding protohalo sites", total=len(semantic), progress=progress):
+        lattice.paste(probability, block, crop.core_start)
 
     computed = predictor.label_cores(seen, instance, probability, settings["threshold"])
     blocks = track(computed, "Separating protohalos", total=len(instance), progress=progress)

@@ -154,6 +154,8 @@ def tidal_tensors(
     tide = np.empty((len(n_sites), 3, 3))
     for i, j, component in tidal_components(phi, lattice):
         tide[:, i, j] = tide[:, j, i] = _ball_means(component, center, radius, np.empty(len(n_sites)))
+        # before the next one is made
+        del component
     return tide
 
 

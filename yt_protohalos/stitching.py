@@ -122,7 +122,7 @@ def remove_small(labels: ArrayLike, min_sites: int) -> Labels:
     if isinstance(min_sites, bool) or not isinstance(min_sites, numbers.Integral) or min_sites < 0:
         raise StitchingError(f"min_sites = {min_sites!r} is not a number of sites; use an integer of at least 0")
     (cube,), _ = _dense(_label_cube(labels, "labels"))
-    return _rename(cube, _numbers_by_size(cube, int(min_sites)))
+    return renamed(cube, _numbers_by_size(cube, int(min_sites)))
 
 
 def relabel_by_size(labels: ArrayLike) -> Labels:
@@ -154,7 +154,7 @@ def _stitch_dense(a: Labels, b: Labels, boundaries: ArrayLike, iou_threshold: fl
     component = np.zeros(n_labels, dtype=np.int32)
     component[: len(number)] = number
     final = component[lowest]
-    return Stitched(_rename(labels, number, out=labels), overlap.labelled(final), final)
+    return Stitched(renamed(labels, number, out=labels), overlap.labelled(final), final)
 
 
 def _label_cube(labels: ArrayLike, name: str) -> NDArray[np.integer]:
@@ -379,11 +379,11 @@ def _sizes_and_first_sites(flat: NDArray, n_labels: int) -> tuple[NDArray, NDArr
     return size, first
 
 
-def _rename(cube: Labels, number: NDArray[np.int32], out: Labels | None = None) -> Labels:
+def renamed(cube: Labels, number: NDArray[np.int32], out: Labels | None = None) -> Labels:
     """``number[cube]``, without the int64 copy of the cube that indexing makes; `out` may be `cube`."""
-    renamed = np.empty_like(cube) if out is None else out
-    _rename_flat(cube.reshape(-1), number, renamed.reshape(-1))
-    return renamed
+    result = np.empty(cube.shape, dtype=np.int32) if out is None else out
+    _rename_flat(cube.reshape(-1), number, result.reshape(-1))
+    return result
 
 
 @njit(cache=True, nogil=True)

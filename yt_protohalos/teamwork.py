@@ -5,7 +5,7 @@ A team of several ranks is `surface.parallel.RankTeam`; the networks and the sti
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol, TypeVar
 
@@ -26,6 +26,9 @@ class Team(Protocol):
     def share(self, items: Sequence[T]) -> Iterable[T]:
         """The items of this process; every item is one process's."""
 
+    def value_of_root(self, make: Callable[[], T]) -> T:
+        """What `make` returns on the process that does what only one must do, on every process; small values only."""
+
     def together(self) -> AbstractContextManager[None]:
         """Work that all processes end together: an error of one ends it for all, with its message."""
 
@@ -39,6 +42,10 @@ class Alone:
     def share(self, items: Sequence[T]) -> Iterable[T]:
         """All items."""
         return items
+
+    def value_of_root(self, make: Callable[[], T]) -> T:
+        """What `make` returns."""
+        return make()
 
     def together(self) -> AbstractContextManager[None]:
         """Nothing to wait for."""

@@ -67,7 +67,7 @@ def field_from_source(
     """Linear field of particles that are read chunk by chunk, several times.
 
     A box of IDs that count the sites needs 12 bytes a site beside one chunk; one whose sites are told by positions
-    some 28. Returns and errors are those of `field_from_particles`.
+    some 21. Returns and errors are those of `field_from_particles`.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ def field_from_source(
 
     offset = located.sites.site_offset
     field = field_from_components(component, located.scale, lattice, cosmology, redshift, offset)
-    return field, located.sites
+    return field, located.complete(source)
 
 
 def _survey(source: ParticleSource, lattice: Lattice, cosmology: Cosmology) -> tuple[bool, tuple[int, int] | None]:

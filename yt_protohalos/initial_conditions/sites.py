@@ -7,9 +7,11 @@ axis order, is measured on the particles.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from ..cosmology import Cosmology
@@ -95,6 +97,7 @@ class Located:
     Attributes
     ----------
     sites : SiteMap
+        Without the arrays that look sites up by position, which `complete` makes.
     scale : float
         Rms displacement from the sites along an axis, over all axes, in Mpc/h.
     flat : callable
@@ -102,12 +105,68 @@ class Located:
         `start`-th of the source.
     names : tuple of str
         What a chunk must hold for it.
+    stored : callable, or None
+        ``stored()`` makes the flat site of every particle in the order of storage, where sites are looked up by
+        position; the array is used up.
     """
 
     sites: SiteMap
     scale: float
     flat: Callable[[int, Chunk], NDArray[np.int64]]
     names: tuple[str, ...] = ()
+    stored: Callable[[], NDArray[np.integer]] | None = None
+
+    def complete(self, source: ParticleSource) -> SiteMap:
+        """The whole site map, for when `flat` is needed no more: 12 bytes a site where it looks positions up.
+
+        Raises
+        ------
+        InitialConditionsError
+            Two particles have the same position.
+        """
+        if self.stored is None:
+            return self.sites
+        sites = self.stored()
+        keys = np.empty(len(sites), dtype=np.uint64)
+        for start, chunk in numbered(source, "positions"):
+            keys[start : start + len(chunk["positions"])] = position_keys(chunk["positions"])
+        _sort_together(keys, sites)
+        if np.any(keys[1:] == keys[:-1]):
+            raise InitialConditionsError("two particles share one position and IDs do not count sites; give such IDs")
+        return replace(self.sites, keys=keys, sites=sites)
+
+
+def _sort_together(keys: NDArray[np.uint64], sites: NDArray[np.integer]) -> None:
+    """Sort keys in place, each with its site; an order of all of them would take another 8 bytes a site or more."""
+    start = _into_buckets(keys, sites)
+    for first, last in pairwise(start.tolist()):
+        order = np.argsort(keys[first:last])
+        keys[first:last], sites[first:last] = keys[first:last][order], sites[first:last][order]
+
+
+@njit(cache=True, nogil=True)
+def _into_buckets(keys: NDArray[np.uint64], sites: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Bring keys into the order of their highest byte, in place; where each of the 256 begins, and the end."""
+    start = np.zeros(257, dtype=np.int64)
+    for key in keys:
+        start[(key >> np.uint64(56)) + 1] += 1
+    for bucket in range(256):
+        start[bucket + 1] += start[bucket]
+    place = start[:-1].copy()
+    for bucket in range(256):
+        while place[bucket] < start[bucket + 1]:
+            here = place[bucket]
+            key, site = keys[here], sites[here]
+            home = np.int64(key >> np.uint64(56))
+            while home != bucket:
+                there = place[home]
+                place[home] += 1
+                keys[there], key = key, keys[there]
+                sites[there], site = site, sites[there]
+                home = np.int64(key >> np.uint64(56))
+            keys[here], sites[here] = key, site
+            place[bucket] += 1
+    return start
 
 
 def locate_sites(
@@ -157,7 +216,13 @@ def locate_sites(
     def flat(start: int, chunk: Chunk) -> NDArray[np.int64]:
         return _flat_from_count(_count_of_storage(start, chunk), lattice, order, shift)
 
-    return Located(_map_by_position(source, flat, lattice, found.offset), found.scale, flat)
+    def stored() -> NDArray[np.integer]:
+        sites = np.empty(lattice.n_sites, dtype=_site_type(lattice))
+        for start, chunk in numbered(source, "positions"):
+            sites[start : start + len(chunk["positions"])] = flat(start, chunk)
+        return sites
+
+    return Located(SiteMap(lattice, found.offset), found.scale, flat, stored=stored)
 
 
 def axis_site(flat: NDArray[np.int64], lattice: Lattice, axis: int) -> NDArray[np.int64]:
@@ -317,23 +382,7 @@ def _sites_from_positions(
         return flat[start : start + len(chunk["positions"])].astype(np.int64)
 
     scale = float(np.sqrt(square / (3 * lattice.n_sites)))
-    return Located(_map_by_position(source, stored, lattice, offset), scale, stored)
-
-
-def _map_by_position(
-    source: ParticleSource, flat: Callable[[int, Chunk], NDArray[np.int64]], lattice: Lattice, offset: float
-) -> SiteMap:
-    keys = np.empty(lattice.n_sites, dtype=np.uint64)
-    sites = np.empty(lattice.n_sites, dtype=_site_type(lattice))
-    for start, chunk in numbered(source, "positions"):
-        part = slice(start, start + len(chunk["positions"]))
-        keys[part] = position_keys(chunk["positions"])
-        sites[part] = flat(start, chunk)
-    sites = sites[np.argsort(keys, kind="stable")]
-    keys.sort()
-    if np.any(keys[1:] == keys[:-1]):
-        raise InitialConditionsError("two particles share one position and IDs do not count sites; give such IDs")
-    return SiteMap(lattice, offset, keys=keys, sites=sites)
+    return Located(SiteMap(lattice, offset), scale, stored, stored=lambda: flat)
 
 
 def _site_type(lattice: Lattice) -> type[np.integer]:

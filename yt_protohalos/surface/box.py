@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -28,9 +27,10 @@ from ..prediction import Prediction
 from ..predictor import ProtohaloPredictor
 from ..progress import Progress, set_bar
 from ..store import PredictionCache, cache_key, field_identity
-from .linear import linear_field
+from .holding import lock_of, locked
 from .options import OptionKeywords, PredictionOptions, Unpack, takes_options
 from .parallel import RankTeam
+from .shared_field import shared_field
 from .stamp import check_unchanged
 
 _MEMO = "_protohalo_memo"
@@ -137,10 +137,11 @@ class BoxPrediction:
     def _run(self, progress: Progress) -> Prediction:
         set_bar(_Bar)
         ytLogger.info("Predicting protohaloes on %d^3 sites with model %s", self.field.n, self.card.name)
+        team = RankTeam()
+        team.take_device()
         predictor = self._make_predictor()
         # the ranges were checked when this object was made; a field must not fail on them later
         options = {"threshold": self.settings["threshold"], "on_spacing": "allow", "on_range": "allow"}
-        team = RankTeam()
         with _named_memory_errors(self.field.n), _crop_folder(self._cache, self.key, team) as crops:
             prediction = predictor.predict(self.field, progress=progress, store=crops, team=team, **options)
             with team.together():
@@ -159,7 +160,8 @@ class BoxPrediction:
 def box_prediction(ds: Dataset, options: PredictionOptions = _DEFAULTS) -> BoxPrediction:
     """The dataset's prediction object for some options; the same one for the same options.
 
-    Reads and checks the initial conditions on first use. With no options, the prediction chosen last for this dataset
+    Reads and checks the initial conditions on first use; of several ranks the first does so for all, so that each of
+    them must call this. With no options, the prediction chosen last for this dataset
     if there is one, else the default model's.
 
     Raises
@@ -202,13 +204,17 @@ def _request(ds: Dataset, options: PredictionOptions) -> tuple[Any, Callable[[],
     card.instance_network()
     threshold = card.threshold if options.threshold is None else float(options.threshold)
     disk = _cache(options.cache)
-    field = linear_field(ds)
+    field = shared_field(ds, 0.0, disk)
     redshift = target_redshift(options.redshift or 0.0)
 
     def make() -> BoxPrediction:
-        target = field.at_redshift(redshift)
-        model_side(card, field.lattice, options.on_spacing)
-        check_range(card, target, options.on_range)
+        target = shared_field(ds, redshift, disk) if redshift else field
+
+        def check() -> None:
+            model_side(card, field.lattice, options.on_spacing)
+            check_range(card, target, options.on_range)
+
+        RankTeam().value_of_root(check)
         settings = {"threshold": threshold, "precision": precision}
         return BoxPrediction(target, card, settings, make_predictor, disk, source=field)
 
@@ -336,7 +342,7 @@ def _crop_folder(cache: PredictionCache | None, key: str, team: RankTeam) -> Ite
         def take() -> bool:
             try:
                 cache.folder.mkdir(parents=True, exist_ok=True)
-                stack.enter_context(_locked(folder.with_suffix(".lock")))
+                stack.enter_context(locked(lock_of(folder)))
                 folder.mkdir(exist_ok=True)
             except BlockingIOError:
                 ytLogger.warning(
@@ -357,26 +363,7 @@ def _crop_folder(cache: PredictionCache | None, key: str, team: RankTeam) -> Ite
             pass  # no rank may lose the folder while another reads from it
         if team.is_root:
             shutil.rmtree(folder, ignore_errors=True)
-            folder.with_suffix(".lock").unlink(missing_ok=True)
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold a lock file; `BlockingIOError` if another process does."""
-    while True:
-        with open(path, "w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # who held it before may have removed the file after it was opened here
-            if _names(path, lock.fileno()):
-                yield
-                return
-
-
-def _names(path: Path, descriptor: int) -> bool:
-    try:
-        return os.path.samestat(path.stat(), os.fstat(descriptor))
-    except FileNotFoundError:
-        return False
+            lock_of(folder).unlink(missing_ok=True)
 
 
 def _itself(predictor: ProtohaloPredictor) -> ProtohaloPredictor:

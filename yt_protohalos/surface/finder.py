@@ -264,16 +264,21 @@ def member_ids(ds: Dataset, field: LinearField, members: NDArray[np.int64]) -> t
     types = [ptype for ptype in lattice_particle_types(ds) if (ptype, "particle_index") in ds.field_info]
     if not types:
         return members, SITE_INDICES
-    ptype, data = types[0], ds.all_data()
-    sites = particle_sites(ds, ptype, data)
-    found = np.bincount(sites, minlength=field.lattice.n_sites)
-    if found.max() != 1 or found.min() != 1:
+    ptype = types[0]
+    of_site = np.zeros(field.lattice.n_sites, dtype=np.int64)
+    # as many as there are up to 255, so that a byte a site is enough
+    found = np.zeros(field.lattice.n_sites, dtype=np.uint8)
+    for part in ds.all_data().chunks([], "io"):
+        sites = particle_sites(ds, ptype, part)
+        of_site[sites] = part[ptype, "particle_index"].to_value("").astype(np.int64)
+        once, counts = np.unique(sites, return_counts=True)
+        found[once] = np.minimum(found[once].astype(np.int64) + counts, 255)
+    held = np.count_nonzero(found == 1)
+    if held != field.lattice.n_sites:
         raise CatalogError(
-            f"{np.count_nonzero(found != 1)} of {field.lattice.n_sites} sites are held by no or several {ptype} "
+            f"{field.lattice.n_sites - held} of {field.lattice.n_sites} sites are held by no or several {ptype} "
             "particles; members need one particle a site"
         )
-    of_site = np.empty(field.lattice.n_sites, dtype=np.int64)
-    of_site[sites] = data[ptype, "particle_index"].to_value("").astype(np.int64)
     return of_site[members], f"{ptype} particle IDs"
 
 

@@ -93,6 +93,21 @@ def linear_field(
     return known[key]
 
 
+def adopt_field(ds: Any, field: LinearField, sites: SiteMap | None) -> None:
+    """Let `linear_field` and `particle_sites` find a field and a site map that were made before, e.g. by another rank.
+
+    sites : None where no particles were read
+    """
+    _fields.setdefault(ds, {})[None, None] = field
+    if sites is not None:
+        _sites[ds] = sites
+
+
+def site_map(ds: Any) -> SiteMap | None:
+    """How the particles of a dataset find their sites; None where none were read."""
+    return _sites.get(ds)
+
+
 def particle_sites(ds: Any, ptype: str, data: Any) -> NDArray[np.int64]:
     """Flat row-major site index of each particle of a data object.
 

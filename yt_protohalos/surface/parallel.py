@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Iterator, Sequence
+import socket
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
+from yt.utilities.logger import ytLogger
 from yt.utilities.parallel_tools.parallel_analysis_interface import (
     communication_system,
     enable_parallelism,
     parallel_objects,
 )
 
+from ..devices import local_rank, use_own_device
 from ..exceptions import ParallelError
 
 T = TypeVar("T")
@@ -81,6 +84,17 @@ class RankTeam:
         """Whether this is rank 0."""
         return self.rank == 0
 
+    def take_device(self) -> None:
+        """Give each rank of a node its own GPU, where there are several; all ranks call it, before any backend runs."""
+        if self.size == 1:
+            return
+        known = local_rank()
+        # where the launcher tells nothing, the ranks of a node are those of one host name
+        hosts = self._communicator.comm.allgather(socket.gethostname())
+        device = use_own_device(hosts[: self.rank].count(hosts[self.rank]) if known is None else known)
+        if device is not None:
+            ytLogger.info("Rank %d uses GPU %s", self.rank, device)
+
     def share(self, items: Sequence[T]) -> list[T]:
         """Every size-th item, by yt's `parallel_objects`; all of them without MPI."""
         # as a list, for a loop that an error leaves would leave yt's communicators behind too
@@ -111,10 +125,12 @@ class RankTeam:
             if text is not None:
                 raise ParallelError(f"rank {rank} stopped with {text}; what is finished is kept, run it again")
 
-    def value_of_root(self, make: Any) -> Any:
+    def value_of_root(self, make: Callable[[], T]) -> T:
         """What `make` returns on rank 0, on every rank; small values only."""
-        value = None
+        value: Any = None
         with self.together():
             if self.is_root:
                 value = make()
-        return value if self.size == 1 else self._communicator.comm.bcast(value, root=0)
+        if self.size > 1:
+            value = self._communicator.comm.bcast(value, root=0)
+        return cast(T, value)
