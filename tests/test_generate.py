@@ -6,6 +6,7 @@ import h5py
 import numpy as np
 import pytest
 from initial_files import SHARED, low_mode_difference
+from spectra import power_spectrum
 
 from yt_protohalos.cosmology import PAPER_COSMOLOGY
 from yt_protohalos.exceptions import InitialConditionsError, LatticeError
@@ -13,7 +14,7 @@ from yt_protohalos.initial_conditions.decimated import decimated_particles, shar
 from yt_protohalos.initial_conditions.gadget_hdf5 import write_gadget_hdf5
 from yt_protohalos.initial_conditions.generate import generate_initial_conditions, lagrangian_particles
 from yt_protohalos.lattice import Lattice
-from yt_protohalos.linear_field import LinearField, power_spectrum
+from yt_protohalos.linear_field import LinearField
 from yt_protohalos.surface.linear import linear_field
 from yt_protohalos.surface.load import load
 

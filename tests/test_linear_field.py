@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from spectra import power_spectrum
 
 from yt_protohalos.cosmology import PAPER_COSMOLOGY
 from yt_protohalos.exceptions import InitialConditionsError, LatticeError
@@ -15,7 +16,6 @@ from yt_protohalos.linear_field import (
     first_order_displacement,
     fourier_resample,
     potential,
-    power_spectrum,
     second_order_source,
 )
 
