@@ -20,7 +20,7 @@ import tempfile
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -75,6 +75,10 @@ class Period:
         """The crops whose core starts in the first period."""
         self._every = items
         return [crop for crop in items if max(crop.core_start) < PERIOD]
+
+    def value_of_root(self, make: Callable[[], Any]) -> Any:
+        """What `make` returns."""
+        return make()
 
     @contextmanager
     def together(self) -> Iterator[None]:
@@ -171,6 +175,7 @@ def run_box(kind: str, ics: str, model: str, queue: Any) -> None:
 
     import yt_protohalos as ph
     from yt_protohalos import predictor as module
+    from yt_protohalos import streaming
     from yt_protohalos.catalog import protohalo_catalog
     from yt_protohalos.teamwork import Alone
 
@@ -178,7 +183,7 @@ def run_box(kind: str, ics: str, model: str, queue: Any) -> None:
     store, clock, repeated = Path(kind.removeprefix("repeat:")), Clock(), kind.startswith("repeat:")
     predictor = ph.ProtohaloPredictor.from_pretrained(model)
     team: Any = Period(store) if repeated else Alone()
-    evolve: Any = module.evolve_field
+    evolve: Any = streaming.evolve_field
     if repeated:
         ics, cubes = prepare_repeated(ics, store, predictor.card.sees_evolution)
         evolve = RepeatedEvolution(evolve, cubes)
@@ -188,7 +193,7 @@ def run_box(kind: str, ics: str, model: str, queue: Any) -> None:
         dataset = ph.load(ics, **({"cosmology": ph.PAPER_COSMOLOGY} if repeated else {}))
     with clock.stage("linear field"):
         field = ph.linear_field(dataset)
-    module.evolve_field = clock.timed("evolved field", evolve)
+    streaming.evolve_field = clock.timed("evolved field", evolve)
     predictor.semantic = clock.timed("semantic", predictor.semantic)
     predictor.instance = clock.timed("instance", predictor.instance)
     module.label_core = clock.timed("clustering", module.label_core)
