@@ -17,7 +17,7 @@ predictions of larger boxes.
 import argparse
 from pathlib import Path
 
-from gallery_data import COSMOLOGY, biases
+from gallery_data import COSMOLOGY, biases, box_name
 
 import yt_protohalos as ph
 from yt_protohalos.analysis.bias import lagrangian_bias
@@ -26,18 +26,23 @@ from yt_protohalos.prediction import Prediction
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--boxes", type=Path, nargs="*", default=[], help="files that Prediction.save wrote")
-parser.add_argument("--seeds", type=int, nargs="*", default=[], help="of generate_initial_conditions, one a box")
+parser.add_argument("--ics", type=Path, nargs="*", default=[], help="their initial conditions, a file a box")
+parser.add_argument("--seeds", type=int, nargs="*", default=[], help="or seeds of generate_initial_conditions")
 parser.add_argument("-o", "--output", type=Path, help="save the figure as this image")
 args = parser.parse_args()
 
 # measured before, because the boxes are too large to keep
 measured = biases()
-for path, seed in zip(args.boxes, args.seeds, strict=True):
+for path, origin in zip(args.boxes, args.ics or args.seeds, strict=True):
     box = Prediction.load(path)
     side = box.lattice.box_size
-    field = ph.generate_initial_conditions(box.lattice.n, side, seed, box.cosmology, box.redshift)
+    if args.ics:
+        field = ph.linear_field(ph.load(origin))
+    else:
+        field = ph.generate_initial_conditions(box.lattice.n, side, origin, box.cosmology, box.redshift)
+    box.check_field(field)
     edges = (11.0, 11.5, 12.0, 12.5, 13.0, 13.5, 14.0, 14.5, 15.0)
-    measured[rf"predicted, {side:g} $h^{{-1}}$Mpc"] = lagrangian_bias(box, field, edges)
+    measured[box_name("predicted", side)] = lagrangian_bias(box, field, edges)
 
 figure = plot_bias(measured, COSMOLOGY)
 if args.output:
