@@ -61,7 +61,8 @@ def test_known_errors_are_found_across_a_periodic_face(catalog, labels):
     assert table["haloes"] == [1, 1] and table["distance_median"] == pytest.approx([0.5, 0.5 * box])
     assert table["spin_cosine_median"] == [None, pytest.approx(np.sqrt(0.5))]
     assert table["speed_rms"] == pytest.approx([50, np.linalg.norm([100, 3, 4])])
-    twice = errors_by_mass(CatalogErrors.pooled([errors, errors, replace(errors, distance=0 * errors.distance)]), (11, 12))
+    none = replace(errors, distance=0 * errors.distance)
+    twice = errors_by_mass(CatalogErrors.pooled([errors, errors, none]), (11, 12))
     assert twice["distance_16"] == [0] and twice["distance_84"] == pytest.approx([0.5 * box])
     assert twice["spin_cosine_mean"] == pytest.approx([np.sqrt(0.5)])
 

@@ -51,13 +51,13 @@ def test_a_wrong_target_counts_and_one_without_a_halo_does_not(labels):
     assert found.share[0, 0, REGION] == found.iou[0] == pytest.approx(1 / 3)
     text = format_containment(Containment.pooled([found, found]))
     assert text.startswith("2 protohaloes, 0 with a halo")
-    assert text.splitlines()[2].split()[:4] == ["0", "0.3333", "0.333", "0.0%"]
+    assert text.splitlines()[3].split()[:4] == ["0", "0.3333", "0.333", "0.0%"]
 
 
 def test_no_protohaloes_no_rows(labels):
     nothing = zoom_containment(predicted(np.zeros_like(labels)), labels, (0.0, 2.0))
     assert nothing.share.shape == (0, 2, 3)
-    assert "-" in format_containment(nothing).splitlines()[2]
+    assert "-" in format_containment(nothing).splitlines()[3]
 
 
 def test_other_lattices_and_paddings_are_refused(labels):

@@ -48,7 +48,7 @@ def test_known_differences_are_predicted_minus_simulated(labels):
     found = np.where((found == 2) & (np.arange(N)[None, None, :] == 18), 0, found)
     tide = np.array([[1.0, 0.5, 0.0], [1.0, 0.5, 0.0]])
     truth = catalog_of(labels, tidal_eigenvalues=tide)
-    errors = shape_errors(catalog_of(found, tidal_eigenvalues=tide + [[0.2], [-0.1]]), truth, SITE_MASS)
+    errors = shape_errors(catalog_of(found, tidal_eigenvalues=tide + np.array([[0.2], [-0.1]])), truth, SITE_MASS)
     table = shapes_by_mass(errors, EDGES)
     assert table["haloes"] == [1, 1]
     np.testing.assert_allclose([table[f"{name}_offset"][1] for name in ("b_a", "c_a")], [0, -0.1], atol=1e-12)

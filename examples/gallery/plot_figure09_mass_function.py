@@ -9,10 +9,10 @@ et al. (2013) and Angulo et al. (2012). Below, the ratios to the first.
 As in the paper, the prediction follows the simulations over more than two orders of magnitude, within 11 % from
 :math:`10^{11.5}` to :math:`10^{14}\,h^{-1}M_\odot`; below, haloes are too few (0.82 of them from 11.25 to 11.5, half
 below), though less so than in the paper (its notebooks have 0.58 at 11.5 and 0.22 at 11.1): haloes of a few hundred
-sites are at the limit of the lattice. The fit of the paper's figure, Ondaro-Mallea et al. (2022), depends on growth rate
-and spectral slope; its parameters were not at hand in a source that can be cited, so it is not drawn. Boxes of this
-size lack large haloes; ``--boxes`` adds predictions of larger ones, and ``docs/make_gallery_data.py --boxes`` keeps
-their counts for this page.
+sites are at the limit of the lattice. The fit of the paper's figure, Ondaro-Mallea et al. (2022), depends on growth
+rate and spectral slope; its parameters were not at hand in a source that can be cited, so it is not drawn. Boxes of
+this size lack large haloes; ``--boxes`` adds predictions of larger ones, and ``docs/make_gallery_data.py --boxes``
+keeps their counts for this page.
 """
 
 import argparse

@@ -194,9 +194,7 @@ def _rms(values: NDArray[np.float64]) -> float:
     return float(np.sqrt(np.mean(values**2)))
 
 
-def confidence_table(
-    errors: CatalogErrors, least: float = 11.5, edges: ArrayLike = CONFIDENCE_BINS
-) -> Table:
+def confidence_table(errors: CatalogErrors, least: float = 11.5, edges: ArrayLike = CONFIDENCE_BINS) -> Table:
     """What the confidence of a protohalo is worth, in bins of it.
 
     Parameters

@@ -133,7 +133,8 @@ def format_containment(found: Containment) -> str:
     """A line a padding: what share of the halo is inside, how many haloes are held, and the volume refined."""
     lines = [
         f"{len(found.n_sites)} protohaloes, {np.count_nonzero(found.iou > 0.5)} with a halo of intersection over union "
-        f"above 0.5; share of the halo inside (median, 10 %), haloes held to {WHOLE:.0%}, volume over the halo's (median)",
+        "above 0.5",
+        f"share of the halo inside (median, 10 %), haloes held to {WHOLE:.0%}, volume over the halo's (median)",
         "padding [sites]" + "".join(f"{name.replace('_', ' '):>36s}" for name in SHAPES),
     ]
     for i, padding in enumerate(found.paddings):

@@ -38,7 +38,7 @@ def read_labels(path: Path) -> NDArray[np.int64]:
 
 
 def read_haloes(path: Path, labels: NDArray[np.integer]) -> SimulatedHaloes:
-    """Haloes of a label file: ``halo_position`` (Mpc/h), and if they are there ``halo_velocity`` (km/s), ``halo_spin``."""
+    """Haloes of a label file: ``halo_position`` (Mpc/h), and where they are ``halo_velocity`` (km/s), ``halo_spin``."""
     from ..analysis.catalog_scores import SimulatedHaloes
 
     with own_file(path) as file:
