@@ -67,19 +67,20 @@ def _columns(table: Mapping[str, Sequence[Any]], *names: str) -> tuple[NDArray[n
     return middle[kept], *(np.array(table[name], dtype=float)[kept] for name in names)
 
 
-def _band(ax: Axes, tables: Tables, name: str) -> None:
-    """Median and 16 to 84 % of an error, and the median with the true members."""
+def _band(ax: Axes, tables: Tables, name: str) -> float:
+    """Median and 16 to 84 % of an error, and the median with the true members; returns the top of the band."""
     x, median, low, high = _columns(tables["by_mass"], *(f"{name}_{part}" for part in ("median", "16", "84")))
     ax.fill_between(x, low, high, color=ORANGE, alpha=0.25, linewidth=0)
     ax.plot(x, median, "o-", color=ORANGE, ms=4, label="median, 16-84 %")
     x, median = _columns(tables["by_mass_true_members"], f"{name}_median")
     ax.plot(x, median, "s:", color=BLUE, ms=3.5, label="true members")
+    return float(high.max(initial=0.0))
 
 
 def _positions(ax: Axes, tables: Tables) -> None:
-    _band(ax, tables, "distance")
+    top = _band(ax, tables, "distance")
     # the legend stands above the band
-    ax.set_ylim(0, 1.45 * max(part.get_paths()[0].vertices[:, 1].max() for part in ax.collections))
+    ax.set_ylim(0, 1.45 * top)
     ax.set_ylabel(r"position error [$h^{-1}$Mpc]")
 
 
