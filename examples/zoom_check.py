@@ -29,14 +29,13 @@ parser.add_argument("--largest", type=int, default=10, help="protohaloes a box (
 parser.add_argument("--cache", help="folder for predictions (default: the user's cache)")
 args = parser.parse_args()
 
+cache = args.cache or True
 if args.runs:
-    boxes = (read_run(path)[:2] for path in args.runs)
+    predictor = ph.ProtohaloPredictor.from_pretrained(args.model)
+    runs = (read_run(path)[:2] for path in args.runs)
+    boxes = ((predict_field(field, predictor, cache), labels) for field, labels in runs)
 else:
-    boxes = iter([(ph.linear_field(ph.load(args.ics)), read_labels(args.labels))])
-predictor = ph.ProtohaloPredictor.from_pretrained(args.model)
+    boxes = ((ph.predict(ph.load(args.ics), args.model, cache=cache), read_labels(path)) for path in [args.labels])
 
-found = []
-for field, labels in boxes:
-    prediction = predict_field(field, predictor, args.cache or True)
-    found.append(zoom_containment(prediction, labels, largest=args.largest))
+found = [zoom_containment(prediction, labels, largest=args.largest) for prediction, labels in boxes]
 print(format_containment(Containment.pooled(found)))

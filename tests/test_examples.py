@@ -70,6 +70,8 @@ def test_example_runs(script, bundle, tmp_path):
     arguments = ["--model", str(bundle / DEFAULT_MODEL)]
     if script.stem in ("own_initial_conditions", "experiments"):
         arguments += ["-n", "32"]
+    if script.stem == "zoom_check":
+        arguments += ["--largest", "2"]
     output = run_script(script, arguments, tmp_path, bundle)
     written = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert output.strip() or written, f"{script.name} neither printed nor wrote anything"

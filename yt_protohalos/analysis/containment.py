@@ -12,7 +12,7 @@ from ..exceptions import RegionError, ScoringError
 from ..prediction import Prediction
 from ..zoom import zoom_region
 
-PADDINGS = (0.0, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0)
+PADDINGS = (0.0, 1.0, 2.0, 3.0, 4.0, 6.0)
 """Sites."""
 SHAPES = ("region", "convex_hull", "ellipsoid")
 """The padded sites themselves, and what MUSIC refines."""
@@ -125,8 +125,11 @@ def _contained(
     first = region.points[0]
     box = (sites + prediction.site_offset) / lattice.n
     near = first + (box - first) - np.floor(box - first + 0.5)
+    # both shapes hold the region's own sites
+    left = near[~held]
     for name, shape in (("convex_hull", region.hull), ("ellipsoid", region.ellipsoid)):
-        yield float(shape.contains(near).mean()), region.enclosed[name] / len(sites)
+        inside = np.count_nonzero(held) + np.count_nonzero(shape.contains(left))
+        yield inside / len(sites), region.enclosed[name] / len(sites)
 
 
 def format_containment(found: Containment) -> str:
