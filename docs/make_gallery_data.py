@@ -2,13 +2,18 @@
 
 It simulates the baseline pair, predicts the TreePM reference run and the experiments, and writes one small HDF5 file.
 What the networks and the simulation give is kept in the work folder, so that a second start is quick. On two cores it
-takes some ten minutes. Bias measured in larger boxes is added with --boxes and --seeds, or --runs: see `add_boxes`.
+takes some ten minutes.
+
+Bias and mass function of larger boxes are added to the file that is there, from predictions that were stored before:
+`--boxes DIR/prediction.h5 --ics ICS`, or --seeds in place of --ics, or --runs for simulations: see `add_boxes`. No
+network runs for them, and an older entry of the same kind and box size is replaced.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -16,7 +21,8 @@ import h5py
 import numpy as np
 
 import yt_protohalos as ph
-from yt_protohalos.analysis.bias import LagrangianBias, lagrangian_bias
+from yt_protohalos.analysis.abundance import HaloCounts
+from yt_protohalos.analysis.bias import lagrangian_bias
 from yt_protohalos.analysis.tally import N_PROBABILITIES
 from yt_protohalos.prediction import Prediction
 from yt_protohalos.training.simulate import SimulationSettings, read_run, simulate
@@ -38,18 +44,21 @@ PLANE = 60
 BIAS_EDGES = tuple(np.arange(11.0, 15.01, 0.5).tolist())
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Make the file anew, or add boxes to it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--reference", type=Path, help="folder of the TreePM run: treepm96.h5 and treepm96_ics.hdf5")
     parser.add_argument("--work", type=Path, help="folder for runs and predictions")
-    parser.add_argument("--boxes", type=Path, nargs="+", default=[], help="predictions of larger boxes")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[], help="seeds of their initial conditions")
+    parser.add_argument("--boxes", type=Path, nargs="+", default=[], help="predictions of larger boxes, stored before")
+    parser.add_argument("--ics", type=Path, nargs="+", default=[], help="their initial conditions, a file a box")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[], help="or seeds of generate_initial_conditions")
     parser.add_argument("--runs", type=Path, nargs="+", default=[], help="larger boxes of protohalos simulate")
     parser.add_argument("-o", "--output", type=Path, default=TARGET)
-    args = parser.parse_args()
-    if len(args.boxes) != len(args.seeds):
-        parser.error("give one of --seeds for each of --boxes")
+    args = parser.parse_args(arguments)
+    if args.ics and args.seeds:
+        parser.error("give either --ics or --seeds, not both")
+    if len(args.boxes) != len(args.ics) + len(args.seeds):
+        parser.error("give one of --ics or --seeds for each of --boxes")
     if args.reference is not None:
         if args.work is None:
             parser.error("--reference needs --work")
@@ -61,7 +70,7 @@ def main() -> None:
     elif not args.boxes and not args.runs:
         parser.error("nothing to do: give --reference, --boxes or --runs")
     with h5py.File(args.output, "a") as file:
-        add_boxes(file.require_group("bias"), args.boxes, args.seeds, args.runs)
+        add_boxes(file, args.boxes, args.ics or args.seeds, args.runs)
     print(f"{args.output}: {args.output.stat().st_size / 1e6:.2f} MB")
 
 
@@ -106,20 +115,36 @@ def add_experiments(group: h5py.Group, work: Path) -> None:
     group.attrs.update(n=field.n, box_size=field.box_size, seed=EXPERIMENT_SEED, model=LINEAR_MODEL)
 
 
-def add_boxes(group: h5py.Group, boxes: list[Path], seeds: list[int], runs: list[Path]) -> None:
-    """Bias of predictions (`Prediction.save`) whose initial conditions have a seed, and of simulated runs."""
-    for path, seed in zip(boxes, seeds, strict=True):
+def add_boxes(file: h5py.File, boxes: list[Path], origins: Sequence[Path | int], runs: list[Path]) -> None:
+    """Bias and mass function of stored predictions, whose initial conditions are a file or a seed, and of runs."""
+    for path, origin in zip(boxes, origins, strict=True):
         found = Prediction.load(path)
-        box = found.lattice.n, found.lattice.box_size
-        field = ph.generate_initial_conditions(*box, seed, found.cosmology, found.redshift)
-        measured = lagrangian_bias(found, field, BIAS_EDGES)
-        store_bias(group, measured, {"box_size": field.box_size, "kind": "predicted", "seed": seed})
-        group[f"predicted {field.box_size:g}"].attrs["model"] = found.card.name
+        field = initial_field(found, origin)
+        about = {"box_size": field.box_size, "kind": "predicted", "model": found.card.name}
+        about["seed" if isinstance(origin, int) else "initial_conditions"] = getattr(origin, "name", origin)
+        add_box(file, found.labels, field.at_redshift(found.target_redshift), about)
     for path in runs:
         field, labels, attributes = read_run(path)
-        measured = lagrangian_bias(labels, field, BIAS_EDGES)
         about = {"box_size": field.box_size, "kind": "simulated", "seed": int(attributes["seed"])}
-        store_bias(group, measured, about)
+        add_box(file, labels, field, about)
+
+
+def initial_field(found: Prediction, origin: Path | int) -> ph.LinearField:
+    """The field that a prediction was made from, of a file or a seed; an error if it is another."""
+    if isinstance(origin, int):
+        side = found.lattice.n, found.lattice.box_size
+        field = ph.generate_initial_conditions(*side, origin, found.cosmology, found.redshift)
+    else:
+        field = ph.linear_field(ph.load(origin))
+    found.check_field(field)
+    return field
+
+
+def add_box(file: h5py.File, labels: np.ndarray, field: ph.LinearField, about: dict) -> None:
+    """Bias and counts of the haloes of one box."""
+    counts = HaloCounts.of_labels(labels, field.site_mass, field.box_size**3)
+    store_numbers(file.require_group("bias"), lagrangian_bias(labels, field, BIAS_EDGES), about)
+    store_numbers(file.require_group("abundance"), counts, about)
 
 
 def prediction(model: str, field: ph.LinearField, folder: Path) -> Prediction:
@@ -134,13 +159,13 @@ def store(group: h5py.Group, name: str, cube: np.ndarray, kind: type = np.uint16
     group.create_dataset(name, data=cube.astype(kind), compression="gzip", compression_opts=9, shuffle=True)
 
 
-def store_bias(group: h5py.Group, bias: LagrangianBias, attributes: dict) -> None:
-    """The numbers of a `LagrangianBias`; an older entry of the same kind and box size is replaced."""
+def store_numbers(group: h5py.Group, numbers: object, attributes: dict) -> None:
+    """The fields of a `LagrangianBias` or `HaloCounts`; an older entry of the same kind and box size is replaced."""
     name = f"{attributes['kind']} {attributes['box_size']:g}"
     if name in group:
         del group[name]
     entry = group.create_group(name)
-    for key, value in vars(bias).items():
+    for key, value in vars(numbers).items():
         entry[key] = value
     entry.attrs.update(attributes)
 

@@ -1,4 +1,4 @@
-"""A catalogue that is right has no errors; known errors are found; zoom regions hold what they hold."""
+"""A catalogue that is right has no errors; known errors are found."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from yt_protohalos.analysis.catalog_scores import (
     confidence_table,
     errors_by_mass,
     format_catalog,
-    zoom_containment,
 )
 from yt_protohalos.catalog import protohalo_catalog
 from yt_protohalos.exceptions import ScoringError
@@ -62,6 +61,17 @@ def test_known_errors_are_found_across_a_periodic_face(catalog, labels):
     assert table["haloes"] == [1, 1] and table["distance_median"] == pytest.approx([0.5, 0.5 * box])
     assert table["spin_cosine_median"] == [None, pytest.approx(np.sqrt(0.5))]
     assert table["speed_rms"] == pytest.approx([50, np.linalg.norm([100, 3, 4])])
+    none = replace(errors, distance=0 * errors.distance)
+    twice = errors_by_mass(CatalogErrors.pooled([errors, errors, none]), (11, 12))
+    assert twice["distance_16"] == [0] and twice["distance_84"] == pytest.approx([0.5 * box])
+    assert twice["spin_cosine_mean"] == pytest.approx([np.sqrt(0.5)])
+
+
+def test_velocities_may_be_unknown(catalog, labels):
+    errors = catalog_errors(catalog, SimulatedHaloes(labels, catalog.position), SITE_MASS)
+    table = errors_by_mass(errors, (11.0, 12.0))
+    assert table["haloes"] == [2] and table["distance_rms"] == [0]
+    assert table["velocity_median"] == table["velocity_84"] == table["speed_rms"] == [None]
 
 
 def test_a_halo_that_is_not_there_lowers_what_confidence_is_worth(catalog, labels):
@@ -87,17 +97,3 @@ def test_other_lattices_and_counts_are_refused(catalog, labels):
         catalog_errors(catalog, SimulatedHaloes(np.zeros((4, 4, 4), int), np.empty((0, 3)), np.empty((0, 3))), 1.0)
     with pytest.raises(ScoringError, match=r"velocity has shape \(1, 3\), the labels name 2 haloes"):
         SimulatedHaloes(labels, np.zeros((2, 3)), np.zeros((1, 3)))
-
-
-def test_zoom_regions_hold_more_of_a_halo_the_more_they_are_padded(labels):
-    prediction = predicted(labels, site_offset=0.5)
-    # the true halo is a shell larger than the prediction: 10 x 11 x 12 about 8 x 9 x 10
-    larger = np.where(labels == 2, 2, 0) + box_labels(N, (10, 11, 12), (19, 1, 1))
-    shares = zoom_containment(prediction, larger, (0.0, 1.0, 2.0, 20.0), largest=1)
-    inside, shell = 720, 2 * (72 + 80 + 90)
-    np.testing.assert_allclose(shares["region"][0, :2], [inside / 1320, (inside + shell) / 1320])
-    assert 0.99 < shares["region"][0, 2] <= shares["convex_hull"][0, 2] == 1
-    assert (np.diff(shares["region_volume"][0, :3]) > 0).all() and np.isnan(shares["region"][0, 3])
-    assert shares["convex_hull"].shape == (1, 4) and shares["convex_hull"][0, 0] == inside / 1320
-    both = zoom_containment(prediction, labels, (0.0,))
-    assert both["region"].tolist() == [[1.0], [1.0]] and both["region_volume"].tolist() == [[1.0], [1.0]]

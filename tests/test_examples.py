@@ -11,11 +11,13 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import pytest
 from small_model import write_small_bundle
 from surface_fakes import BOX, FakePredictor, N
 
 import yt_protohalos as ph
+from yt_protohalos.exceptions import InitialConditionsError
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
@@ -61,6 +63,8 @@ def test_example_runs(script, bundle, tmp_path):
     arguments = ["--model", str(bundle / DEFAULT_MODEL)]
     if script.stem in ("own_initial_conditions", "experiments"):
         arguments += ["-n", "32"]
+    if script.stem == "zoom_check":
+        arguments += ["--largest", "2"]
     output = run_script(script, arguments, tmp_path, bundle)
     written = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert output.strip() or written, f"{script.name} neither printed nor wrote anything"
@@ -136,6 +140,45 @@ def test_gallery_takes_stored_boxes_and_scores(monkeypatch, tmp_path):
         words = [text.get_text() for text in left["figure"].axes[0].get_legend().get_texts()]
         wanted = "0.83" if "13" in stem else f"{BOX:g}"
         assert any(wanted in word for word in words)
+
+
+def test_gallery_data_take_a_stored_prediction_and_its_initial_conditions(monkeypatch, tmp_path, capsys):
+    """One command, and the pages of figures 9 and 11 show the box, without any network."""
+    folder = ROOT / "examples" / "gallery"
+    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+    import gallery_data
+    import make_gallery_data
+
+    data = tmp_path / "gallery.h5"
+    data.write_bytes(gallery_data.FILE.read_bytes())
+    before = set(gallery_data.biases())
+    monkeypatch.setattr(gallery_data, "FILE", data)
+    ics, stored = tmp_path / "ics.hdf5", tmp_path / "prediction.h5"
+    ph.generate_initial_conditions(N, BOX, seed=11, filename=ics)
+    field = ph.linear_field(ph.load(ics))
+    FakePredictor().predict(field, progress=False).save(stored)
+    for _ in range(2):
+        make_gallery_data.main(["--boxes", str(stored), "--ics", str(ics), "-o", str(data)])
+    name = gallery_data.box_name("predicted", BOX)
+    found = ph.Prediction.load(stored)
+    # a second time replaces the first
+    assert name in gallery_data.box_counts() and set(gallery_data.biases()) == before | {name}
+    counts = gallery_data.box_counts()[name]
+    assert counts.number.sum() == np.count_nonzero(found.sizes[1:] * field.site_mass > 10 ** counts.edges[0]) > 0
+    assert counts.volume == pytest.approx(BOX**3)
+    capsys.readouterr()
+    for stem in ("figure09_mass_function", "figure11_bias"):
+        monkeypatch.setattr(sys, "argv", [stem])
+        left = runpy.run_path(str(folder / f"plot_{stem}.py"))
+        words = [text.get_text() for text in left["figure"].axes[0].get_legend().get_texts()]
+        assert name in words and name in capsys.readouterr().out
+    other = tmp_path / "other.hdf5"
+    ph.generate_initial_conditions(N, BOX, seed=12, filename=other)
+    with pytest.raises(InitialConditionsError, match="those of the prediction"):
+        make_gallery_data.main(["--boxes", str(stored), "--ics", str(other), "-o", str(data)])
+    with pytest.raises(SystemExit):
+        make_gallery_data.main(["--boxes", str(stored), "-o", str(data)])
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.stem)

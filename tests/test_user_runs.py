@@ -20,7 +20,6 @@ from yt_protohalos.exceptions import (
     InitialConditionsError,
     LatticeError,
     ProtohaloError,
-    ProtohaloWarning,
     ScoringError,
 )
 from yt_protohalos.initial_conditions.gadget_hdf5 import write_gadget_hdf5
@@ -323,12 +322,51 @@ def test_a_box_that_is_no_cube_is_refused(ics, snapshot, own, final, tmp_path):
     assert_refused(LatticeError, "must be a cube", ics, tmp_path, snapshot=snapshot)
 
 
-def test_a_snapshot_before_the_end_gives_a_warning_with_its_redshift(ics, own, final, tmp_path):
+def test_a_snapshot_of_another_time_is_refused_unless_that_time_is_asked_for(ics, own, final, cube, tmp_path, capsys):
     pytest.importorskip("yt_astro_analysis")
     path = write_snapshot(tmp_path / "last.hdf5", own, final, redshift=0.5)
-    with pytest.warns(ProtohaloWarning, match="redshift 0.5, not 0"):
-        label_run(ics, snapshot=path, output=tmp_path / "run.h5")
-    assert read_run(tmp_path / "run.h5")[2]["snapshot_redshift"] == pytest.approx(0.5)
+    assert_refused(
+        InitialConditionsError, r"at redshift 0\.5, and models.*--at-redshift 0\.5", ics, tmp_path, snapshot=path
+    )
+    wrong = {"snapshot": path, "redshift": 0.3}
+    assert_refused(InitialConditionsError, r"at redshift 0\.5, not at 0\.3", ics, tmp_path, **wrong)
+    output = tmp_path / "run.h5"
+    command = ["label", "--ics", str(ics), "--snapshot", str(path), "-o", str(output), "--at-redshift", "0.5"]
+    assert cli.main(command) == 0
+    assert "3 haloes at z = 0.5 hold" in capsys.readouterr().out
+    field, labels, attributes = read_run(output)
+    assert np.array_equal(labels, cube) and attributes["snapshot_redshift"] == pytest.approx(0.5)
+    # the run is of that time: its amplitude is that of the field then
+    assert field.target_redshift == 0.5
+    now = ph.linear_field(ph.load(ics))
+    np.testing.assert_allclose(field.delta, now.at_redshift(0.5).delta, rtol=1e-5, atol=1e-5)
+    assert field.target_sigma_8 < 0.8 * own.field.cosmology.sigma_8
+
+
+@pytest.mark.parametrize("place", ["Header/Redshift", "Header/Time", "redshift", "output_redshift"])
+def test_the_redshift_of_a_catalogue_is_read_from_where_finders_write_it(place, ics, cube, tmp_path):
+    path = write_catalog(tmp_path / "cat.h5", "labels", cube)
+    with h5py.File(path, "r+") as file:
+        *group, name = place.split("/")
+        (file.require_group(group[0]) if group else file).attrs[name] = 0.8 if name == "Time" else 0.25
+    assert_refused(InitialConditionsError, r"cat\.h5 is at redshift 0\.25", ics, tmp_path, catalog=path)
+    run = label_run(ics, catalog=path, output=tmp_path / "run.h5", redshift=0.25)
+    assert run.field.target_redshift == read_run(tmp_path / "run.h5")[0].target_redshift == 0.25
+
+
+def test_a_catalogue_that_states_no_redshift_is_of_the_one_asked_for(ics, cube, tmp_path):
+    path = write_catalog(tmp_path / "cat.h5", "labels", cube)
+    for redshift, expected in ((None, 0.0), (0.3, 0.3)):
+        run = label_run(ics, catalog=path, output=tmp_path / "run.h5", redshift=redshift)
+        assert run.field.target_redshift == read_run(tmp_path / "run.h5")[0].target_redshift == expected
+    for wrong in (-1.0, float("nan")):
+        assert_refused(InitialConditionsError, "not 0 or more", ics, tmp_path, catalog=path, redshift=wrong)
+
+
+def test_haloes_just_before_the_end_are_those_of_the_end(ics, own, final, tmp_path):
+    pytest.importorskip("yt_astro_analysis")
+    path = write_snapshot(tmp_path / "last.hdf5", own, final, redshift=0.004)
+    assert label_run(ics, snapshot=path, output=tmp_path / "run.h5").field.target_redshift == 0
 
 
 def test_haloes_of_other_initial_conditions_or_axes_are_refused(own, ics, cube, tmp_path):

@@ -41,6 +41,17 @@ def as_sites(points, offset) -> set:
     return {tuple(site) for site in np.rint(points * N - offset).astype(int) % N}
 
 
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10**6), whole=st.booleans())
+def test_integer_points_of_a_hull_are_those_that_it_contains(seed, whole):
+    """Points on faces too, of hulls with integer vertices, and faces that stand upright."""
+    rng = np.random.default_rng(seed)
+    points = rng.uniform(-4, 6, (rng.integers(5, 20), 3))
+    hull = convex_hull(np.rint(points) if whole else points)
+    grid = np.stack(np.meshgrid(*[np.arange(-6, 9)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
+    assert hull.count_integer_points() == np.count_nonzero(hull.contains(grid.astype(float)))
+
+
 @settings(max_examples=8, deadline=None)
 @given(seed=st.integers(0, 10**6), padding=st.sampled_from([0, 1, 1.5, 2.9]))
 def test_every_point_is_inside_hull_and_ellipsoid_and_members_are_among_them(seed, padding):

@@ -44,12 +44,33 @@ class Hull:
 
     def contains(self, points: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Whether points, (N, 3), are inside or on the surface, (N,)."""
-        slack = _ROUNDING * np.ptp(self.vertices, axis=0).max()
         inside = np.ones(len(points), dtype=bool)
         # one face at a time, because all of them by all points would not fit
         for normal, offset in zip(self.normals, self.offsets, strict=True):
-            inside &= points @ normal <= offset + slack
+            inside &= points @ normal <= offset + self._slack
         return inside
+
+    def count_integer_points(self) -> int:
+        """Points with integer coordinates inside or on the surface.
+
+        The faces leave an interval of each column along the last axis: columns are looked at, not points.
+        """
+        low, high = np.floor(self.vertices.min(axis=0)), np.ceil(self.vertices.max(axis=0))
+        x, y = np.meshgrid(*(np.arange(low[i], high[i] + 1) for i in (0, 1)), indexing="ij")
+        first, last = np.full(x.shape, low[2]), np.full(x.shape, high[2])
+        for (a, b, c), offset in zip(self.normals, self.offsets, strict=True):
+            rest = offset + self._slack - a * x - b * y
+            if c == 0:
+                last[rest < 0] = -np.inf
+            elif c > 0:
+                np.minimum(last, rest / c, out=last)
+            else:
+                np.maximum(first, rest / c, out=first)
+        return int(np.maximum(np.floor(last) - np.ceil(first) + 1, 0).sum())
+
+    @property
+    def _slack(self) -> float:
+        return float(_ROUNDING * np.ptp(self.vertices, axis=0).max())
 
     def mapped(self, scale: float, shift: NDArray[np.float64]) -> Hull:
         """The hull of the points ``scale * x + shift``, scale positive."""

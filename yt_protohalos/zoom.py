@@ -188,7 +188,7 @@ def zoom_region(
     _check_reader(sites, lattice)
     hull = convex_hull(sites)
     ellipsoid = minimum_ellipsoid(hull.vertices)
-    enclosed = {"region": len(sites), "convex_hull": _count(hull), "ellipsoid": _count(ellipsoid)}
+    enclosed = {"region": len(sites), "convex_hull": hull.count_integer_points(), "ellipsoid": _count(ellipsoid)}
     # by whole boxes, so that the first point is in the box
     position = (sites - lattice.n * (sites[0] // lattice.n) + found.site_offset) / lattice.n
     shift = position[0] - sites[0] / lattice.n
@@ -257,12 +257,9 @@ def _check_reader(sites: NDArray[np.int64], lattice: Lattice) -> None:
         )
 
 
-def _count(shape: Hull | Ellipsoid) -> int:
-    """Sites inside a shape whose unit is the spacing."""
-    if isinstance(shape, Hull):
-        low, high = shape.vertices.min(axis=0), shape.vertices.max(axis=0)
-    else:
-        half = np.sqrt(np.diag(np.linalg.inv(shape.matrix)))
-        low, high = shape.center - half, shape.center + half
+def _count(shape: Ellipsoid) -> int:
+    """Sites inside an ellipsoid whose unit is the spacing."""
+    half = np.sqrt(np.diag(np.linalg.inv(shape.matrix)))
+    low, high = shape.center - half, shape.center + half
     axes = [np.arange(np.floor(a), np.ceil(b) + 1) for a, b in zip(low, high, strict=True)]
     return int(np.count_nonzero(shape.contains(np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3))))

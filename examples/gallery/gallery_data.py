@@ -81,14 +81,31 @@ def tallies() -> tuple[Tally, Tally]:
 
 def biases() -> dict[str, LagrangianBias]:
     """Bias measured in boxes too large to keep, by kind and size."""
+    return _of_boxes("bias", LagrangianBias)
+
+
+def box_counts() -> dict[str, HaloCounts]:
+    """Haloes counted in such boxes, by kind and size."""
+    return _of_boxes("abundance", HaloCounts)
+
+
+def _of_boxes(name: str, kind: type) -> dict[str, Any]:
     with h5py.File(FILE) as file:
-        entries = sorted(file["bias"].values(), key=lambda entry: (entry.attrs["box_size"], entry.attrs["kind"]))
+        entries = sorted(
+            file[name].values() if name in file else [],
+            key=lambda entry: (entry.attrs["box_size"], entry.attrs["kind"]),
+        )
         return {
-            rf"{entry.attrs['kind']}, {entry.attrs['box_size']:g} $h^{{-1}}$Mpc": LagrangianBias(
+            box_name(entry.attrs["kind"], entry.attrs["box_size"]): kind(
                 **{key: value[()] for key, value in entry.items()}
             )
             for entry in entries
         }
+
+
+def box_name(kind: str, side: float) -> str:
+    """Name of a box in a legend; `side` in Mpc/h."""
+    return rf"{kind}, {side:g} $h^{{-1}}$Mpc"
 
 
 def card_scores(model: str, sigma_8: float = COSMOLOGY.sigma_8) -> list[dict[str, Any]]:

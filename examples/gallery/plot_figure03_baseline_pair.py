@@ -7,8 +7,10 @@ fluctuations that it does not resolve differ. Where they disagree, no method tha
 both. Circles mark patches inside haloes of both whose mass differs by more than a factor of two, as where one halo in
 one run is two in the other. Everywhere else, borders differ.
 
-The paper finds the same two kinds of difference, and somewhat more of them, as the scores below say. It does not tell
-how its circles were placed; these follow the rule above.
+The paper finds the same two kinds of difference, and somewhat more of them: accuracy 0.903 and F1 0.884 there, 0.914
+and 0.892 here. Code, force resolution and box differ, and so does what is varied below the lattice. Of 291 haloes 270
+have a counterpart, 4 of one run are merged from 8 of the other, 5 are split. The paper does not tell how its circles
+were placed; these follow the rule above.
 """
 
 from gallery_data import read

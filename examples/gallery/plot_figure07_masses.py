@@ -5,8 +5,11 @@ Figure 7: simulated and predicted haloes
 Two slices of the TreePM run. Colours are the masses of the haloes that the simulation formed, left, and of those that
 ``planck-v4`` predicts, right, on the same scale.
 
-As in the paper, large patches are found with their shapes and masses. What differs is connectivity: what one of the
-two calls one halo the other may call two. The smallest haloes are missed more often than not.
+As in the paper, large patches are found with their shapes and masses: of the haloes of more than 500 particles 95 %
+are matched, of those of more than 2000 all. What differs is connectivity: what one of the two calls one halo the
+other may call two. The smallest haloes are missed more often than not (12 % are matched below 250 particles), so that
+183 are predicted where 262 formed; the particle-mesh runs that taught the model resolve such haloes less well than
+the TreePM code does. The paper gives no such numbers.
 """
 
 from gallery_data import read
@@ -26,3 +29,5 @@ print(f"{run['true'].max()} haloes formed, {run['predicted'].max()} are predicte
 for least in (155, 500, 2000):
     share, iou = matches.share(least), matches.median_iou(least)
     print(f"more than {least} particles: {share:.0%} matched, median IoU {iou:.2f}")
+small = matches.iou[matches.size < 250]
+print(f"fewer than 250 particles: {(small > 0.5).mean():.0%} of {len(small)} matched")

@@ -6,8 +6,9 @@ The same slice in three tidal fields, :math:`\lambda_z` = -0.5, 0 and 0.5 (eqs. 
 it is, the potential gains a quadratic term that compresses along one axis and stretches along the other.
 ``planck-v2`` predicts all three.
 
-As in the paper, protohaloes grow along the axis in which the tide contracts and shrink along the other, some merge
-and some split, and masses hardly change in the median. The paper shows this in a picture; below are numbers.
+As in the paper, protohaloes grow along the axis in which the tide contracts and shrink along the other: 9 % longer and
+8 % shorter for :math:`\lambda_z` = 0.5, 6 % and 8 % the other way. Some merge and some split (9 and 7 of 85), and
+masses hardly change in the median (-0.004 and -0.018 dex). The paper shows this in a picture, without numbers.
 """
 
 import numpy as np

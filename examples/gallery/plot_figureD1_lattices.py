@@ -7,11 +7,13 @@ of crops offset by half a core. Left and middle, the labels of either, cut at th
 becomes of them: labels that overlap are joined, small ones dropped. A colour means nothing but "another label than
 the neighbour's".
 
-As in the paper, objects that a face cuts in one lattice are whole in the other, and in the result. For ``planck-v4``
-a step follows that the paper does not have: objects that the evolved field puts in contact are joined
+As in the paper, objects that a face cuts in one lattice are whole in the other, and in the result: 42 labels of the
+first lattice and 47 of the second become 24 objects in this slice, 8 of which lie across a face of the first. For
+``planck-v4`` a step follows that the paper does not have: objects that the evolved field puts in contact are joined
 (:doc:`/method`).
 """
 
+import numpy as np
 from gallery_data import read
 
 from yt_protohalos.analysis.paper_figures import plot_lattices
@@ -24,3 +26,15 @@ planes = {
 }
 # cores of 48 sites
 figure = plot_lattices(planes, run.lattice, faces={"first lattice": (0, 48), "second lattice": (24, 72)})
+
+# %%
+# Labels in the slice:
+
+print(*(f"{title}: {len(np.unique(plane[plane > 0]))}" for title, plane in planes.items()), sep="\n")
+whole = planes["stitched"]
+for title, (low, high) in {"first": (0, 48), "second": (24, 72)}.items():
+    cut = set()
+    for face in (low, high):
+        for one, other in ((whole[face - 1], whole[face]), (whole[:, face - 1], whole[:, face])):
+            cut |= set(one[(one == other) & (one > 0)].tolist())
+    print(f"objects across a face of the {title} lattice: {len(cut)}")

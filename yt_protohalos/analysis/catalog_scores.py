@@ -1,24 +1,24 @@
-"""How far a catalogue is from the haloes of a simulation: positions, velocities, spins, confidence, zoom regions."""
+"""How far a catalogue is from the haloes of a simulation: positions, velocities, spins, confidence."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..catalog import Catalog
-from ..exceptions import RegionError, ScoringError
-from ..prediction import Prediction
-from ..zoom import zoom_region
+from ..exceptions import ScoringError
 from .compare import MATCH_IOU
-from .scores import match_haloes
+from .scores import Matches, match_haloes
 
 MASS_BINS = (11.0, 11.5, 12.0, 12.5, 13.0, 13.5, 15.0)
 CONFIDENCE_BINS = (0.0, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0)
-PADDINGS = (0.0, 1.0, 2.0, 4.0, 8.0)
-"""Sites."""
+Table = dict[str, list[float | int | None]]
+"""Columns of one entry a bin; None without data."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +31,7 @@ class SimulatedHaloes:
         1..K on the initial lattice, 0 outside.
     position : float64, (K, 3)
         Mean of the members, comoving Mpc/h.
-    velocity : float64, (K, 3)
+    velocity : float64, (K, 3), optional
         Peculiar, km/s.
     spin : float64, (K, 3), optional
         Angular momentum for each unit of mass about that position, in any unit: only its direction is used.
@@ -39,7 +39,7 @@ class SimulatedHaloes:
 
     labels: NDArray[np.integer]
     position: NDArray[np.float64]
-    velocity: NDArray[np.float64]
+    velocity: NDArray[np.float64] | None = None
     spin: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
@@ -63,7 +63,7 @@ class CatalogErrors:
     distance : float64, (M,)
         Between predicted and simulated position, comoving Mpc/h.
     velocity_error, speed : float64, (M,)
-        Length of the difference of the velocities, and of the simulated one, km/s.
+        Length of the difference of the velocities, and of the simulated one, km/s; NaN where that is unknown.
     spin_cosine : float64, (M,)
         Cosine of the angle between the two spins; NaN where either is unknown.
     confidence, log10_predicted_mass : float64, (P,)
@@ -109,26 +109,40 @@ def catalog_errors(catalog: Catalog, haloes: SimulatedHaloes, site_mass: float) 
     lattice = catalog.lattice
     if haloes.labels.shape != lattice.shape:
         raise ScoringError(f"labels have shape {haloes.labels.shape}, the catalogue {lattice.shape}; use one lattice")
-    predicted = np.zeros(lattice.n_sites, dtype=np.int64)
-    predicted[catalog.members] = np.repeat(np.arange(1, len(catalog.n_sites) + 1), catalog.n_sites)
-    matches = match_haloes(predicted.reshape(lattice.shape), haloes.labels)
-    true = np.flatnonzero(matches.iou > MATCH_IOU)
-    mine = matches.label[true] - 1
+    predicted = label_cube(catalog)
+    matches, true, mine = matched_haloes(predicted, haloes.labels)
     found = np.zeros(len(catalog.n_sites), dtype=bool)
     found[mine] = True
-    inside = np.bincount(predicted, weights=haloes.labels.ravel() > 0, minlength=len(found) + 1)[1:]
+    inside = np.bincount(predicted.ravel(), weights=haloes.labels.ravel() > 0, minlength=len(found) + 1)[1:]
     separation = lattice.minimum_image(catalog.position[mine] - haloes.position[true])
+    velocity = np.full((len(true), 3), np.nan) if haloes.velocity is None else haloes.velocity[true]
     return CatalogErrors(
         log10_mass=np.log10(matches.size[true] * site_mass),
         distance=np.linalg.norm(separation, axis=1),
-        velocity_error=np.linalg.norm(catalog.velocity[mine] - haloes.velocity[true], axis=1),
-        speed=np.linalg.norm(haloes.velocity[true], axis=1),
+        velocity_error=np.linalg.norm(catalog.velocity[mine] - velocity, axis=1),
+        speed=np.linalg.norm(velocity, axis=1),
         spin_cosine=_cosine(catalog.spin[mine], None if haloes.spin is None else haloes.spin[true]),
         confidence=catalog.confidence,
         log10_predicted_mass=np.log10(catalog.n_sites * site_mass),
         found=found,
         purity=inside / catalog.n_sites,
     )
+
+
+def label_cube(catalog: Catalog) -> NDArray[np.int64]:
+    """Labels 1..K of a catalogue's members on its lattice, 0 outside, int64 (n, n, n)."""
+    labels = np.zeros(catalog.lattice.n_sites, dtype=np.int64)
+    labels[catalog.members] = np.repeat(np.arange(1, len(catalog) + 1), catalog.n_sites)
+    return labels.reshape(catalog.lattice.shape)
+
+
+def matched_haloes(
+    predicted: NDArray[np.integer], true: NDArray[np.integer]
+) -> tuple[Matches, NDArray[np.intp], NDArray[np.int64]]:
+    """Matches of two cubes of labels, and the indices from 0 of the true and the predicted haloes that match."""
+    matches = match_haloes(predicted, true)
+    theirs = np.flatnonzero(matches.iou > MATCH_IOU)
+    return matches, theirs, matches.label[theirs] - 1
 
 
 def _cosine(a: NDArray[np.float64], b: NDArray[np.float64] | None) -> NDArray[np.float64]:
@@ -138,40 +152,49 @@ def _cosine(a: NDArray[np.float64], b: NDArray[np.float64] | None) -> NDArray[np
     return np.divide(np.sum(a * b, axis=1), lengths, out=np.full(len(a), np.nan), where=lengths > 0)
 
 
-def errors_by_mass(errors: CatalogErrors, edges: ArrayLike = MASS_BINS) -> dict[str, list[float | int | None]]:
+def errors_by_mass(errors: CatalogErrors, edges: ArrayLike = MASS_BINS) -> Table:
     """Summary in bins of the simulated mass.
 
     Returns
     -------
     dict of list
-        ``low``, ``high`` (log10 Msun/h), ``haloes``; ``distance_median`` and ``distance_rms`` (Mpc/h),
-        ``velocity_median``, ``velocity_rms`` and ``speed_rms`` (km/s), ``spin_cosine_median``. None without haloes.
+        ``low``, ``high`` (log10 Msun/h), ``haloes``; ``distance_median``, ``distance_16``, ``distance_84`` and
+        ``distance_rms`` (Mpc/h), the same of ``velocity`` (km/s) and ``speed_rms`` beside it, ``spin_cosine_median``
+        and ``spin_cosine_mean``, 0 for spins that know nothing of each other. None without haloes.
     """
     bounds = np.asarray(edges, dtype=float)
-    table: dict[str, list[float | int | None]] = {"low": bounds[:-1].tolist(), "high": bounds[1:].tolist()}
-    bins = np.digitize(errors.log10_mass, bounds) - 1
-    members = [np.flatnonzero(bins == i) for i in range(len(bounds) - 1)]
-    table["haloes"] = [len(one) for one in members]
-    for name, values, summary in (
-        ("distance_median", errors.distance, np.median),
-        ("distance_rms", errors.distance, _rms),
-        ("velocity_median", errors.velocity_error, np.median),
-        ("velocity_rms", errors.velocity_error, _rms),
-        ("speed_rms", errors.speed, _rms),
-        ("spin_cosine_median", errors.spin_cosine, np.median),
-    ):
-        known = [values[one][np.isfinite(values[one])] for one in members]
-        table[name] = [float(summary(one)) if one.size else None for one in known]
+    members = in_bins(errors.log10_mass, bounds)
+    table: Table = {"low": bounds[:-1].tolist(), "high": bounds[1:].tolist(), "haloes": [len(one) for one in members]}
+    for name, values in (("distance", errors.distance), ("velocity", errors.velocity_error)):
+        table[f"{name}_median"] = summary(values, members, np.median)
+        for percent in (16, 84):
+            table[f"{name}_{percent}"] = summary(values, members, partial(np.percentile, q=percent))
+        table[f"{name}_rms"] = summary(values, members, _rms)
+    table["speed_rms"] = summary(errors.speed, members, _rms)
+    table["spin_cosine_median"] = summary(errors.spin_cosine, members, np.median)
+    table["spin_cosine_mean"] = summary(errors.spin_cosine, members, np.mean)
     return table
+
+
+def in_bins(values: NDArray[np.float64], bounds: NDArray[np.float64]) -> list[NDArray[np.intp]]:
+    """Indices of the values in each bin; the upper edge of a bin belongs to the next."""
+    bins = np.digitize(values, bounds) - 1
+    return [np.flatnonzero(bins == i) for i in range(len(bounds) - 1)]
+
+
+def summary(
+    values: NDArray, members: Sequence[NDArray[np.intp]], measure: Callable[[NDArray], Any]
+) -> list[float | int | None]:
+    """A measure of the finite values of each bin, None without any."""
+    known = [values[one][np.isfinite(values[one])] for one in members]
+    return [float(measure(one)) if one.size else None for one in known]
 
 
 def _rms(values: NDArray[np.float64]) -> float:
     return float(np.sqrt(np.mean(values**2)))
 
 
-def confidence_table(
-    errors: CatalogErrors, least: float = 11.5, edges: ArrayLike = CONFIDENCE_BINS
-) -> dict[str, list[float | int | None]]:
+def confidence_table(errors: CatalogErrors, least: float = 11.5, edges: ArrayLike = CONFIDENCE_BINS) -> Table:
     """What the confidence of a protohalo is worth, in bins of it.
 
     Parameters
@@ -193,81 +216,28 @@ def confidence_table(
     # the last bin has its upper edge too
     bins = np.clip(np.digitize(errors.confidence, bounds) - 1, 0, len(bounds) - 2)
     members = [np.flatnonzero(kept & (bins == i)) for i in range(len(bounds) - 1)]
-    table: dict[str, list[float | int | None]] = {"low": bounds[:-1].tolist(), "high": bounds[1:].tolist()}
+    table: Table = {"low": bounds[:-1].tolist(), "high": bounds[1:].tolist()}
     table["protohaloes"] = [len(one) for one in members]
     for name, values in (("confidence", errors.confidence), ("purity", errors.purity), ("found", errors.found)):
         table[name] = [float(np.mean(values[one])) if one.size else None for one in members]
     return table
 
 
-def zoom_containment(
-    prediction: Prediction,
-    true_labels: NDArray[np.integer],
-    paddings: Sequence[float] = PADDINGS,
-    largest: int = 20,
-) -> dict[str, NDArray[np.float64]]:
-    """Share of the sites of simulated haloes that the zoom regions of their protohaloes hold.
-
-    Parameters
-    ----------
-    prediction : Prediction
-    true_labels : int, (n, n, n)
-        1..K by descending size, 0 outside.
-    paddings : sequence of float
-        Of `zoom_region`, sites.
-    largest : int
-        Simulated haloes to look at, those without a match left out.
-
-    Returns
-    -------
-    dict of float64, (H, number of paddings)
-        ``region`` and ``convex_hull``: the share inside; ``region_volume`` and ``convex_hull_volume``: the volume of
-        the shape in units of the halo's own; NaN where a region is too large for the box.
-    """
-    lattice = prediction.lattice
-    matches = match_haloes(prediction.labels, true_labels)
-    order = np.argsort(-matches.size, kind="stable")
-    chosen = order[matches.iou[order] > MATCH_IOU][:largest].tolist()
-    rows: dict[str, list[list[float]]] = {
-        name: [] for name in ("region", "convex_hull", "region_volume", "convex_hull_volume")
-    }
-    for i in chosen:
-        sites = lattice.sites(np.flatnonzero(true_labels.ravel() == i + 1))
-        found = [dict(_contained(prediction, int(matches.label[i]) - 1, sites, padding)) for padding in paddings]
-        for name, values in rows.items():
-            values.append([one.get(name, np.nan) for one in found])
-    return {name: np.array(values).reshape(len(chosen), len(paddings)) for name, values in rows.items()}
-
-
-def _contained(
-    prediction: Prediction, halo_id: int, sites: NDArray[np.int64], padding: float
-) -> Iterator[tuple[str, float]]:
-    lattice = prediction.lattice
-    try:
-        region = zoom_region(prediction, halo_id, padding)
-    except RegionError:
-        return
-    held = np.isin(lattice.flat_index(sites), lattice.flat_index(region.sites))
-    yield "region", float(held.mean())
-    yield "region_volume", len(region.sites) / len(sites)
-    first = region.points[0]
-    box = (sites + prediction.site_offset) / lattice.n
-    near = first + (box - first) - np.floor(box - first + 0.5)
-    yield "convex_hull", float(region.hull.contains(near).mean())
-    yield "convex_hull_volume", region.enclosed["convex_hull"] / len(sites)
-
-
-def format_catalog(by_mass: Mapping[str, Sequence], confidence: Mapping[str, Sequence]) -> str:
-    """Both tables as text."""
+def format_catalog(by_mass: Mapping[str, Sequence], confidence: Mapping[str, Sequence] | None = None) -> str:
+    """Errors by mass as text, and below them what the confidence is worth."""
     lines = [
-        "haloes matched     number   position error [Mpc/h]     velocity error [km/s]    their      spin",
-        "log10 M                        median        rms        median        rms       speed    cosine",
+        "haloes matched     number   position error [Mpc/h]                velocity error [km/s]                their"
+        "      mean spin",
+        "log10 M                        median     16 %     84 %      rms    median     16 %     84 %      rms"
+        "    speed    cosine",
     ]
-    names = ("distance_median", "distance_rms", "velocity_median", "velocity_rms", "speed_rms", "spin_cosine_median")
+    names = [f"{name}_{measure}" for name in ("distance", "velocity") for measure in ("median", "16", "84", "rms")]
     for i, number in enumerate(by_mass["haloes"]):
-        values = [by_mass[name][i] for name in names]
-        cells = "".join(f"{_cell(value):>11s}" for value in values)
-        lines.append(f"{by_mass['low'][i]:.1f} to {by_mass['high'][i]:.1f} {number:12d}{cells}")
+        values = [by_mass[name][i] for name in (*names, "speed_rms", "spin_cosine_mean")]
+        cells = "".join(f"{_cell(value):>9s}" for value in values)
+        lines.append(f"{by_mass['low'][i]:.1f} to {by_mass['high'][i]:.1f} {number:12d}  {cells}")
+    if confidence is None:
+        return "\n".join(lines)
     lines += ["", "confidence         number        mean     purity      found"]
     for i, number in enumerate(confidence["protohaloes"]):
         cells = "".join(f"{_cell(confidence[name][i]):>11s}" for name in ("confidence", "purity", "found"))

@@ -12,15 +12,24 @@ from typing import Any
 from ..exceptions import ModelError
 from .common import say
 
-HELP = "make a model of trained networks: calibrate, choose the threshold, score, write the card"
+HELP = "make a model of trained networks, or of another model: calibrate, choose the threshold, score, write the card"
 EXAMPLE = """  protohalos bundle my-model --semantic training/semantic --instance training/instance \\
-      --runs runs/run_010*.h5 --validation runs/run_0900.h5 -o models/my-model"""
+      --runs runs/run_010*.h5 --validation runs/run_0900.h5 -o models/my-model
+  protohalos bundle mine --from planck-v4 --validation runs/mine.h5 -o models/mine     # its weights, recalibrated"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
     parser.add_argument("name", help="name of the model")
-    parser.add_argument("--semantic", type=Path, required=True, metavar="DIR", help="training folder")
+    parser.add_argument(
+        "--from", dest="parent", metavar="MODEL",
+        help="instead of training folders: a model whose weights stay; calibration, threshold and clustering are "
+        "fitted to the --validation runs",
+    )  # fmt: skip
+    parser.add_argument(
+        "--keep-clustering", action="store_true", help="with --from: leave the clustering alone, which is much faster"
+    )
+    parser.add_argument("--semantic", type=Path, metavar="DIR", help="training folder")
     parser.add_argument(
         "--instance",
         type=Path,
@@ -31,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--runs",
         nargs="+",
         type=Path,
-        required=True,
+        default=[],
         metavar="RUN",
         help="the runs trained on; of several sigma_8, they are the model's range and the first run's its cosmology",
     )
@@ -46,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--symmetries", type=int, default=1, help="symmetries to average the semantic network over (default: 1)"
     )
-    parser.add_argument("--description", default="V-Nets trained with yt_protohalos", help="one line for the card")
+    parser.add_argument("--description", help="one line for the card")
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress bars")
 
 
@@ -56,6 +65,9 @@ def run(args: argparse.Namespace) -> int:
     from ..training.dataset import LabelledField, measure_beta
     from ..training.simulate import read_run
 
+    _check_sources(args)
+    if args.parent is not None:
+        return _recalibrate(args)
     args.output_dir.mkdir(parents=True, exist_ok=True)
     folder = args.output_dir
     semantic = export_network(args.semantic, folder / "semantic.weights.h5", args.semantic_side)
@@ -75,12 +87,41 @@ def run(args: argparse.Namespace) -> int:
     cosmology = replace(field.cosmology, sigma_8=field.target_sigma_8)
     amplitudes = sorted({run.field.target_sigma_8 for run in runs})
     del runs, field
+    description = args.description or "V-Nets trained with yt_protohalos"
     card = bundle(
         args.name, folder, semantic, instance, [LabelledField.from_run(path) for path in args.validation],
-        beta, spacing, cosmology, args.description, training, core=args.core, symmetries=args.symmetries,
+        beta, spacing, cosmology, description, training, core=args.core, symmetries=args.symmetries,
         semantic_core=args.semantic_core,
         amplitude_range=(amplitudes[0], amplitudes[-1]) if len(amplitudes) > 1 else None, progress=not args.quiet,
     )  # fmt: skip
+    say(json.dumps(card.scores, indent=1))
+    return 0
+
+
+def _check_sources(args: argparse.Namespace) -> None:
+    trained = {"--semantic": args.semantic, "--instance": args.instance, "--runs": args.runs}
+    given = [name for name, value in trained.items() if value]
+    if args.parent is not None and given:
+        raise ModelError(f"--from takes the weights of a model, {' and '.join(given)} those of a training; give one")
+    if args.parent is None and (args.semantic is None or not args.runs):
+        raise ModelError("a model is made of --semantic and --runs, or --from another model; give either")
+    if args.parent is None and args.keep_clustering:
+        raise ModelError("--keep-clustering keeps that of the model of --from; leave it out")
+
+
+def _recalibrate(args: argparse.Namespace) -> int:
+    from ..training.dataset import LabelledField
+    from ..training.recalibrate import recalibrate
+    from ..training.simulate import read_run
+
+    card = recalibrate(
+        args.parent, args.name, args.output_dir, [LabelledField.from_run(path) for path in args.validation],
+        [describe_run(read_run(path)[2]) for path in args.validation], args.description or "",
+        clustering=not args.keep_clustering, progress=not args.quiet,
+    )  # fmt: skip
+    before = card.training["recalibration"]["before"]
+    for name, old in before.items():
+        say(f"{name}: {json.dumps(old)} -> {json.dumps(getattr(card, name))}")
     say(json.dumps(card.scores, indent=1))
     return 0
 

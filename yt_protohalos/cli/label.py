@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 import os
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..exceptions import InitialConditionsError, LatticeError, ProtohaloWarning
+from ..exceptions import InitialConditionsError, LatticeError
 from ..hdf5 import own_file
 from .common import say, set_log_level
 
@@ -23,11 +22,10 @@ if TYPE_CHECKING:
 HELP = "make a training run of your own simulation: initial conditions and its final snapshot or FoF catalogue"
 EXAMPLE = """  protohalos label --ics ics_gadget.hdf5 --snapshot snapshot_z0.hdf5 -o runs/mine.h5
   protohalos label --ics ics_gadget.hdf5 --catalog fof_members.h5 -o runs/mine.h5
+  protohalos label --ics ics_gadget.hdf5 --snapshot snapshot_z05.hdf5 --at-redshift 0.5 -o runs/mine_z0.5.h5
   protohalos train semantic --runs runs/mine.h5 -o training/semantic"""
 
 _BOX_TOLERANCE = 1e-3
-_FINAL_REDSHIFT = 0.01
-"""Haloes hardly change between this redshift and 0."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,6 +37,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", required=True, type=Path, metavar="RUN", help="run file to write")
     parser.add_argument("--box-size", type=float, help="comoving Mpc/h, for initial conditions that do not say it")
     parser.add_argument("--redshift", type=float, help="of the initial conditions, where they do not say it")
+    parser.add_argument(
+        "--at-redshift", type=float, metavar="Z",
+        help="redshift of the haloes (default: 0); one that the snapshot or catalogue states must agree",
+    )  # fmt: skip
     parser.add_argument("-v", "--verbose", action="store_true", help="yt's own messages too")
 
 
@@ -52,9 +54,10 @@ def run(args: argparse.Namespace) -> int:
     if any(value is not None for value in facts.values()):
         _check_output(args.output, args.ics, args.snapshot, args.catalog)
         ics = load(args.ics, **{name: value for name, value in facts.items() if value is not None})
-    run = label_run(ics, snapshot=args.snapshot, catalog=args.catalog, output=args.output)
+    run = label_run(ics, snapshot=args.snapshot, catalog=args.catalog, output=args.output, redshift=args.at_redshift)
+    then = f" at z = {run.field.target_redshift:g}" if run.field.target_redshift else ""
     say(
-        f"wrote {args.output}: {len(run.centres) - 1} haloes hold {1 - run.outside_fraction:.1%} of the "
+        f"wrote {args.output}: {len(run.centres) - 1} haloes{then} hold {1 - run.outside_fraction:.1%} of the "
         f"{run.field.n}^3 sites"
     )
     return 0
@@ -66,6 +69,7 @@ def label_run(
     snapshot: Any = None,
     catalog: str | os.PathLike[str] | None = None,
     output: str | os.PathLike[str],
+    redshift: float | None = None,
 ) -> LabelledField:
     """Label the initial conditions of a simulation by its haloes and store both as a run to train on.
 
@@ -83,10 +87,15 @@ def label_run(
     output : path
         HDF5 run file for `LabelledField.from_run` and ``protohalos train``: ``labels`` (int32) and ``delta``
         (float32), (n, n, n). An existing file is replaced.
+    redshift : float, optional
+        Of the haloes, 0 by default. Where the snapshot or catalogue states its own, they must agree to 0.01, so that a
+        file of another time is never taken for one of z = 0. The run of another time trains and scores models at that
+        redshift.
 
     Returns
     -------
     LabelledField
+        Its field is at the redshift of the haloes.
 
     Raises
     ------
@@ -95,12 +104,7 @@ def label_run(
     FileNotFoundError, FormatError
         For a file that is missing or of no known layout.
     InitialConditionsError, LatticeError, CosmologyError
-        For particles, IDs, boxes or haloes that do not belong together.
-
-    Warns
-    -----
-    ProtohaloWarning
-        If the snapshot is not at redshift 0.
+        For particles, IDs, boxes or haloes that do not belong together, and haloes of another redshift than asked for.
     """
     if (snapshot is None) == (catalog is None):
         raise TypeError("label_run takes either snapshot=... or catalog=...; give one of them")
@@ -115,17 +119,22 @@ def label_run(
     if catalog is None:
         final = _dataset(snapshot)
         finder = f"FoF b={LINKING_LENGTH}, at least {MIN_SITES} particles"
-        attributes: dict[str, Any] = {"snapshot_redshift": _check_final(final, initial)}
+        stated = _check_final(final, initial)
+        time = user_runs.halo_redshift(redshift, stated, "the final snapshot")
+        attributes: dict[str, Any] = {"snapshot_redshift": stated}
         labels = _labels_of_snapshot(final, initial)
     else:
         finder, attributes = f"catalogue {Path(catalog).name}, at least {MIN_SITES} particles", {}
+        time = user_runs.halo_redshift(redshift, user_runs.stated_redshift(Path(catalog)), Path(catalog).name)
         labels = _labels_of_catalog(Path(catalog), initial)
+    # the file holds the field of z = 0, and says at which redshift its haloes are
     field = linear_field(initial)
-    user_runs.check_haloes_of_field(field, labels)
+    then = field.at_redshift(time)
+    user_runs.check_haloes_of_field(then, labels)
     output.parent.mkdir(parents=True, exist_ok=True)
-    attributes |= {"code": "own", "initial_conditions": str(initial), "halo_finder": finder}
+    attributes |= {"code": "own", "initial_conditions": str(initial), "halo_finder": finder, "output_redshift": time}
     user_runs.write_labelled_field(output, field, labels, attributes)
-    return LabelledField.from_labels(field, labels)
+    return LabelledField.from_labels(then, labels)
 
 
 def _check_output(output: Path, *inputs: Any) -> None:
@@ -168,13 +177,6 @@ def _check_final(final: Any, initial: Any) -> float:
         raise InitialConditionsError(
             f"the final snapshot is at redshift {redshift:g}, the initial conditions at {first_redshift:g}; it must be "
             "later: give the snapshot at redshift 0"
-        )
-    if abs(redshift) > _FINAL_REDSHIFT:
-        warnings.warn(
-            f"the final snapshot is at redshift {redshift:.3g}, not 0: a network trained on it predicts the haloes of "
-            "that time, although its model says z = 0",
-            ProtohaloWarning,
-            stacklevel=3,
         )
     return redshift
 

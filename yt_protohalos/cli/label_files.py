@@ -38,9 +38,9 @@ def read_labels(path: Path) -> NDArray[np.int64]:
 
 
 def read_haloes(path: Path, labels: NDArray[np.integer]) -> SimulatedHaloes:
-    """Haloes of a label file: ``halo_position`` (Mpc/h), ``halo_velocity`` (km/s), and ``halo_spin`` if it is there."""
+    """Haloes of a label file: ``halo_position`` (Mpc/h), and where they are ``halo_velocity`` (km/s), ``halo_spin``."""
     from ..analysis.catalog_scores import SimulatedHaloes
 
     with own_file(path) as file:
-        spin = file["halo_spin"][()] if "halo_spin" in file else None
-        return SimulatedHaloes(labels, file["halo_position"][()], file["halo_velocity"][()], spin)
+        velocity, spin = (file[name][()] if name in file else None for name in ("halo_velocity", "halo_spin"))
+        return SimulatedHaloes(labels, file["halo_position"][()], velocity, spin)

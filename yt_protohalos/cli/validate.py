@@ -6,7 +6,7 @@ import argparse
 import importlib.util
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..analysis.catalog_scores import CatalogErrors, SimulatedHaloes
+    from ..analysis.shape_scores import ShapeErrors
     from ..analysis.tally import Tally
     from ..cosmology import Cosmology
     from ..lattice import Lattice
@@ -41,6 +42,8 @@ what the evolved field gives without a network, and needs yt_astro_analysis."""
 EVOLVED_LINKING_LENGTH = 0.25
 """Longer than the 0.2 of the halo definition, for the mesh blurs."""
 Run = tuple["LinearField", "NDArray[np.integer]"]
+CatalogScores = tuple["CatalogErrors", "CatalogErrors", "ShapeErrors"]
+"""Errors of the catalogue, of one made of the true members, and of the shapes."""
 
 
 @dataclass
@@ -50,7 +53,7 @@ class Counts:
     model: list[Tally]
     simple: dict[str, list[Tally]]
     scores: list[dict[str, Any]]
-    catalog: list[CatalogErrors]
+    catalog: list[CatalogScores]
     cosmology: Cosmology | None = None
     redshift: float = 0.0
     spacing: float = 0.0
@@ -84,7 +87,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--baselines", action="store_true", help="score simple methods on the same runs too")
     parser.add_argument(
         "--catalog", action="store_true",
-        help="compare positions, velocities and spins too: the label files must hold halo_position and halo_velocity",
+        help="compare positions, velocities, spins and shapes too: the label files must hold halo_position",
     )  # fmt: skip
     parser.add_argument("--figures", type=Path, metavar="DIR", help="draw the figures into this folder")
     parser.add_argument("--model", default=DEFAULT_MODEL, help="bundled model or folder of one (default: %(default)s)")
@@ -285,25 +288,41 @@ def _check_catalog(complete: bool, files: list[Path], model: str) -> None:
         raise ScoringError(f"model {model} has no instance network and makes no catalogue; leave --catalog out")
     for path in files:
         with own_file(path) as file:
-            missing = [name for name in ("halo_position", "halo_velocity") if name not in file]
-        if missing:
-            raise ScoringError(f"{path} lacks {' and '.join(missing)}, (K, 3); --catalog needs them, or leave it out")
+            if "halo_position" not in file:
+                raise ScoringError(f"{path} lacks halo_position, (K, 3); --catalog needs it, or leave it out")
 
 
-def _compare_catalog(prediction: Prediction, field: LinearField, haloes: SimulatedHaloes) -> CatalogErrors:
+def _compare_catalog(prediction: Prediction, field: LinearField, haloes: SimulatedHaloes) -> CatalogScores:
     from ..analysis.catalog_scores import catalog_errors
+    from ..analysis.shape_scores import shape_errors
     from ..catalog import protohalo_catalog
 
-    return catalog_errors(protohalo_catalog(prediction, field), haloes, field.site_mass)
+    found = protohalo_catalog(prediction, field)
+    true = protohalo_catalog(replace(prediction, labels=haloes.labels.astype("int32")), field)
+    return (
+        catalog_errors(found, haloes, field.site_mass),
+        catalog_errors(true, haloes, field.site_mass),
+        shape_errors(found, true, field.site_mass),
+    )
 
 
-def _catalog_tables(several: list[CatalogErrors]) -> dict[str, Any]:
+def _catalog_tables(several: list[CatalogScores]) -> dict[str, Any]:
     from ..analysis.catalog_scores import CatalogErrors, confidence_table, errors_by_mass, format_catalog
+    from ..analysis.shape_scores import ShapeErrors, format_shapes, shapes_by_mass
 
-    errors = CatalogErrors.pooled(several)
-    tables = errors_by_mass(errors), confidence_table(errors)
-    say(format_catalog(*tables))
-    return {"by_mass": tables[0], "by_confidence": tables[1]}
+    predicted, true, shapes = zip(*several, strict=True)
+    errors = CatalogErrors.pooled(predicted)
+    tables = {
+        "by_mass": errors_by_mass(errors),
+        "by_confidence": confidence_table(errors),
+        "by_mass_true_members": errors_by_mass(CatalogErrors.pooled(true)),
+        "shapes": shapes_by_mass(ShapeErrors.pooled(shapes)),
+    }
+    say(format_catalog(tables["by_mass"], tables["by_confidence"]))
+    say("\nthe same with the true members: what is left is the error of their approximate motion")
+    say(format_catalog(tables["by_mass_true_members"]))
+    say("\n" + format_shapes(tables["shapes"]))
+    return tables
 
 
 def _methods(wanted: bool) -> tuple[str, ...]:

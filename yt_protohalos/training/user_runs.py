@@ -27,6 +27,8 @@ CUBE_NAMES = ("labels", "halo_id")
 LEAST_OVERDENSITY = 0.5
 """Mean linear overdensity at z = 0 of halo sites: near 1.7 where they collapse by z = 0, near 0 where they are not of
 this field."""
+REDSHIFT_TOLERANCE = 0.01
+"""Haloes hardly change over this difference in redshift."""
 
 _LAYOUTS = (
     "`labels` or `halo_id` (a cube on the initial lattice), `particle_ids` and `halo_ids` (one halo a particle), or "
@@ -181,6 +183,46 @@ def read_members(path: str | Path) -> tuple[NDArray[np.int64], NDArray[np.int64]
         f"{path.name} holds {', '.join(found) or 'nothing'}; a catalogue needs {_LAYOUTS}: write one of these, or give "
         "the final snapshot instead"
     )
+
+
+def stated_redshift(path: str | Path) -> float | None:
+    """Redshift that an HDF5 catalogue states, None where it states none or is not HDF5.
+
+    It is looked for where halo finders write it: attribute ``Redshift``, or the expansion factor ``Time``, of the group
+    ``Header`` (Gadget, AREPO), and ``redshift`` or ``output_redshift`` of the file.
+    """
+    import h5py
+
+    path = Path(path)
+    if not path.is_file() or not h5py.is_hdf5(path):
+        return None
+    with own_file(path) as file:
+        header = dict(file["Header"].attrs) if "Header" in file else {}
+        own = dict(file.attrs)
+    for place, name in ((header, "Redshift"), (own, "output_redshift"), (own, "redshift")):
+        if name in place:
+            return float(np.ravel(place[name])[0])
+    return 1 / float(np.ravel(header["Time"])[0]) - 1 if "Time" in header else None
+
+
+def halo_redshift(wanted: float | None, stated: float | None, what: str) -> float:
+    """Redshift of the haloes of a run: the one asked for, 0 by default, if it is the one that their file states.
+
+    Raises
+    ------
+    InitialConditionsError
+        The two differ by more than `REDSHIFT_TOLERANCE`, or the redshift is negative or not finite.
+    """
+    redshift = 0.0 if wanted is None else float(wanted)
+    if not np.isfinite(redshift) or redshift < 0:
+        raise InitialConditionsError(f"redshift {redshift:g} of the haloes is not 0 or more; give e.g. 0.5")
+    if stated is not None and not abs(stated - redshift) <= REDSHIFT_TOLERANCE:
+        asked = "and models are of z = 0 unless told otherwise" if wanted is None else f"not at {redshift:g}"
+        raise InitialConditionsError(
+            f"{what} is at redshift {stated:.4g}, {asked}; give the one of that time, or its own redshift with "
+            f"--at-redshift {max(stated, 0.0):.4g} (redshift= in Python) for a run of that time"
+        )
+    return redshift
 
 
 def _file_count(file: Any) -> int:

@@ -1,0 +1,154 @@
+"""How much of a simulated halo the zoom region of its protohalo holds, by padding, and what the padding costs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..exceptions import RegionError, ScoringError
+from ..prediction import Prediction
+from ..zoom import zoom_region
+
+PADDINGS = (0.0, 1.0, 2.0, 3.0, 4.0, 6.0)
+"""Sites."""
+SHAPES = ("region", "convex_hull", "ellipsoid")
+"""The padded sites themselves, and what MUSIC refines."""
+WHOLE = 0.99
+"""A region that holds this share of a halo counts as holding it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Containment:
+    """Zoom regions of protohaloes beside the haloes that form from them, one row (of H) a protohalo.
+
+    Attributes
+    ----------
+    paddings : float64, (P,)
+        Sites.
+    n_sites : int64, (H,)
+        Of the halo that most of the protohalo's sites end in.
+    iou : float64, (H,)
+        Intersection over union of the two.
+    share : float64, (H, P, 3)
+        Share of the halo's sites inside the region, its convex hull and its ellipsoid; NaN where the region is too
+        large for the box.
+    volume : float64, (H, P, 3)
+        Sites inside each of the three, in units of the halo's own.
+    """
+
+    paddings: NDArray[np.float64]
+    n_sites: NDArray[np.int64]
+    iou: NDArray[np.float64]
+    share: NDArray[np.float64]
+    volume: NDArray[np.float64]
+
+    @classmethod
+    def pooled(cls, several: Sequence[Containment]) -> Containment:
+        """Of several boxes with the same paddings together.
+
+        Raises
+        ------
+        ScoringError
+            There is none, or the paddings differ.
+        """
+        if not several or any(not np.array_equal(one.paddings, several[0].paddings) for one in several):
+            raise ScoringError("no regions to pool, or of different paddings; give those of one choice of paddings")
+        rows = [np.concatenate([getattr(one, item.name) for one in several]) for item in fields(cls)[1:]]
+        return cls(several[0].paddings, *rows)
+
+
+def zoom_containment(
+    prediction: Prediction,
+    true_labels: NDArray[np.integer],
+    paddings: Sequence[float] = PADDINGS,
+    largest: int = 20,
+) -> Containment:
+    """Compare the zoom regions of the largest protohaloes with a simulation of the same initial conditions.
+
+    Whoever chooses a target from a prediction does not know whether it is right: nothing is left out but protohaloes
+    that no halo forms from.
+
+    Parameters
+    ----------
+    prediction : Prediction
+    true_labels : int, (n, n, n)
+        1..K, 0 outside.
+    paddings : sequence of float
+        Of `zoom_region`, sites.
+    largest : int
+        Protohaloes to look at.
+
+    Raises
+    ------
+    ScoringError
+        The labels are on another lattice.
+    """
+    lattice = prediction.lattice
+    if true_labels.shape != lattice.shape:
+        raise ScoringError(f"labels have shape {true_labels.shape}, the prediction {lattice.shape}; use one lattice")
+    rows = []
+    sizes = np.bincount(true_labels.ravel(), minlength=2)
+    for halo_id in range(min(largest, prediction.n_protohalos)):
+        ends = np.bincount(true_labels[prediction.labels == halo_id + 1], minlength=2)
+        halo = 1 + int(np.argmax(ends[1:]))
+        if not ends[halo]:
+            continue
+        sites = lattice.sites(np.flatnonzero(true_labels.ravel() == halo))
+        iou = ends[halo] / (sizes[halo] + ends.sum() - ends[halo])
+        held = [list(_contained(prediction, halo_id, sites, padding)) for padding in paddings]
+        rows.append((sizes[halo], iou, np.array([one or [(np.nan, np.nan)] * len(SHAPES) for one in held])))
+    both = np.array([row[2] for row in rows]).reshape(len(rows), len(paddings), len(SHAPES), 2)
+    return Containment(
+        paddings=np.asarray(paddings, dtype=float),
+        n_sites=np.array([row[0] for row in rows], dtype=np.int64),
+        iou=np.array([row[1] for row in rows], dtype=float),
+        share=both[..., 0],
+        volume=both[..., 1],
+    )
+
+
+def _contained(
+    prediction: Prediction, halo_id: int, sites: NDArray[np.int64], padding: float
+) -> Iterator[tuple[float, float]]:
+    """Share of a halo's sites in each of `SHAPES`, and the sites that each takes over the halo's; none if too large."""
+    lattice = prediction.lattice
+    try:
+        region = zoom_region(prediction, halo_id, padding)
+    except RegionError:
+        return
+    held = np.isin(lattice.flat_index(sites), lattice.flat_index(region.sites))
+    yield float(held.mean()), len(region.sites) / len(sites)
+    # the image of each site that is nearest to the region
+    first = region.points[0]
+    box = (sites + prediction.site_offset) / lattice.n
+    near = first + (box - first) - np.floor(box - first + 0.5)
+    # both shapes hold the region's own sites
+    left = near[~held]
+    for name, shape in (("convex_hull", region.hull), ("ellipsoid", region.ellipsoid)):
+        inside = np.count_nonzero(held) + np.count_nonzero(shape.contains(left))
+        yield inside / len(sites), region.enclosed[name] / len(sites)
+
+
+def format_containment(found: Containment) -> str:
+    """A line a padding: what share of the halo is inside, how many haloes are held, and the volume refined."""
+    lines = [
+        f"{len(found.n_sites)} protohaloes, {np.count_nonzero(found.iou > 0.5)} with a halo of intersection over union "
+        "above 0.5",
+        f"share of the halo inside (median, 10 %), haloes held to {WHOLE:.0%}, volume over the halo's (median)",
+        "padding [sites]" + "".join(f"{name.replace('_', ' '):>36s}" for name in SHAPES),
+    ]
+    for i, padding in enumerate(found.paddings):
+        cells = ""
+        for shape in range(len(SHAPES)):
+            share, volume = found.share[:, i, shape], found.volume[:, i, shape]
+            share, volume = share[np.isfinite(share)], volume[np.isfinite(volume)]
+            if len(share):
+                low, whole = np.percentile(share, 10), np.mean(share >= WHOLE)
+                cells += f"{np.median(share):>14.4f} {low:.3f} {whole:7.1%} {np.median(volume):6.2f}"
+            else:
+                cells += f"{'-':>36s}"
+        lines.append(f"{padding:15g}{cells}")
+    return "\n".join(lines)
