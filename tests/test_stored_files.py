@@ -147,6 +147,10 @@ def test_versions_that_never_were_have_another_remedy(copy, found):
         ph.Prediction.load(copy / "prediction.h5")
     with pytest.raises(StoreError, match="this version reads 1; run `protohalos find` again"):
         ph.zoom_region(copy / "protohalos.0.h5", 0)
+    with h5py.File(copy / "run_seed.h5", "r+") as file:
+        file.attrs["format_version"] = found
+    with pytest.raises(FormatError, match="this version reads 1 to 2; make it again"):
+        read_run(copy / "run_seed.h5")
 
 
 def test_a_folder_of_crops_of_another_version_is_refused(tmp_path):

@@ -220,11 +220,12 @@ def read_run(filename: str | Path) -> tuple[LinearField, NDArray[np.int32], dict
     known = {SEED_RUN_FORMAT: ("labels",), FIELD_RUN_FORMAT: ("labels", "delta")}
     with own_file(filename) as file:
         attributes = dict(file.attrs)
-        version = int(attributes.get("format_version", 0))
-        cubes = [file[name][()] for name in known.get(version, ())]
+        version = attributes.get("format_version", "none")
+        names = [every for number, every in known.items() if np.array_equal(version, number)]
+        cubes = [file[name][()] for every in names for name in every]
     if not cubes:
         raise FormatError(
-            f"{filename} has run format {version or 'none'}, "
+            f"{filename} has run format {version}, "
             + unknown_format(version, FIELD_RUN_FORMAT, "make it again with protohalos simulate or label")
         )
     values = json.loads(attributes["settings"])
