@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .contact import join_in_contact
-from .evaluation import calibrated, evaluate, label_core
+from .evaluation import calibrated, evaluate, separate_core
 from .evolution import EvolvedField, evolve_field
 from .exceptions import ModelError, StoreError
 from .lattice import Lattice
@@ -245,25 +245,24 @@ class ProtohaloPredictor:
     ) -> Blocks:
         """Labels 1..m of the core of each instance crop, 0 none, int32, core shape, in the order of the crops.
 
-        Clustered with all the members that the network saw, so that the images of a halo stay apart. While one crop is
+        Separated with all the members that the network saw, so that the images of a halo stay apart. While one crop is
         clustered, the network runs on the next.
 
         probability : float32, (n, n, n), calibrated, right wherever the crops reach
         """
 
-        def embed(crop: Crop) -> tuple[NDArray[np.float32], NDArray[np.bool_]] | None:
+        def embed(crop: Crop) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
             network, card = self.instance, self.card.instance_network()
             assert network is not None
             near = field.lattice.crop(probability, crop.output_start, crop.output_shape)
-            seen = near > np.float32(threshold)
-            if not seen[crop.output_core].any():
+            if not (near[crop.output_core] > np.float32(threshold)).any():
                 return None
-            return evaluate(network, card, field, crop, probability=probability), seen
+            return evaluate(network, card, field, crop, probability=probability), near
 
-        def separate(crop: Crop, embedded: tuple[NDArray[np.float32], NDArray[np.bool_]] | None) -> NDArray[np.int32]:
+        def separate(crop: Crop, embedded: tuple[NDArray[np.float32], NDArray[np.float32]] | None) -> NDArray[np.int32]:
             if embedded is None:
                 return np.zeros(crop.core_shape, dtype=np.int32)
-            return label_core(*embedded, crop, self.card.clustering)
+            return separate_core(self.card, *embedded, threshold, crop)
 
         return overlapped(every, embed, separate)
 
