@@ -97,7 +97,8 @@ def otsu_threshold(probability: NDArray[np.floating]) -> float:
 
     if not probability.size:
         raise LatticeError("no sites were given; Otsu's threshold needs at least one")
-    return float(threshold_otsu(probability))
+    # flat, for a last axis of three would look like colours
+    return float(threshold_otsu(probability.ravel()))
 
 
 def find_seeds(
