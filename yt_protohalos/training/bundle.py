@@ -28,6 +28,8 @@ from .start import read_checkpoint
 
 PAPER_CLUSTERING = {"n_dens": 20, "n_ngb": 15, "persistence": 4.2}
 HALF_MANTISSA = 10
+LEAST_COMPRESSED = 512
+"""Bytes of the smallest array in a weight file that is compressed."""
 UNTUNED_WATERSHED = {"foreground": 0.5, "contour": 0.5}
 
 
@@ -72,15 +74,17 @@ def _halve(path: Path, mantissa: int) -> None:
     whole = path.with_name("whole.weights.h5")
     os.replace(path, whole)
 
-    with h5py.File(whole, "r") as source, h5py.File(path, "w") as target:
+    # groups and indices of the first HDF5 versions would take more room than the weights of a small network
+    with h5py.File(whole, "r") as source, h5py.File(path, "w", libver=("v110", "v110")) as target:
         target.attrs.update(source.attrs)
 
         def copy(name: str, item: h5py.Group | h5py.Dataset) -> None:
             if isinstance(item, h5py.Dataset):
                 data = item[()]
                 small = _rounded(data, mantissa) if data.dtype == np.float32 else data
-                # compression is for arrays; a scalar cannot have it
-                packed = {"compression": "gzip", "compression_opts": 9, "shuffle": True} if small.ndim else {}
+                # compression is for arrays; a scalar cannot have it, and a few numbers only grow
+                large = small.nbytes >= LEAST_COMPRESSED
+                packed = {"compression": "gzip", "compression_opts": 9, "shuffle": True} if large else {}
                 created = target.create_dataset(name, data=small, **packed)
             else:
                 created = target.require_group(name)
@@ -158,11 +162,8 @@ def bundle(
         probability = [predictor.probability(run.field, progress) for run in validation]
     card = predictor.card
     if instance is not None:
-        candidates = (
-            CANDIDATES
-            if card.method == "clustering"
-            else watershed_candidates(predictor, validation, probability, progress)
-        )
+        clustered = card.method == "clustering"
+        candidates = CANDIDATES if clustered else watershed_candidates(predictor, validation, probability)
         clustering, tried = tune_clustering(predictor, validation, probability, candidates, progress=progress)
         card = replace(card, clustering=clustering, training={**card.training, "clustering_candidates": tried})
     write_card(card, folder)

@@ -34,11 +34,8 @@ CANDIDATES = (
 )
 """What `tune_clustering` tries; the last is the paper's and joins nothing."""
 
-FOREGROUNDS = (0.75, 0.9)
-"""Foreground thresholds of seeds that `watershed_candidates` adds to Otsu's."""
-
-CONTOURS = (-0.2, -0.1, 0.1, 0.2)
-"""What it adds to Otsu's contour threshold."""
+CONTOURS = (0.0, 0.05, 0.1, 0.15, 0.2)
+"""What `watershed_candidates` adds to Otsu's contour threshold."""
 
 CONTACTS = (0.0, 0.5, 0.55, 0.6, 0.65, 0.7, 0.8)
 """Contacts that it tries with the best of them, where there is an evolved field."""
@@ -117,42 +114,26 @@ def choose_threshold(probability: NDArray[np.float32], true: NDArray[np.bool_]) 
 
 
 def watershed_candidates(
-    predictor: ProtohaloPredictor,
-    runs: Sequence[LabelledField],
-    probabilities: Sequence[NDArray[np.float32]],
-    progress: Progress = True,
+    predictor: ProtohaloPredictor, runs: Sequence[LabelledField], probabilities: Sequence[NDArray[np.float32]]
 ) -> list[dict[str, float]]:
     """Thresholds of `find_seeds` to choose from: Otsu's, as in appendix A, first, and others about them.
 
-    Otsu's are measured over the validation runs and kept in the card: measured crop by crop, they would differ between
-    crops that share a halo.
+    Otsu's are measured over the validation runs, of the contours on the first crop of each, and kept in the card:
+    measured crop by crop, they would differ between crops that share a halo.
     """
-    contours = np.stack(
-        [
-            contour_probability(predictor, run, probability, progress)
-            for run, probability in zip(runs, probabilities, strict=True)
-        ]
-    )
-    foreground, contour = otsu_threshold(np.stack(list(probabilities))), otsu_threshold(contours)
-    others = [{"foreground": foreground, "contour": contour + change} for change in CONTOURS]
-    others += [{"foreground": value, "contour": contour} for value in FOREGROUNDS]
-    kept = [each for each in others if 0 < each["contour"] < 1]
-    return [{name: round(value, 4) for name, value in each.items()} for each in
-            ({"foreground": foreground, "contour": contour}, *kept)]  # fmt: skip
-
-
-def contour_probability(
-    predictor: ProtohaloPredictor, run: LabelledField, probability: NDArray[np.float32], progress: Progress = True
-) -> NDArray[np.float32]:
-    """Output of a contour network on a whole run, float32 (n, n, n); `probability` as that network sees it."""
-    card, lattice = predictor.card, run.field.lattice
+    card = predictor.card
     network = card.instance_network()
     assert predictor.instance is not None
-    result = np.empty(lattice.shape, dtype=np.float32)
-    for crop in track(predictor.plan(network, lattice.n).crops("a"), "Finding contours", progress=progress):
-        output = evaluate(predictor.instance, network, run.field, crop, probability=probability)[..., 0]
-        lattice.paste(result, output[crop.output_core], crop.core_start)
-    return result
+    contours = []
+    for run, probability in zip(runs, probabilities, strict=True):
+        crop = predictor.plan(network, run.field.n).crops("a")[0]
+        contours.append(evaluate(predictor.instance, network, run.field, crop, probability=probability))
+    foreground, contour = otsu_threshold(np.stack(list(probabilities))), otsu_threshold(np.stack(contours))
+    return [
+        {"foreground": round(foreground, 4), "contour": round(contour + change, 4)}
+        for change in CONTOURS
+        if contour + change < 1
+    ]
 
 
 def tune_clustering(
