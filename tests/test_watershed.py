@@ -1,4 +1,4 @@
-"""Instances by watershed: contours to learn, seeds, flooding, the whole way through a predictor, and the choice of it."""
+"""Instances by watershed: contours to learn, seeds, flooding, the way through a predictor, and the choice of it."""
 
 from __future__ import annotations
 

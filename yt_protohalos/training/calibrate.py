@@ -34,7 +34,7 @@ CANDIDATES = (
 )
 """What `tune_clustering` tries; the last is the paper's and joins nothing."""
 
-CONTOURS = (0.0, 0.05, 0.1, 0.15, 0.2)
+CONTOURS = (0.0, 0.1, 0.2)
 """What `watershed_candidates` adds to Otsu's contour threshold."""
 
 CONTACTS = (0.0, 0.5, 0.55, 0.6, 0.65, 0.7, 0.8)
