@@ -137,7 +137,8 @@ def describe_training(folder: Path) -> dict[str, Any]:
     settings = json.loads(stored.read_text(encoding="utf-8"))["settings"]
     # a card names the folder that a training began with, not where it lay
     settings["start"] = Path(settings.get("start", "")).name
-    watched = [float(row["held_out_loss"]) for row in rows if row["held_out_loss"]]
+    # without held-out runs their loss is NaN, which JSON does not know
+    watched = [float(row["held_out_loss"]) for row in rows if row["held_out_loss"] not in ("", "nan")]
     return {
         "settings": settings, "steps": int(rows[-1]["step"]),
         "wall_seconds": float(rows[-1]["seconds"]), "held_out_loss": watched[-1] if watched else None,
