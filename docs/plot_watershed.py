@@ -61,7 +61,7 @@ def main() -> None:
     side = min(SIDE, *crop.core_shape)
     cut = tuple(slice(start, start + side) for start in crop.core_start[:2])
     plane = crop.core_start[2] + crop.core_shape[2] // 2
-    figure, axes = plt.subplots(2, 2, figsize=(9, 9.4), layout="constrained", sharex=True, sharey=True)
+    figure, axes = plt.subplots(2, 2, figsize=(9, 8.5), layout="constrained", sharex=True, sharey=True)
     show(axes[0, 0], truth[(*cut, plane)], "haloes of the simulation")
     there = contour[crop.output_core][:side, :side, crop.core_shape[2] // 2]
     image = axes[0, 1].imshow(there.T, origin="lower", cmap="cividis", vmin=0, vmax=1)
