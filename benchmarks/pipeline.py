@@ -159,13 +159,13 @@ def shipped_predict(predictor: Any, field: Any, clock: Clock) -> Any:
 
     predictor.semantic = clock.timed("semantic", predictor.semantic)
     predictor.instance = clock.timed("instance", predictor.instance)
-    kept = module.label_core, module.stitch
-    module.label_core, module.stitch = clock.timed("clustering", kept[0]), clock.timed("stitching", kept[1])
+    kept = module.separate_core, module.stitch
+    module.separate_core, module.stitch = clock.timed("clustering", kept[0]), clock.timed("stitching", kept[1])
     try:
         with clock.stage("other"):
             return predictor.predict(field, progress=False)
     finally:
-        module.label_core, module.stitch = kept
+        module.separate_core, module.stitch = kept
 
 
 def plain_predictor(model: str) -> Any:

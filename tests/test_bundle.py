@@ -25,7 +25,7 @@ from yt_protohalos.predictor import ProtohaloPredictor
 from yt_protohalos.surface.fields import add_protohalo_fields
 from yt_protohalos.tiling import CropPlan
 from yt_protohalos.training import calibrate
-from yt_protohalos.training.bundle import bundle, export_network
+from yt_protohalos.training.bundle import _rounded, bundle, export_network
 from yt_protohalos.training.dataset import LabelledField
 from yt_protohalos.training.simulate import SimulationSettings, write_run
 from yt_protohalos.training.train import Trainer, TrainingSettings
@@ -177,7 +177,7 @@ def test_train_and_bundle_commands(
     cubes = sorted(path.name for path in (tmp_path / "instance").glob("*.npy"))
     assert cubes == ["probability_held_out.npy", "probability_run.npy"]
     assert main(["train", "semantic", *common, *seen, "-o", str(tmp_path / "other")]) == 2
-    assert "--semantic belongs to the instance network" in capsys.readouterr().err
+    assert "--semantic belongs to the instance and the contour network" in capsys.readouterr().err
     command = ["bundle", "tiny", "--runs", str(run), "--validation", str(run), "-o", str(tmp_path / "model"), "-q"]
     command += ["--semantic", str(tmp_path / "semantic"), "--instance", str(tmp_path / "instance")]
     assert main([*command, "--semantic-side", "32", "--instance-side", "32", "--core", "16"]) == 0
@@ -194,6 +194,47 @@ def test_train_and_bundle_commands(
     assert main([*begun, "--filters", "4", "4", "6", "6", "8"]) == 0
     described = describe_training(tmp_path / "begun")["settings"]
     assert described["start"] == "model" and described["filters"] == [4, 4, 6, 6, 8]
+
+
+@pytest.mark.parametrize("channels", ["linear", "evolved"])
+def test_a_contour_network_makes_a_model_by_watershed(
+    labelled: LabelledField, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], channels: str
+) -> None:
+    settings = SimulationSettings(n=N, box_size=N * 50 / 256, mesh=64)
+    zeros = np.zeros((N**3, 3), dtype=np.float32)
+    run, held_out, contour = tmp_path / "run.h5", tmp_path / "held_out.h5", tmp_path / "contour"
+    for path in (run, held_out):
+        write_run(path, labelled.labels, zeros, zeros, settings, {"seed": 7, "steps": 1})
+    common = ["--runs", str(run), "-o", str(contour), "--stages", "32:2", "--float32", "-q", "--channels", channels]
+    train = ["train", "contour", "--filters", "2", "4", *common]
+    assert main(train) == 2
+    assert "name its model with --semantic" in capsys.readouterr().err
+    assert main([*train, "--semantic", str(trained / "semantic")]) == 2
+    assert "needs --held-out" in capsys.readouterr().err
+    assert main([*train, "--semantic", str(trained / "semantic"), "--held-out", str(held_out)]) == 0
+    described = json.loads((contour / "settings.json").read_text(encoding="utf-8"))
+    assert described["constants"]["beta"] == pytest.approx(1 - labelled.with_contour().contour.mean())
+    command = ["bundle", "flooded", "--runs", str(run), "--validation", str(held_out), "-o", str(tmp_path / "model")]
+    command += ["--semantic", str(trained / "semantic"), "--contour", str(contour), "--semantic-side", "32"]
+    assert main([*command, "--contour-side", "32", "--core", "16", "--mantissa", "5", "-q"]) == 0
+    card, folder = load_card(tmp_path / "model")
+    assert card.method == "watershed" and card.training["contour"]["steps"] == 2
+    chosen = {name: card.clustering[name] for name in ("foreground", "contour")}
+    tried = card.training["clustering_candidates"]
+    assert chosen in [{name: one[name] for name in chosen} for one in tried]
+    found = ProtohaloPredictor.from_pretrained(folder).predict(labelled.field, progress=False)
+    assert found.mask.mean() == pytest.approx((labelled.labels > 0).mean(), abs=0.02)
+    assert not found.labels[~found.mask].any()
+
+
+def test_weights_of_a_short_mantissa_are_the_nearest_that_it_can_say() -> None:
+    values = np.random.default_rng(0).normal(size=1000).astype(np.float32)
+    for mantissa in (1, 5, 10):
+        rounded = _rounded(values, mantissa)
+        assert np.abs(rounded / values - 1).max() <= 2.0 ** -(mantissa + 1) * 1.001
+        assert not np.any(rounded.view(np.uint16) & (2 ** (10 - mantissa) - 1))
+    assert np.array_equal(_rounded(values, 10), values.astype(np.float16))
+    assert np.array_equal(_rounded(np.zeros(3, np.float32), 5), np.zeros(3, np.float16))
 
 
 def test_one_field_alone_makes_a_semantic_network(labelled: LabelledField, tmp_path: Path) -> None:

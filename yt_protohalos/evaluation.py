@@ -11,13 +11,45 @@ from .clustering import cluster_embedding
 from .exceptions import ModelError
 from .linear_field import LinearField
 from .merging import merge_groups
-from .models.card import MERGING_KEYS, NetworkCard
+from .models.card import MERGING_KEYS, ModelCard, NetworkCard
 from .models.loading import Network
 from .networks.channels import crop_cubes, network_input
 from .networks.symmetry import spread_symmetries
 from .tiling import Crop
+from .watershed import find_seeds, flood
 
-_OUTPUT_CHANNELS = {"semantic": 1, "instance": 3}
+_OUTPUT_CHANNELS = {"semantic": 1, "instance": 3, "contour": 1}
+
+
+def separate_core(
+    card: ModelCard, output: NDArray[np.float32], near: NDArray[np.float32], threshold: float, crop: Crop
+) -> NDArray[np.int32]:
+    """Labels of a crop's core by the method of a model.
+
+    output : float32, (out, out, out, 3 or 1), of the separating network: embedding, or probability of a contour
+    near : float32, (out, out, out), calibrated probability of the same sites
+    threshold : of the members
+    returns : int32, core shape, labels 1..m, 0 none
+    """
+    seen = near > np.float32(threshold)
+    if card.method == "watershed":
+        return flood_core(output[..., 0], near, seen, crop, card.clustering)
+    return label_core(output, seen, crop, card.clustering)
+
+
+def flood_core(
+    contour: NDArray[np.float32],
+    near: NDArray[np.float32],
+    seen: NDArray[np.bool_],
+    crop: Crop,
+    thresholds: Mapping[str, float],
+) -> NDArray[np.int32]:
+    """Watershed of all that a crop sees, of which the core is kept; arguments as `separate_core` and `label_core`.
+
+    thresholds : foreground and contour of `find_seeds`
+    """
+    seeds = find_seeds(near, contour, thresholds["foreground"], thresholds["contour"])
+    return _core_of(flood(near, seeds, seen), crop)
 
 
 def label_core(
@@ -55,6 +87,11 @@ def join_core(
     limits = {name: float(clustering[name]) for name in MERGING_KEYS if name in clustering}
     labels = np.zeros(seen.shape, dtype=np.int32)
     labels[seen] = 1 + (merge_groups(points, groups, **limits) if limits else groups)
+    return _core_of(labels, crop)
+
+
+def _core_of(labels: NDArray[np.int32], crop: Crop) -> NDArray[np.int32]:
+    """What lies in the core of a crop, numbered 1..m."""
     core = labels[crop.output_core]
     kept = np.unique(core[core > 0])
     return np.where(core > 0, 1 + np.searchsorted(kept, core), 0).astype(np.int32)

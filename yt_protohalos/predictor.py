@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from .batches import Batch
 from .contact import join_in_contact
 from .cores import available_cores
-from .evaluation import calibrated, evaluate_batch, label_core
+from .evaluation import calibrated, evaluate_batch, separate_core
 from .exceptions import ModelError
 from .lattice import Lattice, nearest_sites
 from .linear_field import LinearField
@@ -44,8 +44,8 @@ PRECISIONS = ("auto", "float32", "mixed", "bfloat16")
 IOU_THRESHOLD = 0.5
 
 ALONE = Alone()
-Embedded = tuple[NDArray[np.float32], NDArray[np.bool_]]
-"""Points of a crop in pseudo-space, and which of its sites are members."""
+Embedded = tuple[NDArray[np.float32], NDArray[np.float32]]
+"""Output of the network on a crop, and the calibrated probability of its sites."""
 _SHARED_PREDICTION = "prediction.h5"
 
 
@@ -263,7 +263,7 @@ class ProtohaloPredictor:
     ) -> Blocks:
         """Labels 1..m of the core of each instance crop, 0 none, int32, core shape, in the order of the crops.
 
-        Clustered with all the members that the network saw, so that the images of a halo stay apart. While the crops of
+        Separated with all the members that the network saw, so that the images of a halo stay apart. While the crops of
         one batch are clustered, the network runs on the next.
 
         probability : float32, (n, n, n), calibrated, right wherever the crops reach
@@ -276,20 +276,19 @@ class ProtohaloPredictor:
             return list(evaluate_batch(network, card, field, crops, probability=probability))
 
         def embed(crops: Sequence[Crop]) -> list[Embedded | None]:
-            seen = {}
+            near = {}
             for crop in crops:
-                near = field.lattice.crop(probability, crop.output_start, crop.output_shape)
-                members = near > np.float32(threshold)
-                if members[crop.output_core].any():
-                    seen[crop.key] = members
-            needed = [crop for crop in crops if crop.key in seen]
-            embedded = dict(zip(seen, batch.run(compute, needed), strict=True))
-            return [(embedded[crop.key], seen[crop.key]) if crop.key in seen else None for crop in crops]
+                seen = field.lattice.crop(probability, crop.output_start, crop.output_shape)
+                if (seen[crop.output_core] > np.float32(threshold)).any():
+                    near[crop.key] = seen
+            needed = [crop for crop in crops if crop.key in near]
+            embedded = dict(zip(near, batch.run(compute, needed), strict=True))
+            return [(embedded[crop.key], near[crop.key]) if crop.key in near else None for crop in crops]
 
         def separate(crop: Crop, embedded: Embedded | None) -> NDArray[np.int32]:
             if embedded is None:
                 return np.zeros(crop.core_shape, dtype=np.int32)
-            return label_core(*embedded, crop, self.card.clustering)
+            return separate_core(self.card, *embedded, threshold, crop)
 
         # a network on a GPU leaves the cores free
         return overlapped(batch.groups(every), embed, separate, threads=min(batch.size, available_cores()))

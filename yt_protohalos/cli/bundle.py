@@ -15,6 +15,8 @@ from .common import say
 HELP = "make a model of trained networks, or of another model: calibrate, choose the threshold, score, write the card"
 EXAMPLE = """  protohalos bundle my-model --semantic training/semantic --instance training/instance \\
       --runs runs/run_010*.h5 --validation runs/run_0900.h5 -o models/my-model
+  protohalos bundle flooded --semantic planck-v4 --contour training/contour --core 96 \\
+      --runs runs/run_010*.h5 --validation runs/run_0900.h5 -o models/flooded
   protohalos bundle mine --from planck-v4 --validation runs/mine.h5 -o models/mine     # its weights, recalibrated"""
 
 
@@ -29,8 +31,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--keep-clustering", action="store_true", help="with --from: leave the clustering alone, which is much faster"
     )
-    parser.add_argument("--semantic", type=Path, metavar="DIR", help="training folder")
     parser.add_argument(
+        "--semantic",
+        metavar="DIR",
+        help="training folder, or name of the bundled model whose semantic network, calibration and threshold it has",
+    )
+    separating = parser.add_mutually_exclusive_group()
+    separating.add_argument("--contour", type=Path, metavar="DIR", help="training folder, for haloes by watershed")
+    separating.add_argument(
         "--instance",
         type=Path,
         metavar="DIR",
@@ -46,7 +54,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--validation", nargs="+", type=Path, required=True, metavar="RUN", help="runs not trained on")
     parser.add_argument("-o", "--output-dir", type=Path, required=True, metavar="DIR", help="folder of the model")
-    for head in ("semantic", "instance"):
+    parser.add_argument(
+        "--mantissa",
+        type=int,
+        default=10,
+        choices=range(1, 11),
+        metavar="BITS",
+        help="of the weights of --instance or --contour, 1 to 10 (default: %(default)s, half precision): with fewer, "
+        "the file is smaller",
+    )
+    for head in ("semantic", "instance", "contour"):
         parser.add_argument(
             f"--{head}-side", type=int, default=144, help=f"crop side of the {head} network (default: %(default)s)"
         )
@@ -61,6 +78,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
+    from ..models.registry import available, load_card
     from ..training.bundle import bundle, export_network
     from ..training.dataset import LabelledField, measure_beta
     from ..training.simulate import read_run
@@ -70,17 +88,25 @@ def run(args: argparse.Namespace) -> int:
         return _recalibrate(args)
     args.output_dir.mkdir(parents=True, exist_ok=True)
     folder = args.output_dir
-    semantic = export_network(args.semantic, folder / "semantic.weights.h5", args.semantic_side)
-    instance = None
-    if args.instance is not None:
-        instance = export_network(args.instance, folder / "instance.weights.h5", args.instance_side)
+    base = None
+    if args.semantic in available():
+        base = load_card(args.semantic)[0]
+        semantic = replace(base.semantic, model=base.name)
+    else:
+        semantic = export_network(args.semantic, folder / "semantic.weights.h5", args.semantic_side)
+    instance, separating = None, {"instance": args.instance, "contour": args.contour}
+    for head, trained in separating.items():
+        if trained is not None:
+            side = getattr(args, f"{head}_side")
+            instance = export_network(trained, folder / f"{head}.weights.h5", side, mantissa=args.mantissa)
     runs = [LabelledField.from_run(path) for path in args.runs]
     field = runs[0].field
     training = {
         "runs": [describe_run(read_run(path)[2]) for path in args.runs],
         "validation": [describe_run(read_run(path)[2]) for path in args.validation],
-        "semantic": describe_training(args.semantic),
-        "instance": None if args.instance is None else describe_training(args.instance),
+        "semantic": describe_training(Path(args.semantic)) if base is None else f"of {base.name}",
+        "instance": None,
+        **{head: describe_training(trained) for head, trained in separating.items() if trained is not None},
     }  # fmt: skip
     beta, spacing = measure_beta(runs), field.spacing
     # a run stopped at another redshift counts with the amplitude that it had then
@@ -90,16 +116,18 @@ def run(args: argparse.Namespace) -> int:
     description = args.description or "V-Nets trained with yt_protohalos"
     card = bundle(
         args.name, folder, semantic, instance, [LabelledField.from_run(path) for path in args.validation],
-        beta, spacing, cosmology, description, training, core=args.core, symmetries=args.symmetries,
-        semantic_core=args.semantic_core,
+        beta, spacing, cosmology, description, training, core=args.core,
+        symmetries=args.symmetries if base is None else base.symmetries,
+        semantic_core=args.semantic_core if base is None else base.semantic_core,
         amplitude_range=(amplitudes[0], amplitudes[-1]) if len(amplitudes) > 1 else None, progress=not args.quiet,
+        calibrated_as=base,
     )  # fmt: skip
     say(json.dumps(card.scores, indent=1))
     return 0
 
 
 def _check_sources(args: argparse.Namespace) -> None:
-    trained = {"--semantic": args.semantic, "--instance": args.instance, "--runs": args.runs}
+    trained = {"--semantic": args.semantic, "--instance": args.instance, "--contour": args.contour, "--runs": args.runs}
     given = [name for name, value in trained.items() if value]
     if args.parent is not None and given:
         raise ModelError(f"--from takes the weights of a model, {' and '.join(given)} those of a training; give one")
@@ -149,7 +177,8 @@ def describe_training(folder: Path) -> dict[str, Any]:
     settings = json.loads(stored.read_text(encoding="utf-8"))["settings"]
     # a card names the folder that a training began with, not where it lay
     settings["start"] = Path(settings.get("start", "")).name
-    watched = [float(row["held_out_loss"]) for row in rows if row["held_out_loss"]]
+    # without held-out runs their loss is NaN, which JSON does not know
+    watched = [float(row["held_out_loss"]) for row in rows if row["held_out_loss"] not in ("", "nan")]
     return {
         "settings": settings, "steps": int(rows[-1]["step"]),
         "wall_seconds": float(rows[-1]["seconds"]), "held_out_loss": watched[-1] if watched else None,

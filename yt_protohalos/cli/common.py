@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..atomic import atomic_path
 from ..exceptions import StoreError
-from ..models.registry import DEFAULT_MODEL
+from ..models.registry import DEFAULT_MODEL, DEFAULT_MODELS
 from ..prediction import PREDICTION_NAME as PREDICTION_NAME
 
 if TYPE_CHECKING:
@@ -49,7 +49,12 @@ def add_prediction_options(parser: argparse.ArgumentParser) -> None:
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
     """Options of every command that runs the networks."""
-    parser.add_argument("--model", default=DEFAULT_MODEL, help="bundled model or folder of one (default: %(default)s)")
+    parser.add_argument("--model", help=f"bundled model or folder of one (default: {DEFAULT_MODEL}, or by --method)")
+    parser.add_argument(
+        "--method", choices=tuple(DEFAULT_MODELS),
+        help="how protohalos are separated (default: as the model does); without --model, watershed means model "
+        f"{DEFAULT_MODELS['watershed']}",
+    )  # fmt: skip
     parser.add_argument("--threshold", type=float, help="semantic threshold, 0 to 1 (default: the model's)")
     parser.add_argument("--precision", choices=("auto", "float32", "mixed", "bfloat16"), default="auto")
     parser.add_argument(
@@ -106,8 +111,9 @@ def chosen_cache(args: argparse.Namespace) -> bool | str:
 def prediction_options(args: argparse.Namespace) -> dict[str, Any]:
     """Keywords of `predict` from the options of `add_prediction_options` or `add_model_options`."""
     return {
-        "model": args.model, "threshold": args.threshold, "precision": args.precision, "on_spacing": args.on_spacing,
-        "on_range": args.on_range, "redshift": getattr(args, "at_redshift", None), "cache": chosen_cache(args),
+        "model": args.model, "method": args.method, "threshold": args.threshold, "precision": args.precision,
+        "on_spacing": args.on_spacing, "on_range": args.on_range, "redshift": getattr(args, "at_redshift", None),
+        "cache": chosen_cache(args),
     }  # fmt: skip
 
 

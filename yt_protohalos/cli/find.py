@@ -20,6 +20,7 @@ HELP = "find the protohalos of initial conditions: catalogue, label and probabil
 EXAMPLE = """  protohalos find ics_gadget.dat -o protohalos
   protohalos find music_generic.hdf5 -o out --box-size 50 --redshift 49 --model planck-v4 --threshold 0.5
   protohalos find ics_gadget.dat -o at_half --at-redshift 0.5 --model amplitude-v1     # haloes at z = 0.5
+  protohalos find ics_gadget.dat -o flooded --method watershed                         # model watershed-v1
   mpirun -np 4 protohalos find ics_gadget.dat -o protohalos"""
 
 

@@ -42,6 +42,7 @@ def describe(card: ModelCard) -> str:
         f"n_s = {cosmology.n_s}; sigma_8 from {low:g} to {high:g}",
         f"  smallest halo     {card.min_sites} sites, {card.min_sites * site_mass:.3g} Msun/h",
         f"  threshold         {card.threshold:.3f}",
+        f"  haloes apart by   {card.method if card.instance is not None else 'nothing: membership alone'}",
         *(f"  score             {name} = {value}" for name, value in card.scores.items()),
         "  weights           verified (SHA-256)",
     ]

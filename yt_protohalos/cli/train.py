@@ -14,13 +14,14 @@ HELP = "train a network on finished runs; run it again to resume"
 EXAMPLE = """  protohalos train semantic --runs runs/run_010*.h5 --held-out runs/run_0900.h5 -o training/semantic
   protohalos train instance --runs runs/run_010*.h5 --held-out runs/run_0900.h5 -o training/instance \\
       --stages 96:4000 --loss weighted --push-weight 20 --semantic training/semantic
+  protohalos train contour --channels evolved --semantic planck-v4 --runs runs/run_010*.h5 -o training/contour
   protohalos train semantic --channels evolved --runs runs/run_010*.h5 -o training/evolved
   protohalos train semantic --start planck-v4 --channels evolved --runs mine/run_*.h5 -o training/mine"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
-    parser.add_argument("head", choices=("semantic", "instance"), help="which network")
+    parser.add_argument("head", choices=("semantic", "instance", "contour"), help="which network")
     parser.add_argument("--runs", nargs="+", type=Path, required=True, metavar="RUN", help="run files to train on")
     parser.add_argument(
         "--held-out", nargs="+", type=Path, default=[], metavar="RUN", help="run files to watch the loss on"
@@ -38,10 +39,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--push-weight", type=float, help="c_Push (default: the paper's 1, or 2 for the scaled loss)")
     parser.add_argument(
         "--semantic",
-        type=Path,
         metavar="DIR",
-        help="for the instance network: training folder of the semantic network whose predicted members it learns on "
-        "and whose probability it sees (default: the true members, as in the paper)",
+        help="for the instance and the contour network: the semantic network whose predicted members it learns on "
+        "and whose probability it sees, by training folder, model folder or name of a bundled model (default, for the "
+        "instance network alone: the true members, as in the paper)",
     )
     parser.add_argument(
         "--channels",
@@ -77,14 +78,16 @@ def run(args: argparse.Namespace) -> int:
     missing = [str(path) for path in [*args.runs, *args.held_out] if not path.is_file()]
     if missing:
         raise FileNotFoundError(f"no run file {', '.join(missing)}; make runs with: protohalos simulate")
-    if args.semantic is not None and (args.head != "instance" or not args.held_out):
-        raise ModelError("--semantic belongs to the instance network and needs --held-out runs to calibrate with")
+    if args.semantic is not None and args.head == "semantic":
+        raise ModelError("--semantic belongs to the instance and the contour network; leave it out")
+    if args.head == "contour" and args.semantic is None:
+        raise ModelError("the contour network sees the probability; name its model with --semantic, e.g. planck-v4")
     if args.channels not in CHANNEL_SETS[args.head]:
         raise ModelError(f"--channels {args.channels} is for the semantic network; use linear or evolved")
     if args.head == "instance" and args.channels == "evolved" and args.semantic is None:
         raise ModelError("--channels evolved needs --semantic DIR: the instance network sees the probability too")
     from ..training.dataset import LabelledField
-    from ..training.membership import add_membership
+    from ..training.membership import add_membership, is_model
     from ..training.train import MASK_THRESHOLD, Trainer, TrainingSettings
 
     settings = TrainingSettings(
@@ -93,7 +96,7 @@ def run(args: argparse.Namespace) -> int:
         filters=tuple(args.filters), start=args.start, input_skip=args.head == "instance",
         dtype_policy="float32" if args.float32 else "mixed_bfloat16",
         instance_loss=args.loss, loss_weights=loss_weights(args.loss, args.push_weight), residual=args.residual,
-        mask_threshold=0.0 if args.semantic is None else MASK_THRESHOLD,
+        mask_threshold=MASK_THRESHOLD if args.head == "instance" and args.semantic is not None else 0.0,
         channels=() if args.channels == "linear" else CHANNEL_SETS[args.head][args.channels],
     )  # fmt: skip
     runs = {path.stem: LabelledField.from_run(path) for path in [*args.runs, *args.held_out]}
@@ -101,7 +104,11 @@ def run(args: argparse.Namespace) -> int:
     if len(runs) < len(args.runs) + len(held_out):
         raise ModelError("two run files share a name; a run trains once, or is held out, not both")
     if args.semantic is not None:
+        if not held_out and not is_model(args.semantic):
+            raise ModelError("--semantic of a training folder needs --held-out runs to calibrate with")
         runs = add_membership(args.semantic, runs, held_out, args.output_dir, progress=not args.quiet)
+    if args.head == "contour":
+        runs = {name: run.with_contour() for name, run in runs.items()}
     trainer = Trainer(
         settings, [runs[path.stem] for path in args.runs], [runs[name] for name in held_out], args.output_dir
     )

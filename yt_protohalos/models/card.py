@@ -14,151 +14,23 @@ import numpy as np
 
 from ..cosmology import Cosmology
 from ..exceptions import CosmologyError, ModelError
-from ..networks.channels import EVOLVED_POSITION, FIELD_CHANNELS, LAGRANGIAN_POSITION, check_channels, sees_evolution
+from ..networks.channels import sees_evolution
 from ..versions import CARD_FORMAT, unknown_format
+from .network_card import NetworkCard as NetworkCard
 from .values import build, check_keys, is_number, is_plain_name
 
 _TOLD = ("description", "training", "scores")
-PHI_GAUGE = "crop mean and gradient removed"
 MERGING_KEYS = ("width_ratio", "distance")
 CONTACT_KEY = "contact"
 CALIBRATION_KEYS = ("slope", "intercept")
 AMPLITUDE_KEYS = ("slope_by_amplitude", "intercept_by_amplitude")
 _CLUSTERING_KEYS = ("n_dens", "n_ngb", "persistence")
-_HEADS = ("semantic", "instance")
-_ARCHITECTURE_KEYS = ("side", "margin", "in_channels", "head", "filters")
-_OPTIONAL_KEYS = ("embedding", "input_skip", "residual")
-WEIGHTS_SUFFIX = ".weights.h5"
-"""Of weight files: keras takes other names for whole models, with code, or for lists of further files."""
-LARGEST_SIDE = 1024
-"""Sites a side of a crop; one of twice as many has no place in memory."""
+WATERSHED_KEYS = ("foreground", "contour")
+METHODS = ("clustering", "watershed")
+"""Ways to instances: of an embedding (appendices B and D), and from contours (appendix A)."""
+_SEPARATING_HEADS = {"instance": "clustering", "contour": "watershed"}
 LARGEST_NEIGHBOURS = 10_000
 """Neighbours a point that a clustering may ask for."""
-
-
-@dataclass(frozen=True)
-class NetworkCard:
-    """One network: how to build it, where its weights are and what it wants to be fed.
-
-    Attributes
-    ----------
-    architecture : dict
-        Keywords of `networks.vnet.build_vnet`; at least side, margin, in_channels, head and filters.
-    weights : str
-        Name of the weight file in the folder of the card.
-    sha256 : str
-        SHA-256 of the weight file, 64 hexadecimal digits.
-    channels : tuple of str
-        Names of `networks.channels.CHANNELS`, in its order; ``"probability"``, the calibrated output of the semantic
-        network, is for the instance network alone, positions too.
-    normalisation : dict
-        ``{"delta": scale, "phi": scale}`` of those that are channels: delta is divided by its scale
-        (dimensionless), phi by its own ((Mpc/h)^2) after its gauge is fixed.
-    phi_gauge : str
-        How constant and gradient of phi are removed; `PHI_GAUGE` is the only way known.
-
-    Examples
-    --------
-    >>> ph.predict(ds).card.semantic.channels
-    ('delta', 'phi')
-    """
-
-    architecture: dict[str, Any]
-    weights: str
-    sha256: str
-    channels: tuple[str, ...]
-    normalisation: dict[str, float]
-    phi_gauge: str = PHI_GAUGE
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "channels", tuple(self.channels))
-        self._check_architecture()
-        self._check_input()
-        if not is_plain_name(self.weights) or "/" in self.weights or "\\" in self.weights or self.weights[0] == ".":
-            raise ModelError(f"weights {self.weights!r} is not a plain file name; keep the file beside the card")
-        if not self.weights.endswith(WEIGHTS_SUFFIX):
-            raise ModelError(
-                f"weights {self.weights!r} do not end in {WEIGHTS_SUFFIX}; only weights are loaded, never a whole "
-                "model: save them with keras' save_weights"
-            )
-        if len(self.sha256) != 64 or set(self.sha256) - set("0123456789abcdef"):
-            raise ModelError(f"sha256 {self.sha256!r} is not 64 lowercase hexadecimal digits; hash the weight file")
-
-    def _check_architecture(self) -> None:
-        missing = [key for key in _ARCHITECTURE_KEYS if key not in self.architecture]
-        if missing:
-            raise ModelError(
-                f"architecture lacks {', '.join(missing)}; a network needs {', '.join(_ARCHITECTURE_KEYS)}"
-            )
-        unknown = sorted(set(self.architecture) - {*_ARCHITECTURE_KEYS, *_OPTIONAL_KEYS})
-        if unknown:
-            raise ModelError(
-                f"architecture has unknown keys {', '.join(unknown)}; it may have "
-                f"{', '.join((*_ARCHITECTURE_KEYS, *_OPTIONAL_KEYS))}"
-            )
-        architecture = dict(self.architecture)
-        architecture["filters"] = tuple(architecture["filters"])
-        object.__setattr__(self, "architecture", architecture)
-        if not all(type(width) is int and width >= 1 for width in architecture["filters"]):
-            raise ModelError(f"filters {architecture['filters']} are not positive integers; correct the card")
-        if architecture.get("embedding", 3) != 3 or not all(
-            isinstance(architecture.get(key, False), bool) for key in ("input_skip", "residual")
-        ):
-            raise ModelError(
-                f"architecture {architecture} has no embedding of 3, or switches that are not true or false; correct "
-                "the card"
-            )
-        if architecture["head"] not in _HEADS:
-            raise ModelError(f"head {architecture['head']!r} is unknown; use one of {', '.join(_HEADS)}")
-        for key, least in (("side", 1), ("margin", 0), ("in_channels", 1)):
-            value = architecture[key]
-            if not isinstance(value, int) or isinstance(value, bool) or value < least:
-                raise ModelError(f"architecture {key} {value!r} is not an integer of {least} or more; correct the card")
-        if self.side > LARGEST_SIDE:
-            raise ModelError(f"side {self.side} exceeds {LARGEST_SIDE}, the largest crop; correct the card")
-        if self.output_side < 1:
-            raise ModelError(
-                f"margin {self.margin} leaves nothing of side {self.side}; use a margin under {self.side // 2}"
-            )
-
-    def _check_input(self) -> None:
-        check_channels(self.channels)
-        extra = [name for name in (*LAGRANGIAN_POSITION, *EVOLVED_POSITION, "probability") if name in self.channels]
-        if self.architecture["head"] == "semantic" and extra:
-            raise ModelError(f"semantic channels {', '.join(extra)} are for the instance network; leave them out")
-        if self.architecture["in_channels"] != len(self.channels):
-            raise ModelError(
-                f"in_channels {self.architecture['in_channels']} differs from the {len(self.channels)} channels named; "
-                "make them agree"
-            )
-        scaled = [name for name in FIELD_CHANNELS if name in self.channels]
-        if sorted(self.normalisation) != scaled:
-            raise ModelError(f"normalisation names {sorted(self.normalisation)}; it needs {scaled}, no other")
-        for name, scale in self.normalisation.items():
-            if not is_number(scale) or scale <= 0:
-                raise ModelError(f"normalisation of {name} is {scale!r}; give a positive number")
-        if self.phi_gauge != PHI_GAUGE:
-            raise ModelError(f"phi gauge {self.phi_gauge!r} is unknown; use {PHI_GAUGE!r}")
-
-    @property
-    def side(self) -> int:
-        """Sites a side of the input crop."""
-        return int(self.architecture["side"])
-
-    @property
-    def margin(self) -> int:
-        """Sites the network drops on each face."""
-        return int(self.architecture["margin"])
-
-    @property
-    def output_side(self) -> int:
-        """Sites a side of the output, ``side - 2 margin``."""
-        return self.side - 2 * self.margin
-
-    @property
-    def sees_probability(self) -> bool:
-        """Whether the semantic network's probability is a channel."""
-        return "probability" in self.channels
 
 
 @dataclass(frozen=True)
@@ -179,7 +51,8 @@ class ModelCard:
     min_sites : int
         Smallest protohalo kept, sites of the model's lattice.
     semantic, instance : NetworkCard
-        `instance` may be None: such a model knows which sites are in haloes, not in which.
+        `instance` separates the haloes: it has the head ``"instance"``, or ``"contour"`` for the watershed. It may be
+        None: such a model knows which sites are in haloes, not in which.
     beta : float
         Fraction of training sites outside haloes (paper, eq. 3).
     threshold : float
@@ -189,8 +62,8 @@ class ModelCard:
         amplitudes may add ``slope_by_amplitude`` and ``intercept_by_amplitude``, see `calibration_at`.
     clustering : dict
         ``n_dens``, ``n_ngb``, ``persistence`` of `cluster_embedding` (paper, appendix B); ``width_ratio`` and
-        ``distance`` of `merge_groups`, both or neither; ``contact`` of `join_in_contact`, for a model that sees the
-        evolved field.
+        ``distance`` of `merge_groups`, both or neither. Of a watershed instead ``foreground`` and ``contour``, the
+        thresholds of `find_seeds`. For a model that sees the evolved field also ``contact`` of `join_in_contact`.
     core : int
         Largest side of the kept part of an instance crop, sites; of a semantic one too where `semantic_core` is None.
     amplitude_range : tuple of float
@@ -283,30 +156,44 @@ class ModelCard:
                 raise ModelError(
                     f"calibration slope {slope} at sigma_8 = {sigma_8:g} reverses the order; it must be positive"
                 )
+        for key in ("finder", "linking_length", "min_sites"):
+            if key not in self.halo_definition:
+                raise ModelError(f"halo_definition lacks {key}; say what a halo is in the training labels")
+        for role, network in self.networks:
+            head = network.architecture["head"]
+            if head != role and not (role == "instance" and head in _SEPARATING_HEADS):
+                raise ModelError(f"the {role} network has head {head!r}; it must be {role!r}")
+            if self.core_of(role) > network.output_side:
+                raise ModelError(
+                    f"core {self.core_of(role)} exceeds the output side {network.output_side} of the {role} network; "
+                    f"use {network.output_side} or less"
+                )
+        self._check_separation()
+
+    def _check_separation(self) -> None:
         merging = MERGING_KEYS if any(key in self.clustering for key in MERGING_KEYS) else ()
         contact = (CONTACT_KEY,) if CONTACT_KEY in self.clustering else ()
-        check_keys("clustering", self.clustering, (*_CLUSTERING_KEYS, *merging, *contact))
+        keys = WATERSHED_KEYS if self.method == "watershed" else (*_CLUSTERING_KEYS, *merging)
+        check_keys("clustering", self.clustering, (*keys, *contact))
         if contact and not self.sees_evolution:
             raise ModelError(
                 f"clustering has {CONTACT_KEY}, which needs the evolved field, and no network sees it; leave it out"
             )
+        if self.method == "watershed":
+            if not all(0 < self.clustering[key] < 1 for key in WATERSHED_KEYS) or min(self.clustering.values()) < 0:
+                raise ModelError(f"clustering {self.clustering} has thresholds not between 0 and 1; correct the card")
+            return
         if min(self.clustering[key] for key in _CLUSTERING_KEYS) <= 0 or min(self.clustering.values()) < 0:
             raise ModelError(f"clustering {self.clustering} has values that are not positive; correct the card")
         if max(self.clustering[key] for key in _CLUSTERING_KEYS[:2]) > LARGEST_NEIGHBOURS:
             raise ModelError(
                 f"clustering asks for more than {LARGEST_NEIGHBOURS} neighbours in {self.clustering}; correct the card"
             )
-        for key in ("finder", "linking_length", "min_sites"):
-            if key not in self.halo_definition:
-                raise ModelError(f"halo_definition lacks {key}; say what a halo is in the training labels")
-        for role, network in self.networks:
-            if network.architecture["head"] != role:
-                raise ModelError(f"the {role} network has head {network.architecture['head']!r}; it must be {role!r}")
-            if self.core_of(role) > network.output_side:
-                raise ModelError(
-                    f"core {self.core_of(role)} exceeds the output side {network.output_side} of the {role} network; "
-                    f"use {network.output_side} or less"
-                )
+
+    @property
+    def method(self) -> str:
+        """How haloes are separated, one of `METHODS`; ``"clustering"`` for a model that separates none."""
+        return "clustering" if self.instance is None else _SEPARATING_HEADS[self.instance.architecture["head"]]
 
     @property
     def networks(self) -> tuple[tuple[str, NetworkCard], ...]:
@@ -343,12 +230,23 @@ class ModelCard:
 
         What the card tells of training and scores may grow without making stored predictions another model's.
         """
-        decisive = {name: value for name, value in asdict(self).items() if name not in _TOLD}
+        decisive = {name: value for name, value in self._values().items() if name not in _TOLD}
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
+
+    def _values(self) -> dict[str, Any]:
+        """The card as nested dicts; without the key ``model`` for weights beside the card, as before there were others.
+
+        So the identity of such models, and with it every stored prediction, stays what it was.
+        """
+        values = asdict(self)
+        for role, network in self.networks:
+            if not network.model:
+                del values[role]["model"]
+        return values
 
     def to_json(self) -> str:
         """The card as JSON text, keys in a fixed order."""
-        return json.dumps({"format": CARD_FORMAT, **asdict(self)}, indent=2, sort_keys=True) + "\n"
+        return json.dumps({"format": CARD_FORMAT, **self._values()}, indent=2, sort_keys=True) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> ModelCard:

@@ -14,6 +14,7 @@ from ..exceptions import FormatError, ModelError
 from ..hdf5 import own_file
 from ..networks.backend import import_keras
 from .card import NetworkCard
+from .registry import weights_folder
 
 Network = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
@@ -106,7 +107,7 @@ def load_model(card: NetworkCard, folder: Path, precision: str) -> Any:
     """
     from ..networks.vnet import build_vnet
 
-    path = folder / card.weights
+    path = weights_folder(card, folder) / card.weights
     _check_weights(card, path)
     try:
         model = build_vnet(**card.architecture, **_POLICIES[precision])

@@ -10,11 +10,13 @@ from pathlib import Path
 
 from ..atomic import atomic_path
 from ..exceptions import ModelError, ModelIntegrityError, UnknownModelError
-from .card import ModelCard
+from .card import ModelCard, NetworkCard
 
 DEFAULT_MODEL = "planck-v4"
 AMPLITUDE_MODEL = "amplitude-v1"
 """Bundled model for many amplitudes, hence for several redshifts."""
+DEFAULT_MODELS = {"clustering": DEFAULT_MODEL, "watershed": "watershed-v1"}
+"""Bundled model by the method with which it separates haloes."""
 CARD_NAME = "card.json"
 LARGEST_CARD = 1 << 24
 """Bytes of a card; those of the bundled models have some ten thousand."""
@@ -128,6 +130,56 @@ def file_sha256(path: str | Path) -> str:
     return digest.hexdigest()
 
 
+def choose_model(model: str | Path | None, method: str | None) -> str | Path:
+    """Model that a user means who names a model, a method, both or neither.
+
+    model : name of a bundled model or folder of one
+    method : {"clustering", "watershed"}, optional
+
+    Raises
+    ------
+    ModelError
+        The method is unknown, or the model uses another.
+    UnknownModelError
+    """
+    if method is None:
+        return DEFAULT_MODEL if model is None else model
+    if method not in DEFAULT_MODELS:
+        raise ModelError(f"method {method!r} is unknown; use one of {', '.join(DEFAULT_MODELS)}")
+    if model is None:
+        return DEFAULT_MODELS[method]
+    check_method(load_card(model)[0], method)
+    return model
+
+
+def check_method(card: ModelCard, method: str) -> None:
+    """Raise `ModelError` unless a model separates haloes by a method."""
+    if card.method != method:
+        raise ModelError(
+            f"model {card.name!r} separates protohaloes by {card.method}, not by {method!r}; leave one of the two out, "
+            f"or use model {DEFAULT_MODELS[method]!r}"
+        )
+
+
+def weights_folder(network: NetworkCard, folder: str | Path) -> Path:
+    """Folder of a network's weight file: that of its card, or of the bundled model that the card names.
+
+    Raises
+    ------
+    ModelIntegrityError
+        No such model is bundled.
+    """
+    if not network.model:
+        return Path(folder)
+    names = available()
+    if network.model not in names:
+        raise ModelIntegrityError(
+            f"weights {network.weights} are those of model {network.model!r}, which is not among the bundled ones, "
+            f"{', '.join(names)}; use a version of yt_protohalos that has it"
+        )
+    return _BUNDLED / network.model
+
+
 def verify(card: ModelCard, folder: str | Path) -> None:
     """Check that all weight files are there and are the card's.
 
@@ -148,10 +200,11 @@ def verify(card: ModelCard, folder: str | Path) -> None:
     >>> registry.verify(*registry.load_card("planck-v4"))
     """
     for role, network in card.networks:
-        path = Path(folder) / network.weights
+        home = weights_folder(network, folder)
+        path = home / network.weights
         if not path.is_file():
             raise ModelIntegrityError(f"{role} weights {path} of model {card.name!r} are missing; reinstall the model")
-        if path.resolve().parent != Path(folder).resolve():
+        if path.resolve().parent != home.resolve():
             raise ModelIntegrityError(
                 f"{role} weights {path} of model {card.name!r} are a link to {path.resolve()}, outside the model's "
                 "folder; put the file itself there"

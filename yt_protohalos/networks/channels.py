@@ -4,6 +4,7 @@
 ``delta``, ``phi``                  linear overdensity and gauge-free potential, over their scales
 ``q_x``, ``q_y``, ``q_z``           Lagrangian position from the crop's centre, in units of 64 sites
 ``x_x``, ``x_y``, ``x_z``           evolved position from the crop's centre, in units of 8 sites
+``stretch_1``, ``stretch_3``        log(1 + largest evolved distance, in sites, to the six sites 1 or 3 sites away)
 ``density_50_0``, ...               log density around the evolved site over 3 (`evolution.DENSITY_NAMES`)
 ``probability``                     calibrated membership probability of the semantic network
 ==================================  ====================================================================================
@@ -25,16 +26,21 @@ from .symmetry import Symmetry
 FIELD_CHANNELS = ("delta", "phi")
 LAGRANGIAN_POSITION = ("q_x", "q_y", "q_z")
 EVOLVED_POSITION = ("x_x", "x_y", "x_z")
+STRETCH_STEPS = {"stretch_1": 1, "stretch_3": 3}
+"""Sites between those whose evolved distance the channel is: small in a halo, large where two part company."""
 POSITION_CHANNELS = (*FIELD_CHANNELS, *LAGRANGIAN_POSITION)
 PROBABILITY_CHANNELS = (*POSITION_CHANNELS, "probability")
 EVOLVED_SEMANTIC = (*FIELD_CHANNELS, *DENSITY_NAMES)
 EVOLVED_INSTANCE = (*POSITION_CHANNELS, *EVOLVED_POSITION, *DENSITY_NAMES[-3:], "probability")
-CHANNELS = (*POSITION_CHANNELS, *EVOLVED_POSITION, *DENSITY_NAMES, "probability")
+LINEAR_CONTOUR = (*FIELD_CHANNELS, "probability")
+EVOLVED_CONTOUR = ("delta", *STRETCH_STEPS, *DENSITY_NAMES, "probability")
+CHANNELS = (*POSITION_CHANNELS, *EVOLVED_POSITION, *STRETCH_STEPS, *DENSITY_NAMES, "probability")
 """Every channel there is, in the order in which a network takes those it has."""
 
 CHANNEL_SETS: dict[str, dict[str, tuple[str, ...]]] = {
     "semantic": {"linear": FIELD_CHANNELS, "evolved": EVOLVED_SEMANTIC, "delta": ("delta",), "phi": ("phi",)},
     "instance": {"linear": (), "evolved": EVOLVED_INSTANCE},
+    "contour": {"linear": LINEAR_CONTOUR, "evolved": EVOLVED_CONTOUR},
 }
 """What ``protohalos train --channels`` offers; the linear instance network sees what its other settings imply."""
 
@@ -66,7 +72,7 @@ def check_channels(channels: Sequence[str]) -> None:
 
 def sees_evolution(channels: Collection[str]) -> bool:
     """Whether any of the channels comes from the evolved field."""
-    return not {*EVOLVED_POSITION, *DENSITY_NAMES}.isdisjoint(channels)
+    return not {*EVOLVED_POSITION, *STRETCH_STEPS, *DENSITY_NAMES}.isdisjoint(channels)
 
 
 def remove_gauge(phi: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -137,6 +143,11 @@ def crop_cubes(
         for axis, name in enumerate(EVOLVED_POSITION):
             if name in channels:
                 cubes[name] = crop(evolved.displacement[axis])
+        for name, step in STRETCH_STEPS.items():
+            if name in channels:
+                around = (start[0] - step, start[1] - step, start[2] - step)
+                shape = (side + 2 * step,) * 3
+                cubes[name] = stretch([field.lattice.crop(psi, around, shape) for psi in evolved.displacement], step)
         for i, name in enumerate(DENSITY_NAMES):
             if name in channels:
                 cubes[name] = crop(evolved.density[i])
@@ -145,6 +156,25 @@ def crop_cubes(
             raise ModelError("the network sees the membership probability; pass the one of the box")
         cubes["probability"] = crop(probability)
     return cubes
+
+
+def stretch(displacement: Sequence[NDArray[np.float32]], step: int) -> NDArray[np.float32]:
+    """Largest distance, after evolution, of each site from the six sites `step` away along the axes.
+
+    displacement : three float32 cubes (s, s, s), in sites
+    returns : float32, (s - 2 step, ...), log(1 + distance in sites)
+    """
+    inner = slice(step, -step)
+    own = [psi[inner, inner, inner] for psi in displacement]
+    largest = np.zeros_like(own[0])
+    for axis in range(3):
+        for sign in (-step, step):
+            there = [inner] * 3
+            there[axis] = slice(step + sign, displacement[0].shape[axis] - step + sign)
+            apart = [psi[tuple(there)] - own[i] for i, psi in enumerate(displacement)]
+            apart[axis] += np.float32(sign)
+            np.maximum(largest, apart[0] ** 2 + apart[1] ** 2 + apart[2] ** 2, out=largest)
+    return np.log1p(np.sqrt(largest))
 
 
 def transform(cubes: Cubes, symmetry: Symmetry) -> Cubes:

@@ -15,7 +15,8 @@ from .backend import import_keras
 
 PAPER_FILTERS = (16, 32, 64, 128, 128)
 LEAKY_SLOPE = 0.1
-HEADS = ("semantic", "instance")
+HEADS = ("semantic", "instance", "contour")
+_PROBABILITIES = ("semantic", "contour")
 
 
 def build_vnet(
@@ -38,8 +39,8 @@ def build_vnet(
         Sites a side of the input crop; a multiple of the network's stride, 2^(levels - 1).
     in_channels : int
         2 for delta and phi, 5 with the three Lagrangian positions.
-    head : {"semantic", "instance"}
-        Membership probability (sigmoid) or embedding in pseudo-space (linear).
+    head : {"semantic", "instance", "contour"}
+        Membership probability (sigmoid), embedding in pseudo-space (linear) or probability of a contour (sigmoid).
     margin : int
         Sites dropped on each face of the output.
     filters : sequence of int
@@ -110,10 +111,10 @@ def build_vnet(
         x = layers.Concatenate(dtype="float32", name="input_skip")([x, inputs])
     if margin:
         x = layers.Cropping3D(margin, dtype=fine if not input_skip else "float32", name="centre")(x)
-    outputs = 1 if head == "semantic" else embedding
+    outputs = 1 if head in _PROBABILITIES else embedding
     # the last layer is float32: probabilities near 0 and 1, and distances in pseudo-space, need its precision
     x = layers.Conv3D(
-        outputs, 1, activation="sigmoid" if head == "semantic" else None, dtype="float32", name=head
+        outputs, 1, activation="sigmoid" if head in _PROBABILITIES else None, dtype="float32", name=head
     )(x)  # fmt: skip
     return keras.Model(inputs, x, name=f"vnet_{head}")
 

@@ -14,6 +14,7 @@ import numpy as np
 from ..cosmology import target_redshift
 from ..exceptions import ModelError
 from ..models.limits import check_policy
+from ..models.registry import check_method, choose_model
 from ..predictor import PRECISIONS, ProtohaloPredictor
 
 if sys.version_info >= (3, 11):
@@ -34,6 +35,7 @@ class OptionKeywords(TypedDict, total=False):
     on_range: str
     redshift: float | None
     cache: bool | str | os.PathLike[str]
+    method: str | None
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,9 @@ class PredictionOptions:
         by D(z), which equals lowering sigma_8: the bundled ``"amplitude-v1"`` is valid up to z = 0.6 or so.
     cache : bool or path
         Keep the result on disk, where later processes find it: True for the user's cache folder, a path for another.
+    method : {"clustering", "watershed"}, optional
+        How protohaloes are separated: chooses the bundled model, ``"planck-v4"`` or ``"watershed-v1"``, where none is
+        given, and must be that of the model or predictor where one is.
     """
 
     model: str | Path | None = None
@@ -68,10 +73,13 @@ class PredictionOptions:
     on_range: str = field(default="error", compare=False)
     redshift: float | None = None
     cache: bool | str | os.PathLike[str] = True
+    method: str | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         if self.model is not None and self.predictor is not None:
             raise ModelError(f"model {str(self.model)!r} and a predictor were both given; pass one of them")
+        if self.method is not None:
+            object.__setattr__(self, "model", self._model_of_method(self.method))
         value = self.threshold
         if value is not None and not (isinstance(value, int | float | np.number) and 0 < value < 1):
             raise ModelError(f"threshold {value!r} is not between 0 and 1; it is a probability, e.g. 0.5")
@@ -81,6 +89,14 @@ class PredictionOptions:
         check_policy("on_range", self.on_range)
         if self.redshift is not None:
             target_redshift(self.redshift)
+
+    def _model_of_method(self, method: str) -> str | Path | None:
+        """The model that method, model and predictor mean together; None where there is a predictor."""
+        chosen = choose_model(self.model, method)
+        if self.predictor is None:
+            return chosen
+        check_method(self.predictor.card, method)
+        return None
 
     @classmethod
     def read(cls, model: str | Path | None, keywords: OptionKeywords) -> PredictionOptions:

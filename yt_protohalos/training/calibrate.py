@@ -13,13 +13,14 @@ from scipy.special import expit
 
 from ..analysis.scores import match_haloes
 from ..contact import join_in_contact
-from ..evaluation import evaluate, group_members, join_core
+from ..evaluation import evaluate, flood_core, group_members, join_core
 from ..exceptions import ScoringError
-from ..models.card import AMPLITUDE_KEYS, CALIBRATION_KEYS, CONTACT_KEY, MERGING_KEYS
+from ..models.card import AMPLITUDE_KEYS, CALIBRATION_KEYS, CONTACT_KEY, MERGING_KEYS, ModelCard
 from ..predictor import IOU_THRESHOLD, ProtohaloPredictor
 from ..progress import Progress, track
 from ..stitching import remove_small, stitch
-from ..tiling import CropPlan
+from ..tiling import Crop, CropPlan
+from ..watershed import otsu_threshold
 from .dataset import LabelledField
 
 CANDIDATES = (
@@ -32,6 +33,9 @@ CANDIDATES = (
     {"persistence": 4.2, "width_ratio": 0.0, "distance": 0.0},
 )
 """What `tune_clustering` tries; the last is the paper's and joins nothing."""
+
+CONTOURS = (0.0, 0.1, 0.2)
+"""What `watershed_candidates` adds to Otsu's contour threshold."""
 
 CONTACTS = (0.0, 0.5, 0.55, 0.6, 0.65, 0.7, 0.8)
 """Contacts that it tries with the best of them, where there is an evolved field."""
@@ -107,6 +111,29 @@ def choose_threshold(probability: NDArray[np.float32], true: NDArray[np.bool_]) 
     if probability.shape != true.shape:
         raise ScoringError(f"shapes {probability.shape} and {true.shape} differ; pass the same sites")
     return float(np.quantile(probability, 1.0 - float(np.mean(true))))
+
+
+def watershed_candidates(
+    predictor: ProtohaloPredictor, runs: Sequence[LabelledField], probabilities: Sequence[NDArray[np.float32]]
+) -> list[dict[str, float]]:
+    """Thresholds of `find_seeds` to choose from: Otsu's, as in appendix A, first, and others about them.
+
+    Otsu's are measured over the validation runs, of the contours on the first crop of each, and kept in the card:
+    measured crop by crop, they would differ between crops that share a halo.
+    """
+    card = predictor.card
+    network = card.instance_network()
+    assert predictor.instance is not None
+    contours = []
+    for run, probability in zip(runs, probabilities, strict=True):
+        crop = predictor.plan(network, run.field.n).crops("a")[0]
+        contours.append(evaluate(predictor.instance, network, run.field, crop, probability=probability))
+    foreground, contour = otsu_threshold(np.stack(list(probabilities))), otsu_threshold(np.stack(contours))
+    return [
+        {"foreground": round(foreground, 4), "contour": round(contour + change, 4)}
+        for change in CONTOURS
+        if contour + change < 1
+    ]
 
 
 def tune_clustering(
@@ -240,24 +267,39 @@ def _labels_by_candidate(
     card, lattice = predictor.card, run.field.lattice
     assert predictor.instance is not None
     network = card.instance_network()
-    mask = probability > np.float32(card.threshold)
     plan = CropPlan(lattice.n, network.side, network.margin, card.core)
     cubes = [{which: np.zeros(lattice.shape, dtype=np.int32) for which in ("a", "b")} for _ in candidates]
     offsets = [0] * len(candidates)
     for crop in track([*plan.crops("a"), *plan.crops("b")], "Tuning the clustering", progress=progress):
-        seen = lattice.crop(mask, crop.output_start, crop.output_shape)
-        if not seen.any():
+        near = lattice.crop(probability, crop.output_start, crop.output_shape)
+        if not (near > np.float32(card.threshold)).any():
             continue
-        points = evaluate(predictor.instance, network, run.field, crop, probability=probability)[seen]
-        groups: dict[tuple[float, ...], NDArray[np.int32]] = {}
-        for i, candidate in enumerate(candidates):
-            settings = {**card.clustering, **candidate}
-            key = tuple(value for name, value in sorted(settings.items()) if name not in MERGING_KEYS)
-            if key not in groups:
-                groups[key] = group_members(points, settings)
-            block = join_core(points, groups[key], seen, crop, settings)
+        output = evaluate(predictor.instance, network, run.field, crop, probability=probability)
+        for i, block in enumerate(_blocks_by_candidate(card, output, near, crop, candidates)):
             lattice.paste(cubes[i][crop.lattice], np.where(block > 0, block + offsets[i], 0), crop.core_start)
             offsets[i] += int(block.max(initial=0))
     boundaries = plan.octant_boundaries
     for pair in cubes:
         yield remove_small(stitch(pair["a"], pair["b"], boundaries, IOU_THRESHOLD).labels, card.min_sites)
+
+
+def _blocks_by_candidate(
+    card: ModelCard,
+    output: NDArray[np.float32],
+    near: NDArray[np.float32],
+    crop: Crop,
+    candidates: Sequence[Mapping[str, float]],
+) -> Iterator[NDArray[np.int32]]:
+    """Labels of a core for each candidate, as `separate_core` gives them; groups are found once where they can be."""
+    seen = near > np.float32(card.threshold)
+    points = output[seen]
+    groups: dict[tuple[float, ...], NDArray[np.int32]] = {}
+    for candidate in candidates:
+        settings = {**card.clustering, **candidate}
+        if card.method == "watershed":
+            yield flood_core(output[..., 0], near, seen, crop, settings)
+            continue
+        key = tuple(value for name, value in sorted(settings.items()) if name not in MERGING_KEYS)
+        if key not in groups:
+            groups[key] = group_members(points, settings)
+        yield join_core(points, groups[key], seen, crop, settings)

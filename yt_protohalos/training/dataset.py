@@ -14,6 +14,7 @@ from ..lattice import Triple
 from ..linear_field import LinearField
 from ..networks.channels import (
     FIELD_CHANNELS,
+    LINEAR_CONTOUR,
     POSITION_CHANNELS,
     PROBABILITY_CHANNELS,
     check_channels,
@@ -24,6 +25,7 @@ from ..networks.channels import (
     transform,
 )
 from ..networks.symmetry import Symmetry
+from ..watershed import contour_sites
 from .augment import attribute_sites, label_centres, split_images
 from .simulate import read_run
 
@@ -50,6 +52,8 @@ class LabelledField:
         Calibrated membership probability of a semantic network.
     attributed : int32, (n, n, n), optional
         Labels in which sites near a halo carry its label too; comes with `probability`.
+    contour : bool, (n, n, n), optional
+        `watershed.contour_sites` of the labels.
     """
 
     field: LinearField
@@ -57,6 +61,7 @@ class LabelledField:
     centres: NDArray[np.float64]
     probability: NDArray[np.float32] | None = None
     attributed: NDArray[np.int32] | None = None
+    contour: NDArray[np.bool_] | None = None
 
     @classmethod
     def from_labels(cls, field: LinearField, labels: NDArray[np.int32]) -> LabelledField:
@@ -76,6 +81,10 @@ class LabelledField:
         attributed = attribute_sites(self.labels, self.field.lattice, ATTRIBUTION_REACH)
         return replace(self, probability=probability.astype(np.float32, copy=False), attributed=attributed)
 
+    def with_contour(self) -> LabelledField:
+        """The same run with the contours of its haloes, for a contour network."""
+        return replace(self, contour=contour_sites(self.labels, self.field.lattice))
+
     @property
     def outside_fraction(self) -> float:
         """Share of sites outside haloes, beta of eq. 3."""
@@ -85,6 +94,17 @@ class LabelledField:
 def measure_beta(runs: Sequence[LabelledField]) -> float:
     """Mean share of sites outside haloes over the training runs."""
     return float(np.mean([run.outside_fraction for run in runs]))
+
+
+def measure_contour_beta(runs: Sequence[LabelledField]) -> float:
+    """Mean share of sites on no contour over the training runs: beta of eq. 3 for a contour network."""
+    return float(np.mean([1 - np.mean(_contour(run)) for run in runs]))
+
+
+def _contour(run: LabelledField) -> NDArray[np.bool_]:
+    if run.contour is None:
+        raise InitialConditionsError("a contour network needs runs with contours; use LabelledField.with_contour")
+    return run.contour
 
 
 def measure_normalisation(runs: Sequence[LabelledField], side: int, n_crops: int = 16) -> dict[str, float]:
@@ -113,6 +133,8 @@ def input_channels(head: str, mask_threshold: float, channels: Sequence[str] = (
         return tuple(channels)
     if head == "semantic":
         return FIELD_CHANNELS
+    if head == "contour":
+        return LINEAR_CONTOUR
     return PROBABILITY_CHANNELS if mask_threshold > 0 else POSITION_CHANNELS
 
 
@@ -137,7 +159,8 @@ def make_sample(
     -------
     channels : float32, (side, side, side, number of channels)
     target : int32, (side - 2 margin, ..., 1)
-        1 inside haloes and 0 outside (semantic), or instance labels 1..K with periodic images apart (instance).
+        1 inside haloes and 0 outside (semantic), 1 on contours and 0 elsewhere (contour), or instance labels 1..K with
+        periodic images apart (instance).
     """
     lattice = run.field.lattice
     inner = side - 2 * margin
@@ -148,7 +171,9 @@ def make_sample(
     if run.probability is None and (mask_threshold > 0 or "probability" in names):
         raise InitialConditionsError("a mask threshold needs runs with a membership probability; predict it first")
     cubes = crop_cubes(run.field, names, start, side, run.probability)
-    target = lattice.crop(run.labels, centre, (inner,) * 3)
+    target = lattice.crop(_contour(run) if head == "contour" else run.labels, centre, (inner,) * 3)
+    if head == "contour":
+        target = target.astype(np.int32)
     if head == "semantic":
         target = (target > 0).astype(np.int32)
     if head == "instance":

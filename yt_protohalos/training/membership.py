@@ -13,6 +13,8 @@ from ..evaluation import calibrated, evaluate
 from ..exceptions import ModelError
 from ..models.card import NetworkCard
 from ..models.loading import Network, load_network
+from ..models.registry import CARD_NAME, available
+from ..predictor import ProtohaloPredictor
 from ..progress import Progress, track
 from ..tiling import CropPlan
 from .bundle import export_network
@@ -33,16 +35,16 @@ def add_membership(
 
     Parameters
     ----------
-    semantic_folder : path
-        Folder of the semantic network's `Trainer`.
+    semantic_folder : path or str
+        Folder of the semantic network's `Trainer`, or a model, by name or folder, whose own calibration is kept.
     runs : mapping of str to LabelledField
         Name -> run; the names are those of the cubes kept in `folder`.
     calibration_runs : sequence of str
-        Names of runs that the semantic network did not train on, to calibrate it with.
+        Names of runs that the semantic network did not train on, to calibrate it with; a model needs none.
     folder : path
         Keeps ``probability_NAME.npy`` (float16, calibrated) a run; a cube that is there is taken as it is.
     side : int
-        Crop side of the semantic network.
+        Crop side of the semantic network in training.
     precision : {"bfloat16", "float32"}
 
     Returns
@@ -55,8 +57,9 @@ def add_membership(
     ModelError
         Without a calibration run, or with one that is not among `runs`.
     """
-    unknown = [name for name in calibration_runs if name not in runs]
-    if not calibration_runs or unknown:
+    finished = is_model(semantic_folder)
+    unknown = [] if finished else [name for name in calibration_runs if name not in runs]
+    if unknown or not (finished or calibration_runs):
         raise ModelError(
             f"calibration runs {list(calibration_runs)} must name at least one of the runs {sorted(runs)}; "
             "pass a run that the semantic network did not train on as held out"
@@ -65,7 +68,11 @@ def add_membership(
     folder.mkdir(parents=True, exist_ok=True)
     paths = {name: folder / f"probability_{name}.npy" for name in runs}
     missing = [name for name, path in paths.items() if not path.exists()]
-    if missing:
+    if missing and finished:
+        predictor = ProtohaloPredictor.from_pretrained(semantic_folder)
+        for name in missing:
+            _keep(paths[name], predictor.probability(runs[name].field, progress))
+    elif missing:
         card = export_network(semantic_folder, folder / "semantic.weights.h5", side)
         network = load_network(card, folder, precision)
         raw = {
@@ -76,9 +83,18 @@ def add_membership(
             [raw[name] for name in calibration_runs], [runs[name].labels > 0 for name in calibration_runs]
         )
         for name in missing:
-            with atomic_path(paths[name]) as partial, partial.open("wb") as file:
-                np.save(file, calibrated(raw[name], **calibration).astype(np.float16))
+            _keep(paths[name], calibrated(raw[name], **calibration))
     return {name: run.with_probability(np.load(paths[name])) for name, run in runs.items()}
+
+
+def is_model(source: str | Path) -> bool:
+    """Whether `source` is the name of a bundled model or the folder of a model, not of a training."""
+    return str(source) in available() or (Path(source) / CARD_NAME).is_file()
+
+
+def _keep(path: Path, probability: NDArray[np.float32]) -> None:
+    with atomic_path(path) as partial, partial.open("wb") as file:
+        np.save(file, probability.astype(np.float16))
 
 
 def membership(

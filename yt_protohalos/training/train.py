@@ -32,7 +32,15 @@ from ..networks.losses import (
 )
 from ..networks.vnet import PAPER_FILTERS, build_vnet
 from ..progress import Progress, track
-from .dataset import LabelledField, Sampler, input_channels, make_sample, measure_beta, measure_normalisation
+from .dataset import (
+    LabelledField,
+    Sampler,
+    input_channels,
+    make_sample,
+    measure_beta,
+    measure_contour_beta,
+    measure_normalisation,
+)
 from .start import begin_with, read_network
 
 LOG_COLUMNS = ("step", "side", "seconds", "learning_rate", "loss", "held_out_loss")
@@ -53,7 +61,7 @@ class TrainingSettings:
 
     Attributes
     ----------
-    head : {"semantic", "instance"}
+    head : {"semantic", "instance", "contour"}
     stages : tuple of (side, steps)
         Crop side and number of steps of each stage; weights carry over, the network is fully convolutional.
     learning_rate, final_rate : float
@@ -108,7 +116,8 @@ class TrainingSettings:
         if not 0 < self.final_rate <= self.learning_rate or not 0 <= self.average_decay < 1 or self.batch < 1:
             raise ModelError("need 0 < final_rate <= learning_rate, 0 <= average_decay < 1 and batch >= 1")
         object.__setattr__(self, "channels", tuple(self.channels))
-        if "probability" in input_channels(self.head, self.mask_threshold, self.channels) and not self.mask_threshold:
+        names = input_channels(self.head, self.mask_threshold, self.channels)
+        if self.head == "instance" and "probability" in names and not self.mask_threshold:
             raise ModelError("a network that sees the probability learns on predicted members; give a mask_threshold")
 
     @property
@@ -209,7 +218,8 @@ class Trainer:
                 )
             return stored["constants"]
         side = self.settings.stages[-1][0]
-        constants: dict[str, Any] = {"beta": measure_beta(runs), "normalisation": measure_normalisation(runs, side)}
+        measure = measure_contour_beta if self.settings.head == "contour" else measure_beta
+        constants: dict[str, Any] = {"beta": measure(runs), "normalisation": measure_normalisation(runs, side)}
         if self.start is not None:
             # an earlier network knows its channels by their scales then
             constants["normalisation"] |= self.start.normalisation
@@ -261,11 +271,11 @@ class Trainer:
         old = self.model
         self.model = build_vnet(**self.settings.architecture(side), dtype_policy=self.settings.dtype_policy)
         loss = (
-            balanced_cross_entropy(self.constants["beta"])
-            if self.settings.head == "semantic"
-            else INSTANCE_LOSSES[self.settings.instance_loss](
+            INSTANCE_LOSSES[self.settings.instance_loss](
                 self.settings.max_instances, weights=self.settings.loss_weights
             )
+            if self.settings.head == "instance"
+            else balanced_cross_entropy(self.constants["beta"])
         )
         # a short memory of the second moment and a clip near the usual gradient: one odd crop must not undo many steps
         optimizer = keras.optimizers.Adam(
