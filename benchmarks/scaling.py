@@ -196,7 +196,7 @@ def run_box(kind: str, ics: str, model: str, queue: Any) -> None:
     streaming.evolve_field = clock.timed("evolved field", evolve)
     predictor.semantic = clock.timed("semantic", predictor.semantic)
     predictor.instance = clock.timed("instance", predictor.instance)
-    module.label_core = clock.timed("clustering", module.label_core)
+    module.separate_core = clock.timed("clustering", module.separate_core)
     module.stitch = clock.timed("stitching", module.stitch)
     with clock.stage("other"):
         prediction = predictor.predict(field, progress=False, store=store, team=team)

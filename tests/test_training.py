@@ -237,9 +237,9 @@ def test_a_small_run_collapses_into_haloes_at_each_output(tmp_path: Path) -> Non
     from yt_protohalos.training.simulate import read_run, simulate, simulate_outputs
 
     small = SimulationSettings(n=32, box_size=6.25, mesh=64)
-    path = tmp_path / "run.h5"
-    outputs = simulate_outputs(3, small, path, (0.0, 0.5))
-    assert outputs == [path, tmp_path / "run_z0.5.h5"]
+    path = tmp_path / "new folder" / "run.h5"
+    outputs = simulate_outputs(3, small, path, (0.0, 0.5), checkpoint_seconds=0.0)
+    assert outputs == [path, path.with_name("run_z0.5.h5")]
     field, labels, attributes = read_run(path)
     assert field.n == 32 and attributes["seed"] == 3 and field.target_redshift == 0
     sizes = np.bincount(labels.ravel())[1:]
@@ -259,10 +259,10 @@ def test_a_small_run_collapses_into_haloes_at_each_output(tmp_path: Path) -> Non
         simulate(3, replace(small, redshift=60.0), path)
     with pytest.raises(InitialConditionsError, match="output redshift 49 is not between"):
         simulate_outputs(3, small, path, (49,))
-    outputs[1].rename(tmp_path / "run_z0.25.h5")
+    outputs[1].rename(path.with_name("run_z0.25.h5"))
     with pytest.raises(InitialConditionsError, match="other output_redshift"):
         simulate_outputs(3, small, path, (0.25,))
-    assert sorted(one.name for one in tmp_path.iterdir()) == ["run.h5", "run_z0.25.h5"]
+    assert sorted(one.name for one in path.parent.iterdir()) == ["run.h5", "run_z0.25.h5"]
 
 
 def test_outputs_of_a_run_move_as_they_say() -> None:

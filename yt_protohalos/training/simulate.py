@@ -123,6 +123,7 @@ def _run(
         particles = decimated_particles(*initial, fine_seed, settings.cosmology, settings.redshift)
     started = time.perf_counter()
     checkpoint = filename.with_suffix(".checkpoint.npz")
+    filename.parent.mkdir(parents=True, exist_ok=True)
     for z, positions, velocities, steps in evolve(
         *particles, lattice, settings, redshifts, checkpoint, report, checkpoint_seconds
     ):
@@ -145,7 +146,6 @@ def write_run(
 ) -> None:
     """Store a finished run atomically; halo positions are periodic means of their members'."""
     lattice = Lattice(settings.n, settings.box_size)
-    filename.parent.mkdir(parents=True, exist_ok=True)
     partial = filename.with_suffix(".partial")
     with h5py.File(partial, "w") as file:
         file.create_dataset("labels", data=labels, compression="gzip", shuffle=True)
