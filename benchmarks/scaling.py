@@ -58,6 +58,8 @@ class Memory:
 class Period:
     """A team that computes the crops of one period of a repeated box and links the others to them.
 
+    Once the networks are done, the evolved densities are let go on disk, so that 62 bytes a site are enough.
+
     Attributes
     ----------
     shares : list of (seconds, share)
@@ -94,6 +96,10 @@ class Period:
                 path, copy = (self.store / f"{kind}_{key}.npy" for key in (source, crop.key))
                 if path.is_file() and not copy.exists():
                     copy.hardlink_to(path)
+        density = self.store / "evolved_density.npy"
+        if len(self.shares) == 2 and density.is_file():
+            # no step after the networks reads it, and the label cubes need the room
+            os.truncate(density, 0)
         self._every = ()
 
 
