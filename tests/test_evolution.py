@@ -191,5 +191,5 @@ def test_a_store_keeps_the_evolved_field_and_an_unfinished_one_starts_again(fiel
         np.testing.assert_array_equal(found.labels, expected.labels)
         np.testing.assert_array_equal(found.probability, expected.probability)
         # the second time everything is there
-        monkeypatch.setattr("yt_protohalos.predictor.evolve_field", None)
+        monkeypatch.setattr("yt_protohalos.streaming.evolve_field", None)
     assert not list(store.glob("evolving_*"))

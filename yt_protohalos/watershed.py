@@ -40,6 +40,15 @@ def contour_sites(labels: NDArray[np.integer], lattice: Lattice) -> NDArray[np.b
     -------
     bool, (n, n, n)
         Independent of how haloes are numbered.
+
+    Examples
+    --------
+    >>> from yt_protohalos.watershed import contour_sites
+    >>> labels = np.zeros((16, 16, 16), dtype=np.int32)
+    >>> labels[4:12, 4:12, 4:12] = 1
+    >>> contour = contour_sites(labels, ph.Lattice(16, 3.125))
+    >>> bool(contour[3, 8, 8]), bool(contour[8, 8, 8])
+    (True, False)
     """
     lattice.check_cube(labels, "labels")
     parts = [_smoothed(sites, lattice) for sites in _sites_by_label(labels)]
@@ -90,8 +99,26 @@ def _claims(bodies: Sequence[NDArray[np.int64]], lattice: Lattice) -> NDArray[np
 def otsu_threshold(probability: NDArray[np.floating]) -> float:
     """Threshold that separates a cube into two classes of least variance (Otsu 1979).
 
-    probability : float, any shape, finite
-    returns : float; the value itself where all are the same
+    Parameters
+    ----------
+    probability : float, any shape
+        Finite.
+
+    Returns
+    -------
+    float
+        The value itself where all are the same.
+
+    Raises
+    ------
+    LatticeError
+        There are no sites.
+
+    Examples
+    --------
+    >>> from yt_protohalos.watershed import otsu_threshold
+    >>> 0.1 <= otsu_threshold(np.repeat([0.1, 0.9], 50)) < 0.9
+    True
     """
     from skimage.filters import threshold_otsu
 
@@ -120,6 +147,14 @@ def find_seeds(
     -------
     int32, (m, m, m)
         Seeds 1..S, 0 elsewhere; sites that share a face are of one seed. Nothing wraps around.
+
+    Examples
+    --------
+    >>> from yt_protohalos.watershed import find_seeds
+    >>> probability, contour = np.ones((2, 9, 9, 9), dtype=np.float32)
+    >>> contour[:4] = contour[5:] = 0.0
+    >>> int(find_seeds(probability, contour, 0.5, 0.5).max())
+    2
     """
     inner = (probability > np.float32(foreground_threshold)) & (contour <= np.float32(contour_threshold))
     return ndimage.label(inner)[0].astype(np.int32)
@@ -139,6 +174,14 @@ def flood(probability: NDArray[np.float32], seeds: NDArray[np.int32], members: N
     -------
     int32, (m, m, m)
         The seed that each member is flooded from, across faces; 0 outside, and for members that no seed reaches.
+
+    Examples
+    --------
+    >>> from yt_protohalos.watershed import flood
+    >>> probability, seeds = np.full((8, 8, 8), 0.9, dtype=np.float32), np.zeros((8, 8, 8), dtype=np.int32)
+    >>> seeds[1, 4, 4], seeds[6, 4, 4] = 1, 2
+    >>> np.bincount(flood(probability, seeds, probability > 0.5).ravel()).tolist()
+    [0, 256, 256]
     """
     from skimage.segmentation import watershed
 

@@ -133,14 +133,29 @@ def file_sha256(path: str | Path) -> str:
 def choose_model(model: str | Path | None, method: str | None) -> str | Path:
     """Model that a user means who names a model, a method, both or neither.
 
-    model : name of a bundled model or folder of one
+    Parameters
+    ----------
+    model : str or path, optional
+        Name of a bundled model or folder of one.
     method : {"clustering", "watershed"}, optional
+
+    Returns
+    -------
+    str or path
+        The model named, else the default of the method.
 
     Raises
     ------
     ModelError
         The method is unknown, or the model uses another.
     UnknownModelError
+        No such model is bundled.
+
+    Examples
+    --------
+    >>> from yt_protohalos.models.registry import choose_model
+    >>> choose_model(None, "watershed")
+    'watershed-v1'
     """
     if method is None:
         return DEFAULT_MODEL if model is None else model

@@ -1,8 +1,9 @@
-"""What a training begins with where it does not begin at random: the weights of an earlier network."""
+"""What a training begins with where it does not begin at random: an earlier network's weights, or positions."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,14 @@ from numpy.typing import NDArray
 from ..exceptions import ModelError
 from ..models.loading import load_model
 from ..models.registry import load_card, verify
+from ..networks.channels import EVOLVED_POSITION, EVOLVED_POSITION_UNIT, LAGRANGIAN_POSITION, POSITION_UNIT
+from ..networks.losses import EMBEDDING_UNIT
 from ..networks.narrowing import LayerWeights, layer_sources, narrow
 from ..networks.vnet import build_vnet
 from .dataset import input_channels
+
+EVOLVED_EMBEDDING_UNIT = 2.0
+"""Sites of evolved position that make one unit of the pseudo-space of `weinberger` at the start of a training."""
 
 
 @dataclass(frozen=True)
@@ -109,3 +115,22 @@ def begin_with(model: Any, earlier: EarlierNetwork, architecture: dict[str, Any]
 def _by_layer(model: Any) -> LayerWeights:
     found: dict[str, list[NDArray]] = {layer.name: layer.get_weights() for layer in model.layers}
     return {name: (weights[0], weights[1]) for name, weights in found.items() if weights}
+
+
+def start_at_positions(model: Any, channels: Sequence[str]) -> None:
+    """Let an instance network's embedding begin as a position that it is handed by its input skip.
+
+    The evolved position where it is a channel, a halo's width on the scale of the margins of `weinberger`; else the
+    Lagrangian one, in the unit of `scaled_weinberger`.
+    """
+    head = model.get_layer("instance")
+    kernel, bias = (np.zeros(weight.shape, dtype=np.float32) for weight in head.get_weights())
+    evolved = EVOLVED_POSITION[0] in channels
+    names, scale = (
+        (EVOLVED_POSITION, EVOLVED_POSITION_UNIT / EVOLVED_EMBEDDING_UNIT)
+        if evolved
+        else (LAGRANGIAN_POSITION, POSITION_UNIT / EMBEDDING_UNIT)
+    )
+    for axis, name in enumerate(names):
+        kernel[0, 0, 0, kernel.shape[3] - len(channels) + channels.index(name), axis] = scale
+    head.set_weights([kernel, bias])

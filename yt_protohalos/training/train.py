@@ -20,9 +20,8 @@ from numpy.typing import NDArray
 from ..atomic import atomic_path
 from ..exceptions import ModelError
 from ..networks.backend import import_keras, without_backend_lines
-from ..networks.channels import EVOLVED_POSITION, EVOLVED_POSITION_UNIT, LAGRANGIAN_POSITION, POSITION_UNIT
+from ..networks.channels import EVOLVED_POSITION
 from ..networks.losses import (
-    EMBEDDING_UNIT,
     PULL_WEIGHT,
     PUSH_WEIGHT,
     REGULARISATION_WEIGHT,
@@ -41,15 +40,13 @@ from .dataset import (
     measure_contour_beta,
     measure_normalisation,
 )
-from .start import begin_with, read_network
+from .start import begin_with, read_network, start_at_positions
 
 LOG_COLUMNS = ("step", "side", "seconds", "learning_rate", "loss", "held_out_loss")
 
 INSTANCE_LOSSES: dict[str, Callable[..., Any]] = {
     "weinberger": weinberger, "weighted": partial(weinberger, by_radius=True), "scaled": scaled_weinberger
 }  # fmt: skip
-EVOLVED_EMBEDDING_UNIT = 2.0
-"""Sites of evolved position that make one unit of the pseudo-space of `weinberger` at the start of a training."""
 
 MASK_THRESHOLD = 0.4
 """Probability above which sites teach an instance network: below the usual threshold, so that a user may lower it."""
@@ -152,25 +149,6 @@ class TrainingSettings:
             "margin": self.margin, "filters": list(self.filters), "input_skip": self.input_skip,
             "residual": self.residual,
         }  # fmt: skip
-
-
-def start_at_positions(model: Any, channels: Sequence[str]) -> None:
-    """Let an instance network's embedding begin as a position that it is handed by its input skip.
-
-    The evolved position where it is a channel, a halo's width on the scale of the margins of `weinberger`; else the
-    Lagrangian one, in the unit of `scaled_weinberger`.
-    """
-    head = model.get_layer("instance")
-    kernel, bias = (np.zeros(weight.shape, dtype=np.float32) for weight in head.get_weights())
-    evolved = EVOLVED_POSITION[0] in channels
-    names, scale = (
-        (EVOLVED_POSITION, EVOLVED_POSITION_UNIT / EVOLVED_EMBEDDING_UNIT)
-        if evolved
-        else (LAGRANGIAN_POSITION, POSITION_UNIT / EMBEDDING_UNIT)
-    )
-    for axis, name in enumerate(names):
-        kernel[0, 0, 0, kernel.shape[3] - len(channels) + channels.index(name), axis] = scale
-    head.set_weights([kernel, bias])
 
 
 class Trainer:
