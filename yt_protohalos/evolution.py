@@ -82,7 +82,7 @@ def evolve_field(
         See `progress.track`.
     allocate : callable, optional
         ``allocate(name, shape, dtype)`` makes the large arrays, ``"displacement"``, ``"velocity"`` and ``"density"``,
-        42 bytes a site together, e.g. mapped from disk; in memory by default. Four meshes of 4 bytes a site are in
+        42 bytes a site together, e.g. mapped from disk; in memory by default. Three meshes of 4 bytes a site are in
         memory in any case.
 
     Returns
@@ -141,6 +141,7 @@ def _kick(
     for axis in range(3):
         pull = _inverse_gradient(spectrum, lattice, axis)
         _by_slabs(_pull, lattice.n, pull, moved, velocity[axis], keep, gain)
+        del pull  # it would be there beside the next one
 
 
 def _wavenumbers(lattice: Lattice) -> list[NDArray[np.float32]]:
@@ -151,14 +152,26 @@ def _wavenumbers(lattice: Lattice) -> list[NDArray[np.float32]]:
 def _inverse_gradient(spectrum: NDArray[np.complex64], lattice: Lattice, axis: int) -> NDArray[np.float32]:
     """One component of -grad(laplacian^-1(density)), in sites, of the spectrum of a density contrast."""
     k = _wavenumbers(lattice)
-    k2 = k[0] ** 2 + k[1] ** 2 + k[2] ** 2
-    k2[0, 0, 0] = np.inf
     odd = k[axis].copy()
     # the derivative of the Nyquist mode has no real representation
     odd[np.abs(odd) > np.pi * (1 - 1e-3)] = 0.0
     component = spectrum * (np.complex64(1j) * odd)
-    component /= k2
-    return fft.irfftn(component, s=lattice.shape, workers=available_cores(), overwrite_x=True)
+    # plane by plane, for the squares of all wavenumbers would be half a cube
+    for i, plane in enumerate(component):
+        k2 = (k[0][i] ** 2 + k[1] ** 2 + k[2] ** 2)[0]
+        if i == 0:
+            k2[0, 0] = np.inf
+        plane /= k2
+    return _to_cube(component, lattice)
+
+
+def _to_cube(spectrum: NDArray[np.complex64], lattice: Lattice) -> NDArray[np.float32]:
+    """Cube of a half spectrum, which is overwritten; irfftn would hold a copy of it, and gives the same bits."""
+    cores = available_cores()
+    spectrum = fft.ifftn(spectrum, axes=(0, 1), norm="forward", workers=cores, overwrite_x=True)
+    cube = fft.irfft(spectrum, n=lattice.n, axis=2, norm="forward", workers=cores)
+    cube *= np.float32(1.0 / lattice.n_sites)
+    return cube
 
 
 def _log_densities(moved: NDArray[np.float32], lattice: Lattice, result: NDArray[np.float16]) -> None:
@@ -168,13 +181,14 @@ def _log_densities(moved: NDArray[np.float32], lattice: Lattice, result: NDArray
     k = _wavenumbers(lattice)
     for i, width in enumerate(SMOOTHING):
         if width:
-            # one axis after the other: the kernel in three dimensions would be another cube, as would the last mesh
-            del mesh
+            # one axis after the other: the kernel in three dimensions would be another cube
             filtered = spectrum.copy()
             for along in k:
                 filtered *= np.exp(-0.5 * (width * along) ** 2)
-            mesh = fft.irfftn(filtered, s=lattice.shape, workers=available_cores(), overwrite_x=True)
+            mesh = _to_cube(filtered, lattice)
+            del filtered
         _by_slabs(_write_log, lattice.n, mesh, moved, result[i])
+        del mesh  # it would be there beside the next one
 
 
 def _write_log(
