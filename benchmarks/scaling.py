@@ -213,13 +213,19 @@ def run_box(kind: str, ics: str, model: str, queue: Any) -> None:
         "seconds": seconds, "cpu_seconds": time.process_time() - cpu, "stages": dict(clock.wall),
         "cpu_stages": dict(clock.cpu), "anonymous": dict(memory.anonymous), "resident": dict(memory.resident),
         "protohaloes": int(prediction.labels.max()),
-        "disk": sum(path.stat().st_size for path in store.iterdir()),
     }  # fmt: skip
-    if repeated:
+    if not repeated:
+        result["disk"] = sum(path.stat().st_size for path in store.iterdir())
+    else:
         result["shares"] = team.shares
         result["evolution_share"] = EVOLUTION_STEPS / STEPS
         whole = sum(spent * (1 / share - 1) for spent, share in team.shares)
         result["extrapolated_seconds"] = seconds + whole + evolve.seconds * (STEPS / EVOLUTION_STEPS - 1)
+        shares = dict(zip(("semantic", "instance"), (share for _, share in team.shares), strict=True))
+        shares["clustering"] = shares["instance"]
+        result["extrapolated_stages"] = {name: clock.wall[name] / share for name, share in shares.items()} | {
+            "evolved field": evolve.seconds * STEPS / EVOLUTION_STEPS
+        }
     prediction.save(store.with_suffix(".prediction.h5"))
     queue.put(result)
 
@@ -242,22 +248,34 @@ def plot(results: list[dict[str, Any]], path: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, (times, memory) = pyplot.subplots(1, 2, figsize=(10, 4), layout="constrained")
-    sides = [one["side"] for one in results]
-    for stage in STAGES:
-        times.plot(sides, [one["stages"].get(stage, np.nan) for one in results], "o-", ms=3, lw=1, label=stage)
+    figure, (times, memory) = pyplot.subplots(1, 2, figsize=(11, 4.5), layout="constrained")
+    sides = np.array([one["side"] for one in results])
+    for number, stage in enumerate(STAGES[1:]):
+        taken = [(one["stages"] | one.get("extrapolated_stages", {})).get(stage, np.nan) for one in results]
+        times.plot(sides, taken, "o-", color=f"C{number}", ms=4, lw=1, label=stage)
+        guessed = np.array([stage in one.get("extrapolated_stages", {}) for one in results])
+        times.plot(sides[guessed], np.array(taken)[guessed], "o", ms=4, mfc="white", mec=f"C{number}")
     whole = [one.get("extrapolated_seconds", one["seconds"]) for one in results]
     times.plot(sides, whole, "ks-", label="whole")
-    times.set_ylabel("wall time [s]")
+    guessed = np.array(["extrapolated_seconds" in one for one in results])
+    times.plot(sides[guessed], np.array(whole)[guessed], "s", mfc="white", mec="k", label="extrapolated")
+    times.set(ylabel="wall time [s]", xlim=(sides[0] / 1.2, sides[-1] * 3.5))
+    times.legend(fontsize="small", loc="center right")
     for name, marker in (("anonymous", "o-"), ("resident", "s--")):
         memory.plot(sides, [max(one[name].values()) / GIB for one in results], marker, label=name)
+    found = summary(results)
+    fit = [found["anonymous_start_gib"] + found["anonymous_bytes_a_site"] * float(side) ** 3 / GIB for side in sides]
+    label = f"{found['anonymous_start_gib']:.1f} GiB + {found['anonymous_bytes_a_site']:.0f} bytes a site"
+    memory.plot(sides, fit, "k:", label=label)
     memory.set_ylabel("peak memory [GiB]")
     for axes in (times, memory):
         axes.set(xscale="log", yscale="log", xlabel="sites a side")
         axes.set_xticks(sides, [f"{side}" for side in sides])
-        axes.minorticks_off()
-        axes.legend(fontsize="small")
         axes.grid(alpha=0.3)
+    memory.set_yticks([1, 2, 5, 10, 20], ["1", "2", "5", "10", "20"])
+    memory.legend(fontsize="small")
+    for axes in (times, memory):
+        axes.minorticks_off()
     figure.savefig(path, dpi=150)
 
 
@@ -293,7 +311,7 @@ def main() -> None:
         anonymous, resident = (max(one[name].values()) / GIB for name in ("anonymous", "resident"))
         print(
             f"{side}^3 {one['seconds']:.0f} s wall, {one['cpu_seconds']:.0f} s CPU, {anonymous:.2f} GiB anonymous, "
-            f"{resident:.2f} GiB resident, {one['disk'] / GIB:.1f} GiB on disk, {one['protohaloes']} protohaloes"
+            f"{resident:.2f} GiB resident, {one.get('disk', np.nan) / GIB:.1f} GiB on disk, {one['protohaloes']} protohaloes"
         )
         if repeated:
             print(f"  extrapolated to all crops and steps: {one['extrapolated_seconds']:.0f} s")
@@ -302,7 +320,8 @@ def main() -> None:
                 f"  {name:14s} {one['stages'].get(name, 0):8.1f} s {one['anonymous'].get(name, 0) / GIB:6.2f} GiB",
                 flush=True,
             )
-    plot(results, args.output_dir / "scaling.png")
+    if len(results) > 1:
+        plot(results, args.output_dir / "scaling.png")
     if not args.work:
         shutil.rmtree(work)
 
