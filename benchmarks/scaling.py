@@ -311,7 +311,8 @@ def main() -> None:
         anonymous, resident = (max(one[name].values()) / GIB for name in ("anonymous", "resident"))
         print(
             f"{side}^3 {one['seconds']:.0f} s wall, {one['cpu_seconds']:.0f} s CPU, {anonymous:.2f} GiB anonymous, "
-            f"{resident:.2f} GiB resident, {one.get('disk', np.nan) / GIB:.1f} GiB on disk, {one['protohaloes']} protohaloes"
+            f"{resident:.2f} GiB resident, {one.get('disk', np.nan) / GIB:.1f} GiB on disk, {one['protohaloes']} "
+            "protohaloes"
         )
         if repeated:
             print(f"  extrapolated to all crops and steps: {one['extrapolated_seconds']:.0f} s")
