@@ -14,8 +14,9 @@ rate and spectral slope; its parameters were not at hand in a source that can be
 this size lack large haloes: the prediction of a box of 100 Mpc/*h* (:math:`512^3` sites, seed 1, no simulation beside
 it) goes on to :math:`10^{14.9}` and is within 15 % of the first fit from :math:`10^{11.75}` to :math:`10^{13.25}`
 and, but for a bin of one halo, within its errors from :math:`10^{13.75}`; between the two it has 1.35 times the haloes
-of the fit (251 of them), where the smaller runs have 1.3 and 1.1 times, simulated as predicted. ``--boxes`` adds predictions
-of other boxes, and ``docs/make_gallery_data.py --boxes`` keeps their counts for this page.
+of the fit (251 of them), where the smaller runs have 1.3 and 1.1 times, simulated as predicted.
+``--boxes`` adds predictions of other boxes, and ``docs/make_gallery_data.py --boxes`` keeps their counts for this
+page.
 """
 
 import argparse
