@@ -15,10 +15,11 @@ SIDE, MARGIN, FILTERS = 48, 8, (2, 4)
 SPACING = 50 / 256
 
 
-def write_small_model(folder: Path, name: str = "small", **changes: Any) -> Path:
+def write_small_model(folder: Path, name: str = "small", separates: str = "instance", **changes: Any) -> Path:
     """Write card and weights of a random model that calls about half of all sites protohalo sites.
 
     folder : where, made if it does not exist
+    separates : head of the network that separates haloes, instance or contour
     changes : values of the card
     returns : folder
     """
@@ -31,7 +32,7 @@ def write_small_model(folder: Path, name: str = "small", **changes: Any) -> Path
     folder.mkdir(parents=True, exist_ok=True)
     normalisation = {"delta": 5.0, "phi": 10.0}
     cards = {}
-    for head, channels in (("semantic", 2), ("instance", 5)):
+    for head, channels in (("semantic", 2), (separates, 5 if separates == "instance" else 2)):
         architecture = {"side": SIDE, "margin": MARGIN, "in_channels": channels, "head": head, "filters": FILTERS}
         network = build_vnet(**architecture)
         network.save_weights(folder / f"{head}.weights.h5")
@@ -47,16 +48,20 @@ def write_small_model(folder: Path, name: str = "small", **changes: Any) -> Path
             probability = np.clip(np.asarray(network(channels_in[None])), 1e-6, 1 - 1e-6)
             intercept = -float(np.median(np.log(probability / (1 - probability))))
     calibration = {"slope": 1.0, "intercept": intercept}
-    write_card(make_card(SIDE, MARGIN, core=32, name=name, calibration=calibration, **cards, **changes), folder)
+    networks = {"semantic": cards["semantic"], "instance": cards[separates]}
+    write_card(make_card(SIDE, MARGIN, core=32, name=name, calibration=calibration, **networks, **changes), folder)
     return folder
 
 
 def write_small_bundle(folder: Path) -> Path:
     """Write small models under the names of the bundled ones that see separate haloes; returns the folder."""
-    from yt_protohalos.models.registry import AMPLITUDE_MODEL, DEFAULT_MODEL
+    from yt_protohalos.models.registry import AMPLITUDE_MODEL, DEFAULT_MODEL, DEFAULT_MODELS
 
     # all see the linear field alone, as only planck-v2 does
     for name in (DEFAULT_MODEL, "planck-v2"):
         write_small_model(folder / name, name=name)
     write_small_model(folder / AMPLITUDE_MODEL, name=AMPLITUDE_MODEL, amplitude_range=(0.58, 1.08))
+    flooded = DEFAULT_MODELS["watershed"]
+    thresholds = {"foreground": 0.5, "contour": 0.5}
+    write_small_model(folder / flooded, name=flooded, separates="contour", clustering=thresholds)
     return folder
