@@ -107,7 +107,7 @@ def test_named_files_are_there(path):
 def test_python_blocks_are_python(path):
     """They are run too, by test_examples; a block that no page runs must at least compile."""
     for block in blocks(path, "python"):
-        ast.parse(block)
+        assert ast.parse(block).body, f"a python block of {path.name} has no statement"
 
 
 def test_blocks_have_a_language_that_is_checked():
