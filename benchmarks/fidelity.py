@@ -55,7 +55,7 @@ def shifted_prediction(predictor: Any, field: Any) -> Any:
 
 def scores(predictor: Any, runs: list[Path]) -> dict[str, Any]:
     """Scores of the runs pooled: SCORES, and the mass function by bin of log10 mass."""
-    from yt_protohalos.analysis.tally import tally_box
+    from yt_protohalos.analysis.block_counts import tally_box
     from yt_protohalos.analysis.validation import validation_table
     from yt_protohalos.training.simulate import read_run
 
@@ -81,7 +81,7 @@ def main() -> None:
 
     import yt_protohalos as ph
     from yt_protohalos.models.registry import DEFAULT_MODEL
-    from yt_protohalos.predictor import PRECISIONS
+    from yt_protohalos.prediction.predictor import PRECISIONS
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default=DEFAULT_MODEL)

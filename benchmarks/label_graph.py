@@ -10,7 +10,7 @@ from pathlib import Path
 import networkx
 import numpy as np
 
-from yt_protohalos.overlap import lowest_of_component
+from yt_protohalos.segmentation.overlap import lowest_of_component
 
 
 def overlaps(n_labels: int, rng: np.random.Generator) -> np.ndarray:

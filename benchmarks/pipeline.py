@@ -81,7 +81,7 @@ def plain_groups(points: np.ndarray, clustering: dict[str, float]) -> np.ndarray
     """Appendix B on points as they come: one query of a k-d tree, then the grouping that the package uses too."""
     from scipy.spatial import cKDTree
 
-    from yt_protohalos.clustering import _grow_groups
+    from yt_protohalos.segmentation.clustering import _grow_groups
 
     if len(points) == 0:
         return np.empty(0, dtype=np.int32)
@@ -127,9 +127,9 @@ def plain_stitch(a: np.ndarray, b: np.ndarray, core: int, threshold: float = 0.5
 
 def plain_predict(predictor: Any, field: Any, clock: Clock) -> np.ndarray:
     """Labels of a box by the paper's steps in their order, one crop after the other."""
-    from yt_protohalos.evaluation import calibrated, evaluate, join_core
-    from yt_protohalos.stitching import remove_small
-    from yt_protohalos.tiling import CropPlan
+    from yt_protohalos.prediction.inference import calibrated, evaluate, join_core
+    from yt_protohalos.segmentation.stitching import remove_small
+    from yt_protohalos.segmentation.tiling import CropPlan
 
     card, lattice = predictor.card, field.lattice
     probability = np.empty(lattice.shape, dtype=np.float32)
@@ -172,9 +172,9 @@ def plain_predictor(model: str) -> Any:
     """The model with both networks built for crops of the plain side, in float32."""
     from dataclasses import replace
 
-    from yt_protohalos.models.loading import load_network
     from yt_protohalos.models.registry import load_card
-    from yt_protohalos.predictor import ProtohaloPredictor
+    from yt_protohalos.models.runtime import load_network
+    from yt_protohalos.prediction.predictor import ProtohaloPredictor
 
     card, folder = load_card(model)
     cards = {}
@@ -190,8 +190,8 @@ def measure(kind: str, ics: str, model: str, queue: Any) -> None:
     import yt
 
     import yt_protohalos as ph
-    from yt_protohalos.catalog import protohalo_catalog
-    from yt_protohalos.predictor import ProtohaloPredictor
+    from yt_protohalos.catalog.catalog import protohalo_catalog
+    from yt_protohalos.prediction.predictor import ProtohaloPredictor
 
     yt.set_log_level(50)
     predictor = plain_predictor(model) if kind == "plain" else ProtohaloPredictor.from_pretrained(model)

@@ -35,7 +35,7 @@ def read(path: Path, always_stream: bool) -> None:
     import yt
 
     import yt_protohalos as ph
-    from yt_protohalos.surface import linear
+    from yt_protohalos.yt_interface import linear
 
     yt.set_log_level(50)
     if always_stream:

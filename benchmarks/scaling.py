@@ -115,7 +115,7 @@ class RepeatedEvolution:
         self._evolve, self._cubes = evolve, cubes
 
     def __call__(self, delta: Any, lattice: Any, progress: Any, allocate: Any) -> Any:
-        from yt_protohalos.evolution import EvolvedField
+        from yt_protohalos.fields.evolution import EvolvedField
 
         def first_steps(iterable: Any, title: str, total: int) -> Iterator[Any]:
             for number, item in enumerate(iterable):
@@ -182,8 +182,8 @@ def run_box(kind: str, ics: str, model: str, queue: Any) -> None:
     import yt_protohalos as ph
     from yt_protohalos import predictor as module
     from yt_protohalos import streaming
-    from yt_protohalos.catalog import protohalo_catalog
-    from yt_protohalos.teamwork import Alone
+    from yt_protohalos.catalog.catalog import protohalo_catalog
+    from yt_protohalos.prediction.communicator import Alone
 
     yt.set_log_level(50)
     store, clock, repeated = Path(kind.removeprefix("repeat:")), Clock(), kind.startswith("repeat:")

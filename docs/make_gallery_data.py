@@ -23,8 +23,8 @@ import numpy as np
 import yt_protohalos as ph
 from yt_protohalos.analysis.abundance import HaloCounts
 from yt_protohalos.analysis.bias import lagrangian_bias
-from yt_protohalos.analysis.tally import N_PROBABILITIES
-from yt_protohalos.prediction import Prediction
+from yt_protohalos.analysis.block_counts import N_PROBABILITIES
+from yt_protohalos.prediction.result import Prediction
 from yt_protohalos.training.simulate import SimulationSettings, read_run, simulate
 
 TARGET = Path(__file__).parents[1] / "examples" / "gallery" / "data" / "gallery.h5"

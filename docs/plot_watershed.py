@@ -15,11 +15,11 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from yt_protohalos.analysis.scores import match_haloes
-from yt_protohalos.evaluation import evaluate
 from yt_protohalos.models.registry import DEFAULT_MODELS
-from yt_protohalos.predictor import ProtohaloPredictor
-from yt_protohalos.surface.box import predict_field
+from yt_protohalos.prediction.inference import evaluate
+from yt_protohalos.prediction.predictor import ProtohaloPredictor
 from yt_protohalos.training.simulate import read_run
+from yt_protohalos.yt_interface.dataset_state import predict_field
 
 TARGET = Path(__file__).with_name("images") / "watershed.png"
 SIDE = 96

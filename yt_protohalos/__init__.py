@@ -12,74 +12,74 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .analysis.bias import lagrangian_bias as lagrangian_bias
-    from .analysis.compare import compare as compare
-    from .catalog import Catalog as Catalog
-    from .catalog import protohalo_catalog as protohalo_catalog
-    from .clustering import cluster_embedding as cluster_embedding
-    from .cosmology import PAPER_COSMOLOGY as PAPER_COSMOLOGY
-    from .cosmology import Cosmology as Cosmology
-    from .experiments import add_overdensity as add_overdensity
-    from .experiments import add_tide as add_tide
-    from .experiments import scale_amplitude as scale_amplitude
+    from .analysis.matching import compare as compare
+    from .catalog.catalog import Catalog as Catalog
+    from .catalog.catalog import protohalo_catalog as protohalo_catalog
+    from .catalog.progenitors import ProgenitorLinks as ProgenitorLinks
+    from .catalog.progenitors import progenitor_links as progenitor_links
+    from .catalog.zoom import ZoomRegion as ZoomRegion
+    from .catalog.zoom import zoom_region as zoom_region
+    from .fields.cosmology import PAPER_COSMOLOGY as PAPER_COSMOLOGY
+    from .fields.cosmology import Cosmology as Cosmology
+    from .fields.lattice import Lattice as Lattice
+    from .fields.linear_field import LinearField as LinearField
+    from .fields.perturbations import add_overdensity as add_overdensity
+    from .fields.perturbations import add_tide as add_tide
+    from .fields.perturbations import scale_amplitude as scale_amplitude
+    from .fields.region import Region as Region
     from .initial_conditions.generate import generate_initial_conditions as generate_initial_conditions
-    from .lattice import Lattice as Lattice
-    from .linear_field import LinearField as LinearField
-    from .prediction import Prediction as Prediction
-    from .predictor import ProtohaloPredictor as ProtohaloPredictor
-    from .progenitors import ProgenitorLinks as ProgenitorLinks
-    from .progenitors import progenitor_links as progenitor_links
-    from .region import Region as Region
-    from .regional import RegionPrediction as RegionPrediction
-    from .regional import predict_region as predict_region
-    from .stitching import stitch_lattices as stitch_lattices
-    from .surface.box import predict as predict
-    from .surface.deposit import deposit_to_lattice as deposit_to_lattice
-    from .surface.fields import add_protohalo_fields as add_protohalo_fields
-    from .surface.finder import ProtohaloFinder as ProtohaloFinder
-    from .surface.finder import find_protohalos as find_protohalos
-    from .surface.finder import rebuild_catalog as rebuild_catalog
-    from .surface.load import load as load
-    from .surface.tree import ProgenitorTree as ProgenitorTree
-    from .surface.tree import progenitor_tree as progenitor_tree
-    from .zoom import ZoomRegion as ZoomRegion
-    from .zoom import zoom_region as zoom_region
+    from .prediction.predictor import ProtohaloPredictor as ProtohaloPredictor
+    from .prediction.regional import RegionPrediction as RegionPrediction
+    from .prediction.regional import predict_region as predict_region
+    from .prediction.result import Prediction as Prediction
+    from .segmentation.clustering import cluster_embedding as cluster_embedding
+    from .segmentation.stitching import stitch_lattices as stitch_lattices
+    from .yt_interface.dataset_state import predict as predict
+    from .yt_interface.fields import add_protohalo_fields as add_protohalo_fields
+    from .yt_interface.finder import ProtohaloFinder as ProtohaloFinder
+    from .yt_interface.finder import find_protohalos as find_protohalos
+    from .yt_interface.finder import rebuild_catalog as rebuild_catalog
+    from .yt_interface.lattice_grid import deposit_to_lattice as deposit_to_lattice
+    from .yt_interface.load import load as load
+    from .yt_interface.tree import ProgenitorTree as ProgenitorTree
+    from .yt_interface.tree import progenitor_tree as progenitor_tree
 
 __version__ = "0.1.0"
 
 _HOME = {
-    "load": "surface.load",
-    "linear_field": "surface.linear",
-    "add_protohalo_fields": "surface.fields",
-    "predict": "surface.box",
-    "find_protohalos": "surface.finder",
-    "ProtohaloFinder": "surface.finder",
-    "rebuild_catalog": "surface.finder",
-    "deposit_to_lattice": "surface.deposit",
-    "ProtohaloPredictor": "predictor",
-    "Prediction": "prediction",
-    "Catalog": "catalog",
-    "protohalo_catalog": "catalog",
-    "zoom_region": "zoom",
-    "ZoomRegion": "zoom",
+    "load": "yt_interface.load",
+    "linear_field": "yt_interface.linear",
+    "add_protohalo_fields": "yt_interface.fields",
+    "predict": "yt_interface.dataset_state",
+    "find_protohalos": "yt_interface.finder",
+    "ProtohaloFinder": "yt_interface.finder",
+    "rebuild_catalog": "yt_interface.finder",
+    "deposit_to_lattice": "yt_interface.lattice_grid",
+    "ProtohaloPredictor": "prediction.predictor",
+    "Prediction": "prediction.result",
+    "Catalog": "catalog.catalog",
+    "protohalo_catalog": "catalog.catalog",
+    "zoom_region": "catalog.zoom",
+    "ZoomRegion": "catalog.zoom",
     "generate_initial_conditions": "initial_conditions.generate",
-    "LinearField": "linear_field",
-    "Lattice": "lattice",
-    "Cosmology": "cosmology",
-    "PAPER_COSMOLOGY": "cosmology",
-    "Region": "region",
-    "predict_region": "regional",
-    "RegionPrediction": "regional",
-    "add_overdensity": "experiments",
-    "add_tide": "experiments",
-    "scale_amplitude": "experiments",
-    "progenitor_links": "progenitors",
-    "ProgenitorLinks": "progenitors",
-    "progenitor_tree": "surface.tree",
-    "ProgenitorTree": "surface.tree",
-    "compare": "analysis.compare",
+    "LinearField": "fields.linear_field",
+    "Lattice": "fields.lattice",
+    "Cosmology": "fields.cosmology",
+    "PAPER_COSMOLOGY": "fields.cosmology",
+    "Region": "fields.region",
+    "predict_region": "prediction.regional",
+    "RegionPrediction": "prediction.regional",
+    "add_overdensity": "fields.perturbations",
+    "add_tide": "fields.perturbations",
+    "scale_amplitude": "fields.perturbations",
+    "progenitor_links": "catalog.progenitors",
+    "ProgenitorLinks": "catalog.progenitors",
+    "progenitor_tree": "yt_interface.tree",
+    "ProgenitorTree": "yt_interface.tree",
+    "compare": "analysis.matching",
     "lagrangian_bias": "analysis.bias",
-    "cluster_embedding": "clustering",
-    "stitch_lattices": "stitching",
+    "cluster_embedding": "segmentation.clustering",
+    "stitch_lattices": "segmentation.stitching",
 }
 
 

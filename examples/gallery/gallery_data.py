@@ -14,9 +14,9 @@ import numpy as np
 import yt_protohalos as ph
 from yt_protohalos.analysis.abundance import HaloCounts
 from yt_protohalos.analysis.bias import LagrangianBias
-from yt_protohalos.analysis.tally import Tally, tally_box
+from yt_protohalos.analysis.block_counts import Tally, tally_box
 from yt_protohalos.models.registry import load_card
-from yt_protohalos.prediction import LabelledSites
+from yt_protohalos.prediction.result import LabelledSites
 
 FILE = Path(__file__).with_name("data") / "gallery.h5"
 COSMOLOGY = ph.PAPER_COSMOLOGY

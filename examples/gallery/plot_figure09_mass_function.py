@@ -25,7 +25,7 @@ from pathlib import Path
 from gallery_data import COSMOLOGY, box_counts, box_name, card_counts, card_scores
 
 from yt_protohalos.analysis.abundance import HaloCounts, mean_fit, plot_abundance
-from yt_protohalos.prediction import Prediction
+from yt_protohalos.prediction.result import Prediction
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--boxes", type=Path, nargs="*", default=[], help="files that Prediction.save wrote")

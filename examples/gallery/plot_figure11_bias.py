@@ -29,7 +29,7 @@ from gallery_data import COSMOLOGY, biases, box_name
 import yt_protohalos as ph
 from yt_protohalos.analysis.bias import bias_fit, lagrangian_bias
 from yt_protohalos.analysis.experiment_figures import plot_bias
-from yt_protohalos.prediction import Prediction
+from yt_protohalos.prediction.result import Prediction
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--boxes", type=Path, nargs="*", default=[], help="files that Prediction.save wrote")

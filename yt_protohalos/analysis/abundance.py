@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..cosmology import Cosmology
 from ..exceptions import ScoringError
+from ..fields.cosmology import Cosmology
 from .mass_function import fof_mass_function
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from scipy import fft, ndimage
 
 from ..exceptions import ScoringError
-from ..lattice import Lattice
-from ..stitching import remove_small
+from ..fields.lattice import Lattice
+from ..segmentation.stitching import remove_small
 
 BARRIER = 1.686
 """Linear overdensity at which a sphere has collapsed."""

@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import fft
 
-from ..cores import available_cores
-from ..cosmology import Cosmology
+from .._utils.cores import available_cores
 from ..exceptions import CosmologyError, ScoringError
-from ..lattice import Lattice
-from ..linear_field import Cube, LinearField
-from ..prediction import Prediction
+from ..fields.cosmology import Cosmology
+from ..fields.lattice import Lattice
+from ..fields.linear_field import Cube, LinearField
+from ..prediction.result import Prediction
 from .mass_function import linear_rms
 
 SMOOTHING = 6.0

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..catalog import Catalog
+from ..catalog.catalog import Catalog
 from ..exceptions import ScoringError
-from .compare import MATCH_IOU
+from .matching import MATCH_IOU
 from .scores import Matches, match_haloes
 
 MASS_BINS = (11.0, 11.5, 12.0, 12.5, 13.0, 13.5, 15.0)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..cosmology import Cosmology
 from ..exceptions import LatticeError, ScoringError
-from ..prediction import LabelledSites
+from ..fields.cosmology import Cosmology
+from ..prediction.result import LabelledSites
 from .bias import BIAS_FITS, LagrangianBias, bias_fit
 from .paper_figures import PAGE, draw_outlines
 

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..cosmology import Cosmology
 from ..exceptions import LatticeError
-from ..lattice import Lattice
+from ..fields.cosmology import Cosmology
+from ..fields.lattice import Lattice
 from . import masses
+from .block_counts import BINS, N_OFFSETS, OFFSET_STEP, Tally
 from .mass_function import fof_mass_function
-from .tally import BINS, N_OFFSETS, OFFSET_STEP, Tally
 from .validation import DRAWS, bootstrap_weights, spread
 
 if TYPE_CHECKING:

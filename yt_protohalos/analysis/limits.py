@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from .block_counts import BINS, OFFSET_WINDOWS
 from .masses import RATE_CENTRES
-from .tally import BINS, OFFSET_WINDOWS
 from .validation import Table
 
 PAPER_BELOW_LIMIT = {"ACC": (0.864, 0.039), "F1": (0.838, 0.046)}

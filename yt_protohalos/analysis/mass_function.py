@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..cosmology import Cosmology
 from ..exceptions import CosmologyError
+from ..fields.cosmology import Cosmology
 
 FOF_FITS = ("watson13", "warren06", "angulo12", "jenkins01")
 """Fits to FoF haloes that depend on the rms alone: Watson et al. 2013, Warren et al. 2006, Angulo et al. 2012, Jenkins

@@ -9,7 +9,17 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .tally import BINS, N_IOUS, N_OFFSETS, N_PROBABILITIES, N_RELIABILITY, OFFSET_STEP, Tally, Windows, mass_index
+from .block_counts import (
+    BINS,
+    N_IOUS,
+    N_OFFSETS,
+    N_PROBABILITIES,
+    N_RELIABILITY,
+    OFFSET_STEP,
+    Tally,
+    Windows,
+    mass_index,
+)
 
 Values = NDArray[np.float64]
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..prediction import Prediction
-from ..stored_members import predicted_region
+from ..catalog.members import predicted_region
+from ..prediction.result import Prediction
 from .plots import AXES, chosen_plane, draw_masses, draw_outlines
 
 if TYPE_CHECKING:

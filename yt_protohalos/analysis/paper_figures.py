@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from ..exceptions import LatticeError, ScoringError
-from ..lattice import Lattice
+from ..fields.lattice import Lattice
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..exceptions import LatticeError
-from ..linear_field import LinearField
-from ..prediction import Prediction
+from ..fields.linear_field import LinearField
+from ..prediction.result import Prediction
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..catalog import Catalog
+from ..catalog.catalog import Catalog
 from ..exceptions import ScoringError
 from .catalog_scores import MASS_BINS, Table, in_bins, label_cube, matched_haloes, summary
 

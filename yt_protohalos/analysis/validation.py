@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..exceptions import ScoringError
 from . import masses
-from .tally import BINS, N_RELIABILITY, OFFSET_WINDOWS, Tally, Windows
+from .block_counts import BINS, N_RELIABILITY, OFFSET_WINDOWS, Tally, Windows
 
 Table = dict[str, Any]
 

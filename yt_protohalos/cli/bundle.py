@@ -79,8 +79,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
     from ..models.registry import available, load_card
-    from ..training.bundle import bundle, export_network
     from ..training.dataset import LabelledField, measure_beta
+    from ..training.export import bundle, export_network
     from ..training.simulate import read_run
 
     _check_sources(args)

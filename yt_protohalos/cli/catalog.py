@@ -24,9 +24,9 @@ def run(args: argparse.Namespace) -> int:
     """Run the command."""
     import yt
 
-    from ..catalog import protohalo_catalog
-    from ..prediction import Prediction
-    from ..surface.finder import rebuild_catalog
+    from ..catalog.catalog import protohalo_catalog
+    from ..prediction.result import Prediction
+    from ..yt_interface.finder import rebuild_catalog
 
     yt.set_log_level("warning")
     path = stored_prediction(args.source)

@@ -7,19 +7,19 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..atomic import atomic_path
+from .._utils.atomic import atomic_path
 from ..exceptions import StoreError
 from ..models.registry import DEFAULT_MODEL, DEFAULT_MODELS
-from ..prediction import PREDICTION_NAME as PREDICTION_NAME
+from ..prediction.result import PREDICTION_NAME as PREDICTION_NAME
 
 if TYPE_CHECKING:
     import numpy as np
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-    from ..catalog import Catalog
-    from ..linear_field import LinearField
-    from ..prediction import Prediction
+    from ..catalog.catalog import Catalog
+    from ..fields.linear_field import LinearField
+    from ..prediction.result import Prediction
 
 TABLE_ROWS = 10
 USER_ERROR = 2
@@ -89,7 +89,7 @@ def add_facts_options(parser: argparse.ArgumentParser) -> None:
 
 def load_ics(args: argparse.Namespace) -> Any:
     """The yt dataset of the initial conditions in the options."""
-    from ..surface.load import load
+    from ..yt_interface.load import load
 
     facts = {"box_size": args.box_size, "redshift": args.redshift}
     return load(args.ics, **{name: value for name, value in facts.items() if value is not None})
@@ -145,12 +145,12 @@ def write_results(ds: Any, folder: Path, options: dict[str, Any], progress: bool
     -------
     Prediction
     """
-    from ..atomic import check_writable
-    from ..catalog import protohalo_catalog
-    from ..surface.box import box_prediction
-    from ..surface.finder import find_protohalos
-    from ..surface.options import PredictionOptions
-    from ..surface.parallel import RankTeam
+    from .._utils.atomic import check_writable
+    from ..catalog.catalog import protohalo_catalog
+    from ..yt_interface.dataset_state import box_prediction
+    from ..yt_interface.finder import find_protohalos
+    from ..yt_interface.mpi import RankTeam
+    from ..yt_interface.options import PredictionOptions
 
     check_writable(folder)
     box = box_prediction(ds, PredictionOptions(**options))

@@ -27,9 +27,9 @@ def run(args: argparse.Namespace) -> int:
     """Run the command."""
     import yt
 
-    from ..surface.deposit import deposit_to_lattice
-    from ..surface.fields import add_protohalo_fields
-    from ..surface.load import load
+    from ..yt_interface.fields import add_protohalo_fields
+    from ..yt_interface.lattice_grid import deposit_to_lattice
+    from ..yt_interface.load import load
 
     set_log_level(args)
     start = time.perf_counter()

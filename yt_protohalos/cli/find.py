@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    from ..surface.parallel import start_ranks, stop_ranks
+    from ..yt_interface.mpi import start_ranks, stop_ranks
 
     shared = start_ranks()
     set_log_level(args)

@@ -7,15 +7,15 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .._utils.hdf5 import own_file
 from ..exceptions import InitialConditionsError, LatticeError
-from ..hdf5 import own_file
 from .common import say, set_log_level
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from ..lattice import Lattice
+    from ..fields.lattice import Lattice
     from ..training.dataset import LabelledField
     from ..training.user_runs import SiteTable
 
@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    from ..surface.load import load
+    from ..yt_interface.load import load
 
     set_log_level(args)
     facts = {"box_size": args.box_size, "redshift": args.redshift}
@@ -110,10 +110,10 @@ def label_run(
         raise TypeError("label_run takes either snapshot=... or catalog=...; give one of them")
     output = Path(output)
     _check_output(output, ics, snapshot, catalog)
-    from ..surface.linear import linear_field
     from ..training import user_runs
     from ..training.dataset import LabelledField
     from ..training.labels import LINKING_LENGTH, MIN_SITES
+    from ..yt_interface.linear import linear_field
 
     initial = _dataset(ics)
     if catalog is None:
@@ -147,7 +147,7 @@ def _check_output(output: Path, *inputs: Any) -> None:
 
 
 def _dataset(source: Any) -> Any:
-    from ..surface.load import load
+    from ..yt_interface.load import load
 
     return load(source) if isinstance(source, str | os.PathLike) else source
 
@@ -156,7 +156,7 @@ def _check_final(final: Any, initial: Any) -> float:
     """Redshift of a snapshot of the initial conditions' box."""
     import numpy as np
 
-    from ..surface.linear import dataset_facts
+    from ..yt_interface.linear import dataset_facts
 
     width = np.asarray(final.domain_width.to("code_length"))
     if np.ptp(width) > _BOX_TOLERANCE * width.max():
@@ -207,9 +207,9 @@ def _labels_of_catalog(path: Path, initial: Any) -> NDArray[np.int32]:
     import h5py
     import numpy as np
 
-    from ..surface.linear import linear_field
     from ..training.labels import MIN_SITES, rank_by_size
     from ..training.user_runs import CUBE_NAMES, labels_of_members, read_members
+    from ..yt_interface.linear import linear_field
     from .label_files import read_labels
 
     if path.is_file() and h5py.is_hdf5(path):
@@ -228,8 +228,8 @@ def _site_table(initial: Any) -> tuple[Lattice, SiteTable, str]:
     """Lattice, site of each particle ID and particle type of the initial conditions."""
     import numpy as np
 
-    from ..surface.linear import linear_field, particle_sites
     from ..training.user_runs import SiteTable
+    from ..yt_interface.linear import linear_field, particle_sites
 
     counts = getattr(initial, "particle_type_counts", {})
     if not any(counts.values()):
@@ -246,7 +246,7 @@ def _site_table(initial: Any) -> tuple[Lattice, SiteTable, str]:
 
 def _lattice_type(ds: Any, lattice: Lattice, what: str, preferred: str = "") -> str:
     """Particle type with one particle a site, and IDs; not gas where another fits."""
-    from ..surface.linear import GAS_TYPES
+    from ..yt_interface.linear import GAS_TYPES
 
     counts = {name: int(count) for name, count in ds.particle_type_counts.items() if count}
     fitting = sorted(name for name, count in counts.items() if count == lattice.n_sites)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .._utils.hdf5 import own_file
 from ..exceptions import ScoringError
-from ..hdf5 import own_file
 
 if TYPE_CHECKING:
     import numpy as np

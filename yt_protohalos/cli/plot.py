@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    from ..prediction import Prediction
+    from ..prediction.result import Prediction
 
     path = stored_prediction(args.source)
     folder = args.output_dir or path.parent
@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     if args.ics is not None:
         import yt
 
-        from ..surface.linear import linear_field
+        from ..yt_interface.linear import linear_field
 
         yt.set_log_level("warning")
         field = linear_field(load_ics(args)).at_redshift(prediction.target_redshift)

@@ -24,11 +24,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    from ..analysis.report import REPORT_NAME, write_report
-    from ..atomic import check_writable
+    from .._utils.atomic import check_writable
+    from ..analysis.report.page import REPORT_NAME, write_report
+    from ..catalog.members import catalog_in
     from ..exceptions import StoreError
-    from ..prediction import Prediction
-    from ..stored_members import catalog_in
+    from ..prediction.result import Prediction
 
     path = stored_prediction(args.source)
     output = args.output or path.parent / REPORT_NAME

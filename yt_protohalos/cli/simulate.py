@@ -7,8 +7,8 @@ import itertools
 from dataclasses import replace
 from pathlib import Path
 
-from ..cosmology import PAPER_COSMOLOGY
 from ..exceptions import InitialConditionsError
+from ..fields.cosmology import PAPER_COSMOLOGY
 from .common import say
 
 HELP = "make training runs: initial conditions by seed, N-body, FoF labels on the initial lattice"

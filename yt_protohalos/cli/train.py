@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 
 from ..exceptions import ModelError
-from ..networks.channels import CHANNEL_SETS
-from ..networks.vnet import PAPER_FILTERS
+from ..models.channels import CHANNEL_SETS
+from ..models.vnet import PAPER_FILTERS
 from .common import say
 
 HELP = "train a network on finished runs; run it again to resume"
@@ -87,8 +87,8 @@ def run(args: argparse.Namespace) -> int:
     if args.head == "instance" and args.channels == "evolved" and args.semantic is None:
         raise ModelError("--channels evolved needs --semantic DIR: the instance network sees the probability too")
     from ..training.dataset import LabelledField
-    from ..training.membership import add_membership, is_model
-    from ..training.train import MASK_THRESHOLD, Trainer, TrainingSettings
+    from ..training.semantic_targets import add_membership, is_model
+    from ..training.trainer import MASK_THRESHOLD, Trainer, TrainingSettings
 
     settings = TrainingSettings(
         head=args.head, stages=tuple(parse_stage(word) for word in args.stages), batch=args.batch,
@@ -119,7 +119,7 @@ def run(args: argparse.Namespace) -> int:
 
 def loss_weights(loss: str, push_weight: float | None) -> tuple[float, float, float]:
     """Weights of the three terms of an instance loss, with the push's replaced where one is given."""
-    from ..networks import losses
+    from ..training import losses
 
     if loss == "scaled":
         pull, push, third = losses.SCALED_PULL_WEIGHT, losses.SCALED_PUSH_WEIGHT, losses.ANCHOR_WEIGHT

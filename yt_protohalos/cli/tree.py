@@ -19,7 +19,7 @@ from .common import (
 )
 
 if TYPE_CHECKING:
-    from ..progenitors import ProgenitorLinks
+    from ..catalog.progenitors import ProgenitorLinks
 
 HELP = "predict the protohalos of several redshifts, and link each to its descendant: a tree that ytree loads"
 EXAMPLE = """  protohalos tree ics_gadget.dat --redshifts 0 0.2 0.4 0.6 -o tree
@@ -41,8 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    from ..surface.parallel import RankTeam, start_ranks, stop_ranks
-    from ..surface.tree import progenitor_tree
+    from ..yt_interface.mpi import RankTeam, start_ranks, stop_ranks
+    from ..yt_interface.tree import progenitor_tree
 
     shared = start_ranks()
     set_log_level(args)

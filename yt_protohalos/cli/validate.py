@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .._utils.hdf5 import own_file
 from ..exceptions import ScoringError
-from ..hdf5 import own_file
 from ..models.registry import DEFAULT_MODEL
 from .common import add_cache_options, chosen_cache, save_figure, say, set_log_level
 from .label_files import read_haloes, read_labels
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from ..analysis.block_counts import Tally
     from ..analysis.catalog_scores import CatalogErrors, SimulatedHaloes
     from ..analysis.shape_scores import ShapeErrors
-    from ..analysis.tally import Tally
-    from ..cosmology import Cosmology
-    from ..lattice import Lattice
-    from ..linear_field import LinearField
+    from ..fields.cosmology import Cosmology
+    from ..fields.lattice import Lattice
+    from ..fields.linear_field import LinearField
     from ..models.card import ModelCard
-    from ..prediction import Prediction
+    from ..prediction.result import Prediction
 
 HELP = "score a model against simulations of the same initial conditions"
 EXAMPLE = """  protohalos validate --ics ics_gadget.hdf5 --labels halo_labels.h5 --figures figures -o scores.json
@@ -100,12 +100,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
+    from .._utils.atomic import atomic_path, check_writable
+    from ..analysis.block_counts import Tally
     from ..analysis.limits import format_limits, limit_table
-    from ..analysis.tally import Tally
     from ..analysis.validation import format_table, pair_table, validation_table
-    from ..atomic import atomic_path, check_writable
-    from ..predictor import ProtohaloPredictor
-    from ..surface.box import predict_field
+    from ..prediction.predictor import ProtohaloPredictor
+    from ..yt_interface.dataset_state import predict_field
 
     set_log_level(args)
     readers = dict(_readers(args))
@@ -164,8 +164,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _readers(args: argparse.Namespace) -> Iterator[tuple[str, Callable[[], Run]]]:
     """Name of each run and what reads it; files are looked at, not read whole."""
-    from ..surface.linear import linear_field
-    from ..surface.load import load
+    from ..yt_interface.linear import linear_field
+    from ..yt_interface.load import load
 
     if len(args.ics) != len(args.labels):
         raise ScoringError(
@@ -260,9 +260,9 @@ def _count(
     """Add one run to the counts, and draw the confusion map of the first."""
     import numpy as np
 
+    from ..analysis.block_counts import tally_box
     from ..analysis.figures import plot_confusion
     from ..analysis.scores import score_table
-    from ..analysis.tally import tally_box
 
     lattice, mass = field.lattice, field.site_mass
     mask = probability > np.float32(card.threshold)
@@ -295,7 +295,7 @@ def _check_catalog(complete: bool, files: list[Path], model: str) -> None:
 def _compare_catalog(prediction: Prediction, field: LinearField, haloes: SimulatedHaloes) -> CatalogScores:
     from ..analysis.catalog_scores import catalog_errors
     from ..analysis.shape_scores import shape_errors
-    from ..catalog import protohalo_catalog
+    from ..catalog.catalog import protohalo_catalog
 
     found = protohalo_catalog(prediction, field)
     true = protohalo_catalog(replace(prediction, labels=haloes.labels.astype("int32")), field)
@@ -358,8 +358,8 @@ def _simple_methods(
 
 def _pair_tallies(first: NDArray, second: NDArray, counts: Counts) -> tuple[Tally, Tally]:
     """Both ways of a pair, taken to have the spacing of the runs."""
-    from ..analysis.tally import tally_box
-    from ..lattice import Lattice
+    from ..analysis.block_counts import tally_box
+    from ..fields.lattice import Lattice
 
     lattice = Lattice(len(first), len(first) * counts.spacing)
     return (
@@ -370,7 +370,7 @@ def _pair_tallies(first: NDArray, second: NDArray, counts: Counts) -> tuple[Tall
 
 def _draw(counts: Counts, pair: Tally | None, folder: Path, complete: bool) -> list[Path]:
     from ..analysis import figures
-    from ..analysis.tally import Tally
+    from ..analysis.block_counts import Tally
 
     tally = Tally.pooled(counts.model)
     drawn = {

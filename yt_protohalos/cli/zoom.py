@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from .common import say
 
 if TYPE_CHECKING:
-    from ..zoom import ZoomRegion
+    from ..catalog.zoom import ZoomRegion
 
 HELP = "write the Lagrangian region of one protohalo as the point file that MUSIC's zooms read"
 EXAMPLE = """  protohalos zoom protohalos --halo 0 -o points.txt
@@ -48,9 +48,9 @@ def padding(text: str) -> tuple[float, str]:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    from ..atomic import check_writable
+    from .._utils.atomic import check_writable
+    from ..catalog.zoom import SHAPES, zoom_region
     from ..exceptions import RegionError
-    from ..zoom import SHAPES, zoom_region
 
     check_writable(args.output.parent)
     if args.output.is_dir():

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..cosmology import Cosmology
 from ..exceptions import CosmologyError, FormatError, InitialConditionsError, ProtohaloError
-from ..linear_field import mean_and_rms
+from ..fields.cosmology import Cosmology
+from ..fields.linear_field import mean_and_rms
 
 LARGEST_REDSHIFT = 1000.0
 """Growth without radiation means nothing beyond."""

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
-from ..cosmology import PAPER_COSMOLOGY, Cosmology
-from ..lattice import Lattice
-from ..linear_field import LinearField
+from ..fields.cosmology import PAPER_COSMOLOGY, Cosmology
+from ..fields.lattice import Lattice
+from ..fields.linear_field import LinearField
 from .generate import colour_noise, lagrangian_particles
 
 FACTOR = 2

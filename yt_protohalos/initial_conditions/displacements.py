@@ -8,10 +8,10 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from ..cosmology import Cosmology
 from ..exceptions import InitialConditionsError, PositionsOnlyWarning, UnitsError
-from ..lattice import Lattice
-from ..linear_field import (
+from ..fields.cosmology import Cosmology
+from ..fields.lattice import Lattice
+from ..fields.linear_field import (
     Cube,
     LinearField,
     add_derivative,

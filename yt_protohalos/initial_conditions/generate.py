@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
-from ..cosmology import PAPER_COSMOLOGY, Cosmology
 from ..exceptions import InitialConditionsError
-from ..lattice import Lattice
-from ..linear_field import LinearField, displacement_component, potential, second_order_source
+from ..fields.cosmology import PAPER_COSMOLOGY, Cosmology
+from ..fields.lattice import Lattice
+from ..fields.linear_field import LinearField, displacement_component, potential, second_order_source
 
 
 def generate_initial_conditions(
@@ -63,7 +63,7 @@ def generate_initial_conditions(
     noise = np.random.default_rng(seed).standard_normal(lattice.shape, dtype=np.float32)
     field = LinearField.from_density(colour_noise(noise, lattice, cosmology, wiggles), box_size, cosmology, redshift)
     if filename is not None:
-        from .gadget_hdf5 import write_gadget_hdf5
+        from .readers.gadget_hdf5 import write_gadget_hdf5
 
         positions, velocities = lagrangian_particles(field, redshift)
         write_gadget_hdf5(filename, positions, velocities, field.lattice, cosmology, redshift)

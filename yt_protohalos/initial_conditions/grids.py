@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..cosmology import Cosmology
 from ..exceptions import InitialConditionsError, LatticeError
-from ..linear_field import LinearField, mean_and_rms, without_nyquist
+from ..fields.cosmology import Cosmology
+from ..fields.linear_field import LinearField, mean_and_rms, without_nyquist
 from .checks import check_peak, check_reach
 from .particles import check_side
 

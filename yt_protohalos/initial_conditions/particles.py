@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..cosmology import CRITICAL_DENSITY, Cosmology
 from ..exceptions import InitialConditionsError, LatticeError, UnitsError
-from ..lattice import Lattice
-from ..linear_field import Cube, LinearField
+from ..fields.cosmology import CRITICAL_DENSITY, Cosmology
+from ..fields.lattice import Lattice
+from ..fields.linear_field import Cube, LinearField
 from .checks import Reach
 from .displacements import FARTHEST, SPEED_OF_LIGHT, field_from_components
-from .sites import Located, SiteMap, axis_site, locate_sites
-from .source import ArraySource, ParticleSource, numbered
+from .site_assignment import Located, SiteMap, axis_site, locate_sites
+from .sources import ArraySource, ParticleSource, numbered
 
 FEWEST_SITES = 3
 """Sites a side: below, a lattice has no mode but its Nyquist ones, which are left out."""

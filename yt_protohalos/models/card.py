@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from ..cosmology import Cosmology
+from .._utils.versions import CARD_FORMAT, unknown_format
 from ..exceptions import CosmologyError, ModelError
-from ..networks.channels import sees_evolution
-from ..versions import CARD_FORMAT, unknown_format
+from ..fields.cosmology import Cosmology
+from .channels import sees_evolution
 from .network_card import NetworkCard as NetworkCard
 from .values import build, check_keys, is_number, is_plain_name
 

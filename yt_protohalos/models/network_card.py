@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..exceptions import ModelError
-from ..networks.channels import EVOLVED_POSITION, FIELD_CHANNELS, LAGRANGIAN_POSITION, check_channels
+from .channels import EVOLVED_POSITION, FIELD_CHANNELS, LAGRANGIAN_POSITION, check_channels
 from .values import is_number, is_plain_name
 
 PHI_GAUGE = "crop mean and gradient removed"

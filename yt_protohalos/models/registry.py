@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from ..atomic import atomic_path
+from .._utils.atomic import atomic_path
 from ..exceptions import ModelError, ModelIntegrityError, UnknownModelError
 from .card import ModelCard, NetworkCard
 
@@ -20,7 +20,7 @@ DEFAULT_MODELS = {"clustering": DEFAULT_MODEL, "watershed": "watershed-v1"}
 CARD_NAME = "card.json"
 LARGEST_CARD = 1 << 24
 """Bytes of a card; those of the bundled models have some ten thousand."""
-_BUNDLED = Path(__file__).parent
+_BUNDLED = Path(__file__).parents[1] / "data" / "models"
 
 
 def available() -> list[str]:

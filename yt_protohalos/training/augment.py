@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
-from ..lattice import Lattice, Triple
+from ..fields.lattice import Lattice, Triple
 
 
 def label_centres(labels: NDArray[np.int32], lattice: Lattice) -> NDArray[np.float64]:

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..exceptions import InitialConditionsError, LatticeError
-from ..lattice import Triple
-from ..linear_field import LinearField
-from ..networks.channels import (
+from ..fields.lattice import Triple
+from ..fields.linear_field import LinearField
+from ..models.channels import (
     FIELD_CHANNELS,
     LINEAR_CONTOUR,
     POSITION_CHANNELS,
@@ -24,8 +24,8 @@ from ..networks.channels import (
     sees_evolution,
     transform,
 )
-from ..networks.symmetry import Symmetry
-from ..watershed import contour_sites
+from ..models.symmetry import Symmetry
+from ..segmentation.watershed import contour_sites
 from .augment import attribute_sites, label_centres, split_images
 from .simulate import read_run
 

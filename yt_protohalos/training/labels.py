@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from .._utils.quiet import silent_descriptor
 from ..exceptions import InitialConditionsError
-from ..lattice import Lattice
-from ..quiet import silent_descriptor
+from ..fields.lattice import Lattice
 
 LINKING_LENGTH = 0.2
 MIN_SITES = 155

@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..cosmology import PAPER_COSMOLOGY, Cosmology
 from ..exceptions import InitialConditionsError
-from ..lattice import Lattice
+from ..fields.cosmology import PAPER_COSMOLOGY, Cosmology
+from ..fields.lattice import Lattice
 
 
 @dataclass(frozen=True)

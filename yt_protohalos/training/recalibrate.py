@@ -11,16 +11,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..evaluation import calibrated
+from .._utils.progress import Progress
 from ..exceptions import ModelError
 from ..models.card import ModelCard
-from ..models.limits import check_range
 from ..models.registry import load_card, verify, write_card
-from ..predictor import ProtohaloPredictor
-from ..progress import Progress
-from .bundle import score_model
-from .calibrate import choose_threshold, fit_calibration, tune_clustering
+from ..models.validity import check_range
+from ..prediction.inference import calibrated
+from ..prediction.predictor import ProtohaloPredictor
+from .calibration import choose_threshold, fit_calibration, tune_clustering
 from .dataset import LabelledField
+from .export import score_model
 
 SPACING_TOLERANCE = 0.01
 

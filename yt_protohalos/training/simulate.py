@@ -15,14 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import __version__
-from ..cosmology import Cosmology
+from .._utils.hdf5 import own_file
+from .._utils.versions import FIELD_RUN_FORMAT, SEED_RUN_FORMAT, unknown_format
 from ..exceptions import FormatError, InitialConditionsError
-from ..hdf5 import own_file
+from ..fields.cosmology import Cosmology
+from ..fields.lattice import Lattice
+from ..fields.linear_field import LinearField, potential
 from ..initial_conditions.decimated import decimated_particles
 from ..initial_conditions.generate import generate_initial_conditions, lagrangian_particles
-from ..lattice import Lattice
-from ..linear_field import LinearField, potential
-from ..versions import FIELD_RUN_FORMAT, SEED_RUN_FORMAT, unknown_format
 from .labels import LINKING_LENGTH, MIN_SITES, friends_of_friends
 from .particle_mesh import SimulationSettings as SimulationSettings
 from .particle_mesh import evolve

@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import __version__
-from ..atomic import atomic_path
+from .._utils.atomic import atomic_path
+from .._utils.hdf5 import own_file
+from .._utils.versions import FIELD_RUN_FORMAT
 from ..exceptions import FormatError, InitialConditionsError, LatticeError
-from ..hdf5 import own_file
-from ..linear_field import LinearField
-from ..versions import FIELD_RUN_FORMAT
+from ..fields.linear_field import LinearField
 from .labels import MIN_SITES, rank_by_size
 
 LARGEST_SET = 65536

@@ -1,0 +1,152 @@
+"""Laws of the validation figures: they show the numbers of the tally, and no global state is involved."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+
+import matplotlib
+import numpy as np
+import pytest
+from colossus.cosmology import cosmology as colossus
+from colossus.lss import mass_function as colossus_fits
+from matplotlib.figure import Figure
+from test_validate import LATTICE, SITE_MASS, toy_pair
+
+from yt_protohalos.analysis import figures, masses
+from yt_protohalos.analysis.block_counts import tally_box
+from yt_protohalos.analysis.mass_function import FOF_FITS, fof_mass_function, linear_rms
+from yt_protohalos.exceptions import CosmologyError, LatticeError
+from yt_protohalos.fields.cosmology import PAPER_COSMOLOGY
+
+matplotlib.use("Agg")
+
+
+@pytest.fixture(scope="module")
+def cubes():
+    labels, true = toy_pair()
+    probability = np.clip(0.6 * (labels > 0) + 0.4 * np.random.default_rng(1).random(labels.shape), 0, 1)
+    return labels, true, probability
+
+
+@pytest.fixture(scope="module")
+def tally(cubes):
+    labels, true, probability = cubes
+    return tally_box(labels, true, LATTICE, SITE_MASS, probability=probability)
+
+
+@pytest.fixture(scope="module")
+def empty():
+    nothing = np.zeros(LATTICE.shape, dtype=np.int32)
+    return tally_box(nothing, nothing, LATTICE, SITE_MASS, probability=nothing * 0.0)
+
+
+def drawn(figure) -> Figure:
+    """The figure after it has been rendered."""
+    figure.savefig(io.BytesIO(), format="png", dpi=40)
+    return figure
+
+
+def test_the_confusion_map_shows_the_class_of_every_site(cubes):
+    labels, true, probability = cubes
+    for axis, index in (("x", 3), ("y", 0), ("z", LATTICE.n - 1)):
+        figure = drawn(figures.plot_confusion(true > 0, probability, labels > 0, LATTICE, axis, index))
+        shown = figure.axes[2].images[0].get_array().T
+        number = "xyz".index(axis)
+        inside, member = (np.take(cube > 0, index, axis=number) for cube in (labels, true))
+        for value, (name, _) in enumerate(figures.OUTCOMES):
+            right = {"true": inside == member, "fals": inside != member}[name[:4]]
+            assert np.array_equal(shown == value, right & (inside == ("positive" in name)))
+
+
+def test_unknown_planes_are_refused(cubes):
+    labels, true, probability = cubes
+    for axis, index in (("w", 0), ("x", LATTICE.n), ("xy", 0)):
+        with pytest.raises(LatticeError, match="no plane"):
+            figures.plot_confusion(true > 0, probability, labels > 0, LATTICE, axis, index)
+
+
+def test_rates_are_drawn_with_the_values_of_the_tally(tally):
+    figure = drawn(figures.plot_rate_by_mass(tally, tally))
+    value = masses.true_positive_rate(tally.total())[0]
+    lines = [line for line in figure.axes[0].lines if len(line.get_xdata()) == len(value)]
+    assert len(lines) >= 2
+    assert np.array_equal(lines[0].get_ydata(), value, equal_nan=True)
+
+
+def test_violins_have_a_median_for_every_bin_with_sites(tally):
+    total = tally.total()
+    bins = int(np.count_nonzero(total.offsets[0, : len(figures.CENTRES)].sum(axis=-1)))
+    one, two = (drawn(figures.plot_voxel_masses(tally, pair)) for pair in (None, tally))
+    assert len(one.axes[1].collections) == bins
+    assert len(two.axes[1].collections) == 2 * bins
+    medians = masses.voxel_offset(total)[0][: len(figures.CENTRES)]
+    points = [line for line in one.axes[1].lines if line.get_linestyle() == "None" and len(line.get_xdata()) == 1]
+    np.testing.assert_allclose([p.get_ydata()[0] for p in points], (figures.CENTRES + medians)[np.isfinite(medians)])
+
+
+def test_mass_functions_count_haloes_per_volume_and_decade(tally):
+    figure = drawn(figures.plot_mass_functions(tally, PAPER_COSMOLOGY))
+    main = figure.axes[0]
+    number = masses.window_sums(tally.total().simulated, figures.BINS)[0]
+    simulated = main.lines[0].get_ydata()
+    np.testing.assert_allclose(simulated, number[number > 0] / (0.2 * LATTICE.box_size**3))
+    fit = next(line for line in main.lines if "fit" in str(line.get_label()))
+    np.testing.assert_allclose(fit.get_ydata(), fof_mass_function(PAPER_COSMOLOGY, fit.get_xdata()))
+
+
+def test_reliability_and_threshold_figures_show_the_curves(tally):
+    figure = drawn(figures.plot_reliability(tally))
+    mean, observed = masses.reliability_curve(tally.total())
+    points = next(line for line in figure.axes[0].lines if len(line.get_xdata()) == 10)
+    np.testing.assert_array_equal(points.get_xdata(), mean[0])
+    np.testing.assert_array_equal(points.get_ydata(), observed[0])
+    scan = drawn(figures.plot_threshold_scan(tally, 0.5, tally))
+    _, scores = masses.scores_by_threshold(tally.total())
+    curves = {line.get_label(): line.get_ydata() for line in scan.axes[0].lines}
+    for name in figures.METRICS:
+        assert np.array_equal(curves[name], scores[name][0], equal_nan=True)
+
+
+def test_a_box_without_haloes_can_be_drawn(empty):
+    for figure in (
+        figures.plot_rate_by_mass(empty, empty), figures.plot_voxel_masses(empty), figures.plot_reliability(empty),
+        figures.plot_mass_functions(empty), figures.plot_threshold_scan(empty),
+    ):  # fmt: skip
+        assert drawn(figure).axes
+
+
+def test_no_figure_needs_pyplot():
+    code = (
+        "import sys, yt_protohalos.analysis.figures as f; f._subplots(1, 2, 4, 4); "
+        "print('matplotlib.pyplot' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.stdout.strip() == "False", done.stderr
+
+
+@pytest.mark.parametrize("fit", FOF_FITS)
+def test_fits_are_those_of_colossus(fit):
+    cosmology = PAPER_COSMOLOGY
+    log10_mass = np.array([11.0, 12.5, 14.0, 15.0])
+    before = colossus.current_cosmo
+    found = fof_mass_function(cosmology, log10_mass, fit)
+    assert colossus.current_cosmo is before
+    try:
+        colossus.setCurrent(cosmology._colossus)
+        each = colossus_fits.massFunction(10**log10_mass, 0.0, q_out="dndlnM", mdef="fof", model=fit)
+    finally:
+        colossus.current_cosmo = before
+    np.testing.assert_allclose(found, each * np.log(10), rtol=0.01)
+
+
+def test_the_rms_is_sigma_8_at_8_and_falls_with_radius():
+    rms = linear_rms(PAPER_COSMOLOGY, [1.0, 8.0, 30.0])
+    assert rms[1] == pytest.approx(PAPER_COSMOLOGY.sigma_8)
+    assert np.all(np.diff(rms) < 0)
+
+
+def test_an_unknown_fit_is_refused():
+    with pytest.raises(CosmologyError, match="watson13"):
+        fof_mass_function(PAPER_COSMOLOGY, 12.0, "nonesuch")

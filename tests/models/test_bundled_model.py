@@ -1,0 +1,94 @@
+"""The bundled models on real initial conditions and on the TreePM reference run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+import yt_protohalos as ph
+from yt_protohalos.analysis.scores import score_table
+from yt_protohalos.models import registry
+from yt_protohalos.prediction.result import Prediction
+from yt_protohalos.segmentation.stitching import remove_small
+
+SHARED = Path(__file__).parents[3] / "shared"
+MUSIC32 = (
+    "music32_gadget2.dat", "music32_arepo.hdf5", "music32_swift.hdf5", "music32_tipsy.dat", "music32_generic.hdf5",
+    "music32_grafic2", "music32_enzo",
+)  # fmt: skip
+
+needs_ics = pytest.mark.skipif(not (SHARED / "ics").is_dir(), reason="needs the MUSIC files of ../shared/ics")
+needs_reference = pytest.mark.skipif(not (SHARED / "reference").is_dir(), reason="needs the run of ../shared/reference")
+
+
+@pytest.fixture(scope="module")
+def predictor() -> ph.ProtohaloPredictor:
+    return ph.ProtohaloPredictor.from_pretrained()
+
+
+def test_every_bundled_model_is_verified_and_says_where_it_comes_from() -> None:
+    names = registry.available()
+    assert registry.DEFAULT_MODEL in names
+    for name in names:
+        card, folder = registry.load_card(name)
+        registry.verify(card, folder)
+        trained = {run["seed"] for run in card.training["runs"]}
+        assert trained and not trained & {run["seed"] for run in card.training["validation"]}
+        assert card.scores
+
+
+@pytest.fixture(scope="module")
+def music32() -> dict[str, Prediction]:
+    # float32: in bfloat16 the formats' differences of 5e-6 in delta grow to 2e-3 in probability
+    predictor = ph.ProtohaloPredictor.from_pretrained(precision="float32")
+    fields = {name: ph.linear_field(ph.load(SHARED / "ics" / name)) for name in MUSIC32}
+    return {name: predictor.predict(field, progress=False) for name, field in fields.items()}
+
+
+@needs_ics
+@pytest.mark.parametrize("name", MUSIC32[1:])
+def test_every_format_of_one_realisation_has_the_same_protohalos(name: str, music32: dict[str, Prediction]) -> None:
+    first, other = music32[MUSIC32[0]], music32[name]
+    assert first.n_protohalos >= 5, "a box without protohalos would prove nothing"
+    assert other.n_protohalos == first.n_protohalos
+    # a density channel that falls on the other side of a half-precision digit moves a probability by some 1e-4
+    np.testing.assert_allclose(other.probability, first.probability, atol=2e-3)
+    # a site whose probability is the threshold to the last digit may fall on either side
+    assert np.count_nonzero(other.labels != first.labels) <= 1e-3 * first.labels.size
+
+
+@pytest.fixture(scope="module")
+def treepm(predictor: ph.ProtohaloPredictor) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Scores of the model and of PINOCCHIO on the reference run."""
+    with h5py.File(SHARED / "reference" / "treepm96.h5") as file:
+        truth, pinocchio = file["halo_id"][()] + 1, remove_small(file["pinocchio_id"][()] + 1, 155)
+    field = ph.linear_field(ph.load(SHARED / "reference" / "treepm96_ics.hdf5"))
+    found = predictor.predict(field, progress=False)
+    ours = score_table(found.probability, found.mask, found.labels, truth, field.site_mass)
+    peer = score_table((pinocchio > 0).astype(float), pinocchio > 0, pinocchio, truth, field.site_mass)
+    return ours, peer
+
+
+@needs_reference
+def test_the_card_says_what_the_model_scores_on_the_treepm_run(
+    predictor: ph.ProtohaloPredictor, treepm: tuple[dict[str, Any], dict[str, Any]]
+) -> None:
+    stated = predictor.card.scores["TreePM reference"]
+    for name in ("ACC", "F1", "predicted_fraction"):
+        assert treepm[0][name] == pytest.approx(stated[name], abs=0.002)
+    assert treepm[0]["matched_share_above_500_sites"] == pytest.approx(
+        stated["matched_share_above_500_sites"], abs=0.05
+    )
+
+
+@needs_reference
+def test_sites_and_haloes_are_found_better_than_by_pinocchio(treepm: tuple[dict[str, Any], dict[str, Any]]) -> None:
+    ours, peer = treepm
+    assert peer["ACC"] == pytest.approx(0.803, abs=1e-3), "the peer must be scored as its table says"
+    assert ours["ACC"] > max(0.88, peer["ACC"] + 0.05)
+    assert ours["F1"] > max(0.85, peer["F1"] + 0.07)
+    assert ours["matched_share_above_500_sites"] >= max(0.9, peer["matched_share_above_500_sites"] + 0.07)

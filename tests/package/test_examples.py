@@ -1,0 +1,238 @@
+"""Every example, every Python block of the documentation and every README command runs, or is what CI runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import runpy
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_model import write_small_bundle
+from surface_fakes import BOX, FakePredictor, N
+
+import yt_protohalos as ph
+from yt_protohalos.exceptions import InitialConditionsError
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+GALLERY = sorted((ROOT / "examples" / "gallery").glob("plot_*.py"))
+PAGE_WIDTH, SMALLEST_TEXT = 7.3, 8
+"""Inch and points: what a printed page can show and a reader can read."""
+PAGES = [page for page in sorted((ROOT / "docs").glob("*.md")) if "```python" in page.read_text()]
+TEST_COMMAND = re.compile(r"^python3 -m venv \.venv-test .*$", re.MULTILINE)
+
+# the documented code names bundled models; small stand-ins of their names make it run in seconds
+USE_SMALL_MODEL = """
+from pathlib import Path
+from yt_protohalos.models import registry
+registry._BUNDLED = Path({folder!r})
+"""
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    """Folder with small models under the names that the documentation uses, and a cache that all runs share."""
+    return write_small_bundle(tmp_path_factory.mktemp("bundle"))
+
+
+def run_script(script: Path, arguments: list[str], cwd: Path, bundle: Path) -> str:
+    environment = {
+        **os.environ,
+        "MPLBACKEND": "Agg",
+        "PYTHONPATH": str(ROOT),
+        "XDG_CACHE_HOME": str(bundle / "cache"),
+        "TF_CPP_MIN_LOG_LEVEL": "2",
+    }
+    done = subprocess.run(
+        [sys.executable, str(script), *arguments], capture_output=True, text=True, timeout=300, cwd=cwd, env=environment
+    )
+    assert done.returncode == 0, f"{script.name} failed:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+    return done.stdout
+
+
+@pytest.mark.parametrize("script", EXAMPLES, ids=lambda path: path.stem)
+def test_example_runs(script, bundle, tmp_path):
+    from yt_protohalos.models.registry import DEFAULT_MODEL
+
+    arguments = ["--model", str(bundle / DEFAULT_MODEL)]
+    if script.stem in ("own_initial_conditions", "experiments"):
+        arguments += ["-n", "32"]
+    if script.stem == "zoom_check":
+        arguments += ["--largest", "2"]
+    output = run_script(script, arguments, tmp_path, bundle)
+    written = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert output.strip() or written, f"{script.name} neither printed nor wrote anything"
+    assert all(path.stat().st_size for path in written)
+
+
+@pytest.mark.parametrize("script", GALLERY, ids=lambda path: path.stem[5:])
+def test_gallery_script_draws_what_can_be_read_in_print(script, monkeypatch, tmp_path):
+    """In this process, for the scripts run no network and share their data."""
+    from matplotlib.figure import Figure
+    from matplotlib.text import Text
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(script.parent))
+    monkeypatch.setattr(sys, "argv", [str(script)])
+    left = runpy.run_path(str(script))
+    figures = [value for value in left.values() if isinstance(value, Figure)]
+    assert len(figures) == 1
+    figures[0].savefig(tmp_path / "figure.png", dpi=50)
+    assert figures[0].get_figwidth() <= PAGE_WIDTH
+    words = [text for text in figures[0].findobj(Text) if text.get_visible() and text.get_text().strip()]
+    assert words
+    assert min(text.get_fontsize() for text in words) >= SMALLEST_TEXT
+    for ax in figures[0].axes:
+        if ax.get_xlabel():
+            assert "[" in ax.get_xlabel() or "threshold" in ax.get_xlabel(), "an axis without units"
+
+
+def test_gallery_data_belong_to_the_bundled_model(monkeypatch):
+    """What is stored scores as the card says: a new model needs new data."""
+    from yt_protohalos.analysis import masses
+    from yt_protohalos.models.registry import DEFAULT_MODEL, load_card
+
+    monkeypatch.syspath_prepend(str(ROOT / "examples" / "gallery"))
+    import gallery_data
+
+    run, (model, pair) = gallery_data.read("treepm"), gallery_data.tallies()
+    assert run.attributes["model"] == DEFAULT_MODEL
+    stated = load_card(DEFAULT_MODEL)[0].scores["TreePM reference"]
+    found = masses.site_scores(model.total())
+    for name in ("ACC", "F1", "TPR", "PPV"):
+        assert found[name][0] == pytest.approx(stated[name], abs=2e-3)
+    assert run["true"].max() == 262  # haloes of the TreePM run
+    # the pair, both ways: whoever is the truth, as many are missed as are wrong
+    limit = masses.site_scores(pair.total())
+    assert limit["TPR"] == pytest.approx(limit["PPV"])
+    assert limit["ACC"][0] > found["ACC"][0]
+    assert gallery_data.FILE.stat().st_size < 3e6
+
+
+def test_gallery_takes_stored_boxes_and_scores(monkeypatch, tmp_path):
+    """`--boxes` and `--scores` redraw figures 9, 11 and 13 from larger runs."""
+    folder = ROOT / "examples" / "gallery"
+    monkeypatch.syspath_prepend(str(folder))
+    field = ph.generate_initial_conditions(N, BOX, seed=11)
+    FakePredictor().predict(field, progress=False).save(tmp_path / "box.h5")
+    counts = {"bins": [[11.0, 11.2], [11.2, 11.4]], "value": [10, None]}
+    scores = {
+        "tables": {"model": {"simulated_haloes": counts, "predicted_haloes": counts}},
+        "cosmology": asdict(ph.PAPER_COSMOLOGY), "volume": 1e4,
+    }  # fmt: skip
+    (tmp_path / "scores.json").write_text(json.dumps(scores))
+    boxes = ["--boxes", str(tmp_path / "box.h5")]
+    for stem, arguments in (
+        ("figure09_mass_function", boxes),
+        ("figure11_bias", [*boxes, "--seeds", "11"]),
+        ("figure13_amplitude", ["--scores", str(tmp_path / "scores.json")]),
+    ):
+        image = tmp_path / f"{stem}.png"
+        monkeypatch.setattr(sys, "argv", [stem, *arguments, "-o", str(image)])
+        left = runpy.run_path(str(folder / f"plot_{stem}.py"))
+        assert image.stat().st_size
+        words = [text.get_text() for text in left["figure"].axes[0].get_legend().get_texts()]
+        wanted = "0.83" if "13" in stem else f"{BOX:g}"
+        assert any(wanted in word for word in words)
+
+
+def test_gallery_data_take_a_stored_prediction_and_its_initial_conditions(monkeypatch, tmp_path, capsys):
+    """One command, and the pages of figures 9 and 11 show the box, without any network."""
+    folder = ROOT / "examples" / "gallery"
+    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+    import gallery_data
+    import make_gallery_data
+
+    data = tmp_path / "gallery.h5"
+    data.write_bytes(gallery_data.FILE.read_bytes())
+    before = set(gallery_data.biases())
+    monkeypatch.setattr(gallery_data, "FILE", data)
+    ics, stored = tmp_path / "ics.hdf5", tmp_path / "prediction.h5"
+    ph.generate_initial_conditions(N, BOX, seed=11, filename=ics)
+    field = ph.linear_field(ph.load(ics))
+    FakePredictor().predict(field, progress=False).save(stored)
+    for _ in range(2):
+        make_gallery_data.main(["--boxes", str(stored), "--ics", str(ics), "-o", str(data)])
+    name = gallery_data.box_name("predicted", BOX)
+    found = ph.Prediction.load(stored)
+    # a second time replaces the first
+    assert name in gallery_data.box_counts() and set(gallery_data.biases()) == before | {name}
+    counts = gallery_data.box_counts()[name]
+    assert counts.number.sum() == np.count_nonzero(found.sizes[1:] * field.site_mass > 10 ** counts.edges[0]) > 0
+    assert counts.volume == pytest.approx(BOX**3)
+    capsys.readouterr()
+    for stem in ("figure09_mass_function", "figure11_bias"):
+        monkeypatch.setattr(sys, "argv", [stem])
+        left = runpy.run_path(str(folder / f"plot_{stem}.py"))
+        words = [text.get_text() for text in left["figure"].axes[0].get_legend().get_texts()]
+        assert name in words and name in capsys.readouterr().out
+    other = tmp_path / "other.hdf5"
+    ph.generate_initial_conditions(N, BOX, seed=12, filename=other)
+    with pytest.raises(InitialConditionsError, match="those of the prediction"):
+        make_gallery_data.main(["--boxes", str(stored), "--ics", str(other), "-o", str(data)])
+    with pytest.raises(SystemExit):
+        make_gallery_data.main(["--boxes", str(stored), "-o", str(data)])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.stem)
+def test_documented_code_runs(page, bundle, tmp_path):
+    """The Python blocks of a page, in order, in one process."""
+    blocks = re.findall(r"^```python\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
+    assert blocks
+    if page.stem == "finder":
+        pytest.importorskip("yt_astro_analysis", reason="the page shows the extra astro")
+    if page.stem == "redshifts":
+        pytest.importorskip("ytree", reason="the page shows how ytree loads a tree")
+    script = tmp_path / f"{page.stem}.py"
+    script.write_text("\n".join([USE_SMALL_MODEL.format(folder=str(bundle)), *blocks]))
+    run_script(script, [], tmp_path, bundle)
+    assert script.is_file()
+
+
+def test_readme_python_runs(bundle, tmp_path):
+    from importlib.resources import files
+
+    (tmp_path / "ics_gadget.dat").symlink_to(str(files("yt_protohalos") / "data" / "music64_gadget2.dat"))
+    blocks = re.findall(r"^```python\n(.*?)^```$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    script = tmp_path / "readme.py"
+    script.write_text("\n".join([USE_SMALL_MODEL.format(folder=str(bundle)), *blocks]))
+    run_script(script, [], tmp_path, bundle)
+    assert list((tmp_path / "protohalos").iterdir())
+
+
+def test_continuous_integration_runs_the_test_command_of_the_readme():
+    """.ci/run greps the command out of the README: it must be there once, and the same in the installation page."""
+    found = TEST_COMMAND.findall((ROOT / "README.md").read_text())
+    assert len(found) == 1
+    assert found[0].endswith("python -m pytest -n 2 --dist loadfile")
+    assert TEST_COMMAND.findall((ROOT / "docs" / "install.md").read_text()) == found
+    assert r"'^python3 -m venv \.venv-test ' README.md" in (ROOT / ".ci" / "run").read_text()
+
+
+def test_demo_command_is_the_same_everywhere():
+    command = "python3 -m venv .venv && .venv/bin/pip install . && .venv/bin/protohalos demo"
+    for page in ("README.md", "docs/install.md"):
+        assert f"\n{command}\n" in (ROOT / page).read_text()
+
+
+def test_documented_commands_exist():
+    """The README and the docs name every command, and each has a --help that shows an example."""
+    from yt_protohalos.cli import COMMANDS
+
+    text = "".join(page.read_text() for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")))
+    commands = set(re.findall(r"^(?:\| `)?protohalos ([a-z]+)", text, re.MULTILINE))
+    assert commands == set(COMMANDS)
+    for command in sorted(commands):
+        done = subprocess.run(
+            [sys.executable, "-m", "yt_protohalos.cli", command, "--help"],
+            capture_output=True, text=True, timeout=120, cwd=ROOT,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert f"protohalos {command}" in done.stdout

@@ -1,0 +1,114 @@
+"""What is distributed: metadata that agree with each other, entry points that resolve, data and models in the wheel."""
+
+from __future__ import annotations
+
+import configparser
+import fnmatch
+import hashlib
+import importlib
+import re
+from importlib import metadata, resources
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+BUNDLED_ICS_SHA256 = "b405fcf7c97eebacfec66be1f33663c5da9390d364a14a2313fe039181af9bb1"
+
+
+@pytest.fixture(scope="module")
+def setup_cfg():
+    parser = configparser.ConfigParser()
+    parser.read(ROOT / "setup.cfg")
+    return parser
+
+
+def lines(text: str) -> list[str]:
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def test_one_version_everywhere(setup_cfg):
+    version = setup_cfg["metadata"]["version"]
+    citation = re.search(r"^version: (\S+)$", (ROOT / "CITATION.cff").read_text(), re.MULTILINE)
+    changes = re.search(r"^## (\d\S*)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert citation is not None and changes is not None
+    assert citation[1] == version
+    assert changes[1] == version
+    assert metadata.version("yt_protohalos") == version
+    assert importlib.import_module("yt_protohalos").__version__ == version
+
+
+def test_one_licence_everywhere(setup_cfg):
+    assert setup_cfg["metadata"]["license"] == "BSD-3-Clause"
+    assert "license: BSD-3-Clause" in (ROOT / "CITATION.cff").read_text()
+    assert (ROOT / "LICENSE").read_text().startswith("BSD 3-Clause License")
+
+
+def declared_entry_points() -> list[tuple[str, str, str]]:
+    parser = configparser.ConfigParser()
+    parser.read(ROOT / "setup.cfg")
+    return [
+        (group, *(part.strip() for part in line.split("=", 1)))
+        for group, text in parser["options.entry_points"].items()
+        for line in lines(text)
+    ]
+
+
+@pytest.mark.parametrize(("group", "name", "value"), declared_entry_points())
+def test_entry_points_resolve_and_are_installed(group, name, value):
+    assert metadata.EntryPoint(name, value, group).load() is not None
+    assert (name, value) in {(e.name, e.value) for e in metadata.entry_points(group=group)}
+
+
+def test_every_file_beside_the_code_is_package_data(setup_cfg):
+    """A data file or a model that no pattern covers would be missing from the wheel."""
+    patterns = lines(setup_cfg["options.package_data"]["yt_protohalos"])
+    package = ROOT / "yt_protohalos"
+    others = [
+        path.relative_to(package).as_posix()
+        for path in package.rglob("*")
+        if path.is_file() and path.suffix not in {".py", ".pyc", ".nbi", ".nbc"}
+    ]
+    assert "data/music64_gadget2.dat" in others
+    missed = [name for name in others if not any(fnmatch.fnmatch(name, pattern) for pattern in patterns)]
+    assert missed == []
+
+
+def test_every_module_is_in_a_package():
+    """`find:` skips folders without an __init__, and their modules would be missing from the wheel."""
+    folders = {path.parent for path in (ROOT / "yt_protohalos").rglob("*.py")}
+    assert [folder for folder in sorted(folders) if not (folder / "__init__.py").is_file()] == []
+
+
+def test_bundled_initial_conditions_are_the_measured_ones():
+    data = (resources.files("yt_protohalos") / "data" / "music64_gadget2.dat").read_bytes()
+    assert hashlib.sha256(data).hexdigest() == BUNDLED_ICS_SHA256
+
+
+def test_extras_named_in_the_readme_exist(setup_cfg):
+    extras = set(setup_cfg["options.extras_require"])
+    named = {
+        extra.strip()
+        for text in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
+        for group in re.findall(r"\.\[([\w, ]+)\]", text.read_text())
+        for extra in group.split(",")
+    }
+    assert named and named <= extras
+
+
+PUBLIC_NAMES = (
+    "load", "linear_field", "add_protohalo_fields", "predict", "find_protohalos", "ProtohaloFinder",
+    "ProtohaloPredictor", "Prediction", "deposit_to_lattice", "generate_initial_conditions", "LinearField", "Lattice",
+    "Cosmology", "PAPER_COSMOLOGY", "cluster_embedding", "stitch_lattices", "zoom_region", "ZoomRegion", "Region",
+    "predict_region", "RegionPrediction", "add_overdensity", "add_tide", "scale_amplitude", "compare",
+    "lagrangian_bias", "progenitor_links", "ProgenitorLinks", "progenitor_tree", "ProgenitorTree",
+)  # fmt: skip
+
+
+def test_public_names_are_there():
+    package = importlib.import_module("yt_protohalos")
+    assert set(PUBLIC_NAMES) <= set(dir(package))
+    missing = [name for name in PUBLIC_NAMES if getattr(package, name, None) is None]
+    assert missing == []
+    with pytest.raises(AttributeError, match="no attribute 'no_such_name'"):
+        package.no_such_name  # noqa: B018

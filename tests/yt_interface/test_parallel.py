@@ -1,0 +1,201 @@
+"""Several ranks: the same labels however many share the work, and nothing finished is lost when one dies."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from initial_files import realisation, write_gadget2
+from small_model import SIDE, write_small_model
+from standins import SPACING, make_predictor
+
+import yt_protohalos as ph
+from yt_protohalos.exceptions import ParallelError, StoreError
+from yt_protohalos.prediction.streaming import is_mapped
+from yt_protohalos.yt_interface import parallel
+from yt_protohalos.yt_interface.dataset_state import box_prediction
+from yt_protohalos.yt_interface.linear import particle_sites
+
+N = 32
+LAUNCHER = shutil.which("mpirun", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
+needs_ranks = pytest.mark.skipif(
+    LAUNCHER is None or importlib.util.find_spec("mpi4py") is None, reason="mpirun or mpi4py is not installed"
+)
+SCRIPT = Path(__file__).parents[1] / "support" / "ranks.py"
+
+
+def run_ranks(count: int, *arguments: str | Path, timeout: float = 120) -> subprocess.CompletedProcess:
+    """Start a python script or module on several ranks, or plainly for one."""
+    # a container's root may not start Open MPI otherwise, and two cores must hold four ranks
+    environment = {
+        **os.environ, "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1", "OMP_NUM_THREADS": "1",
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+    }  # fmt: skip
+    launch = [str(LAUNCHER), "--oversubscribe", "--bind-to", "none", "-np", str(count)] if count > 1 else []
+    command = [*launch, sys.executable, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=timeout, env=environment)
+
+
+@pytest.fixture(scope="module")
+def ics(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("ics") / "ics.hdf5"
+    ph.generate_initial_conditions(N, N * SPACING, seed=3, filename=path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def alone(ics):
+    return make_predictor().predict(ph.linear_field(ph.load(ics)), progress=False)
+
+
+@needs_ranks
+@pytest.mark.parametrize("ranks", [2, 4])
+def test_labels_are_equal_site_by_site_for_any_number_of_ranks(ics, alone, tmp_path, ranks) -> None:
+    done = run_ranks(ranks, SCRIPT, ics, tmp_path / "cache", tmp_path)
+    assert done.returncode == 0, done.stderr
+    calls, read, keys = [], [], set()
+    for rank in range(ranks):
+        with np.load(tmp_path / f"rank{rank}.npz") as found:
+            np.testing.assert_array_equal(found["labels"], alone.labels)
+            np.testing.assert_array_equal(found["probability"], alone.probability)
+            calls.append(found["calls"])
+            read.append(int(found["read"]))
+            keys.add(str(found["key"]))
+            assert found["mapped"], "delta is in the memory of this rank"
+    assert read[0] >= N**3 and not any(read[1:]), f"particles read by each rank: {read}"
+    assert len(keys) == 1
+    # 27 cores of the semantic lattice and of each of the two others, every one computed by one rank
+    reference = make_predictor()
+    reference.predict(ph.linear_field(ph.load(ics)), progress=False)
+    assert sum(calls)[0] == reference.standins.calls["semantic"]
+    assert sum(calls)[1] == reference.standins.calls["instance"]
+    assert all(own[0] > 0 for own in calls)
+    left = [path.suffix for path in (tmp_path / "cache").iterdir()]
+    assert left == [".h5"], "a finished prediction needs neither its crops nor the field that the ranks shared"
+
+
+@needs_ranks
+def test_members_and_fields_are_right_on_every_rank_whatever_tells_the_sites(tmp_path) -> None:
+    own, rng = realisation(24, seed=3), np.random.default_rng(1)
+    # IDs that tell nothing, so that sites are looked up by position, and another redshift than that of the file's field
+    ids, order = 3 * rng.permutation(24**3), rng.permutation(24**3)
+    path = write_gadget2(tmp_path / "ics.dat", own, ids=ids, order=order)
+    done = run_ranks(2, SCRIPT, path, tmp_path / "cache", tmp_path, "redshift=0.2", f"catalog={tmp_path / 'catalog'}")
+    assert done.returncode == 0, done.stderr
+    assert {entry.suffix for entry in (tmp_path / "cache").iterdir()} == {".h5"}
+    options = {"predictor": make_predictor(), "redshift": 0.2, "on_range": "allow", "cache": False}
+    ds = ph.load(path)
+    catalog = ph.find_protohalos(ds, tmp_path / "alone", **options, progress=False)
+    ph.add_protohalo_fields(ds, **options)
+    data, box = ds.all_data(), box_prediction(ds)
+    expected = {
+        "labels": box.get().labels, "delta": box.field.delta, "key": box.key, "site": particle_sites(ds, "all", data),
+        "id": data["all", "particle_protohalo_id"], "members": catalog.halo("halos", 0)["member_ids"],
+    }  # fmt: skip
+    assert expected["id"].max() > 0 and len(expected["members"]) > 0 and not is_mapped(box.field)
+    for rank in range(2):
+        with np.load(tmp_path / f"rank{rank}.npz") as found:
+            assert found["mapped"] and (found["read"] > 0) == (rank == 0)
+            for name, values in expected.items():
+                np.testing.assert_array_equal(found[name], values, err_msg=f"{name} of rank {rank}")
+
+
+@needs_ranks
+def test_what_is_wrong_with_a_file_is_said_by_every_rank(tmp_path) -> None:
+    path = write_gadget2(tmp_path / "ics.dat", realisation(8), ids=np.zeros(512, dtype=int))
+    done = run_ranks(2, SCRIPT, path, tmp_path / "cache", tmp_path)
+    assert done.returncode != 0
+    said = "InitialConditionsError: 511 of 512 particle IDs are duplicates"
+    assert (tmp_path / "rank0.txt").read_text().startswith(said)
+    assert (tmp_path / "rank1.txt").read_text().startswith(f"ParallelError: rank 0 stopped with {said}")
+
+
+@needs_ranks
+def test_a_killed_rank_loses_nothing_that_was_finished(ics, alone, tmp_path) -> None:
+    cache = tmp_path / "cache"
+    killed = run_ranks(2, SCRIPT, ics, cache, tmp_path, "die=3")
+    assert killed.returncode != 0
+    (folder,) = cache.glob("*.crops")
+    finished = len(list(folder.glob("labels_*.npy")))
+    assert len(list(cache.glob("*.field"))) == 1
+    assert 3 <= finished < 54 and not list(tmp_path.glob("rank*.npz"))
+    again = run_ranks(2, SCRIPT, ics, cache, tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert not list(cache.glob("*.field"))
+    calls = 0
+    for rank in range(2):
+        with np.load(tmp_path / f"rank{rank}.npz") as found:
+            np.testing.assert_array_equal(found["labels"], alone.labels)
+            calls += found["calls"]
+    assert calls[0] == 0, "the semantic network had finished"
+    assert calls[1] <= 54 - finished
+
+
+@needs_ranks
+def test_a_rank_without_room_on_its_disk_ends_all_and_says_so(ics, alone, tmp_path) -> None:
+    cache = tmp_path / "cache"
+    stopped = run_ranks(2, SCRIPT, ics, cache, tmp_path, "full=1000")
+    assert stopped.returncode != 0
+    # as each rank wrote it down: of what they print, that of the rank which leaves last can be lost
+    said = [(tmp_path / f"rank{rank}.txt").read_text() for rank in (0, 1)]
+    assert "rank 1 stopped with StoreError" in said[0] and "make room there" in said[0]
+    assert said[1].startswith("StoreError") and "make room there" in said[1]
+    (folder,) = cache.glob("*.crops")
+    assert list(folder.glob("probability_*.npy")) and not list(folder.glob("*.partial"))
+    again = run_ranks(1, SCRIPT, ics, cache, tmp_path)
+    assert again.returncode == 0, again.stderr
+    with np.load(tmp_path / "rank0.npz") as found:
+        np.testing.assert_array_equal(found["labels"], alone.labels)
+
+
+@needs_ranks
+def test_the_command_runs_on_several_ranks_and_writes_once(tmp_path) -> None:
+    path = tmp_path / "ics.hdf5"
+    ph.generate_initial_conditions(SIDE, SIDE * SPACING, seed=5, filename=path)
+    model = write_small_model(tmp_path / "model")
+    outputs = []
+    for ranks in (1, 2):
+        output = tmp_path / f"out{ranks}"
+        done = run_ranks(
+            ranks, "-m", "yt_protohalos.cli", "find", path, "-o", output, "--model", model, "--cache",
+            tmp_path / f"cache{ranks}", "--precision", "float32", "--quiet",
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count("prediction.h5") == 1
+        with h5py.File(output / "prediction.h5") as file:
+            outputs.append(file["labels"][()])
+    np.testing.assert_array_equal(*outputs)
+    wrong = run_ranks(2, "-m", "yt_protohalos.cli", "find", tmp_path / "missing.hdf5", "-o", tmp_path / "out")
+    assert wrong.returncode != 0 and "missing.hdf5" in wrong.stderr
+
+
+def test_several_ranks_need_a_folder_to_meet_in(ics) -> None:
+    class Two(parallel.RankTeam):
+        size = 2
+
+    with pytest.raises(StoreError, match="folder that all see"):
+        make_predictor().predict(ph.linear_field(ph.load(ics)), progress=False, team=Two())
+
+
+def test_several_ranks_without_mpi4py_are_refused(monkeypatch) -> None:
+    assert parallel.ranks_started() == 1 and not parallel.start_ranks()
+    monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "3")
+    assert parallel.ranks_started() == 3
+    monkeypatch.setattr(parallel.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ParallelError, match=r"3 ranks .* mpi4py"):
+        parallel.start_ranks()
+
+
+def test_ranks_that_mpi_does_not_see_are_refused(monkeypatch) -> None:
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "2")
+    monkeypatch.setattr(parallel.importlib.util, "find_spec", lambda name: object())
+    monkeypatch.setattr(parallel, "enable_parallelism", lambda **_: None)
+    with pytest.raises(ParallelError, match="MPI sees one"):
+        parallel.start_ranks()

@@ -1,0 +1,284 @@
+"""What became of each protohalo from one prediction to another: experiments, models, seeds of a training.
+
+Both predictions label the same sites, so objects are compared by the sites they share, without any tolerance in space.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..exceptions import ScoringError
+from ..prediction.result import LabelledSites
+
+MATCH_IOU = 0.5
+"""Least intersection over union, exclusive, of a match: at a half and above, no object can have two."""
+MAJORITY = 0.5
+"""Share of an object's sites, exclusive, that an heir or an origin holds: so there is at most one."""
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Relations of the objects of predictions a and b, labels 1..Ka and 1..Kb; 0 stands for none.
+
+    An object may be in several: a large one that swallows a small one is matched and has merged.
+
+    Attributes
+    ----------
+    matched : int64, (M, 2)
+        Pairs of labels (a, b) with an intersection over union above `MATCH_IOU`, by the label of a.
+    iou : float64, (M,)
+        Of the pairs.
+    log10_mass_ratio : float64, (M,)
+        log10 of the mass in b over the mass in a, of the pairs.
+    heir : int64, (Ka,)
+        The object of b with more than half of the sites of object i + 1 of a, or 0.
+    origin : int64, (Kb,)
+        The object of a with more than half of the sites of object i + 1 of b, or 0.
+    merged : int64, (P,)
+        Objects of b that are the heir of several of a, see `parts_of_merged`.
+    split : int64, (Q,)
+        Objects of a that are the origin of several of b, see `parts_of_split`.
+    vanished : int64, (V,)
+        Objects of a with at least half of their sites in no object of b.
+    new : int64, (W,)
+        Objects of b with at least half of their sites in no object of a.
+    size_a, size_b : int64, (Ka,), (Kb,)
+        Sites.
+    site_mass : float
+        Msun.
+
+    Examples
+    --------
+    >>> a = np.array([1, 1, 2, 2, 3, 0]).reshape(1, 1, 6)
+    >>> b = np.array([1, 1, 1, 1, 0, 2]).reshape(1, 1, 6)
+    >>> from yt_protohalos.analysis.matching import compare_labels
+    >>> relation = compare_labels(a, b)
+    >>> relation.merged, relation.vanished, relation.new
+    (array([1]), array([3]), array([2]))
+    """
+
+    matched: NDArray[np.int64]
+    iou: NDArray[np.float64]
+    log10_mass_ratio: NDArray[np.float64]
+    heir: NDArray[np.int64]
+    origin: NDArray[np.int64]
+    merged: NDArray[np.int64]
+    split: NDArray[np.int64]
+    vanished: NDArray[np.int64]
+    new: NDArray[np.int64]
+    size_a: NDArray[np.int64]
+    size_b: NDArray[np.int64]
+    site_mass: float
+
+    def parts_of_merged(self, label: int) -> NDArray[np.int64]:
+        """Labels of a that have an object of b as their heir."""
+        return np.flatnonzero(self.heir == _checked(label, self.size_b, "b")) + 1
+
+    def parts_of_split(self, label: int) -> NDArray[np.int64]:
+        """Labels of b that have an object of a as their origin."""
+        return np.flatnonzero(self.origin == _checked(label, self.size_a, "a")) + 1
+
+    def summary(self) -> dict[str, Any]:
+        """Counts, and the median and spread of the mass ratio, as JSON values; None without matches."""
+        low, middle, high = (
+            np.quantile(self.log10_mass_ratio, (0.16, 0.5, 0.84)).tolist() if len(self.matched) else (None,) * 3
+        )
+        return {
+            "objects_a": len(self.size_a),
+            "objects_b": len(self.size_b),
+            "sites_a": int(self.size_a.sum()),
+            "sites_b": int(self.size_b.sum()),
+            "matched": len(self.matched),
+            "merged": len(self.merged),
+            "merged_parts": int(np.isin(self.heir, self.merged).sum()),
+            "split": len(self.split),
+            "split_parts": int(np.isin(self.origin, self.split).sum()),
+            "vanished": len(self.vanished),
+            "new": len(self.new),
+            "median_iou": float(np.median(self.iou)) if len(self.matched) else None,
+            "log10_mass_ratio_median": middle,
+            "log10_mass_ratio_16": low,
+            "log10_mass_ratio_84": high,
+        }
+
+    def table(self, largest: int = 10) -> str:
+        """Text: the summary, and what became of the largest objects of a, a line each.
+
+        largest : how many of them; 0 for the summary alone
+        """
+        found = self.summary()
+        lines = [
+            f"{'':12s} {'a':>9s} {'b':>9s}",
+            f"{'objects':12s} {found['objects_a']:9d} {found['objects_b']:9d}",
+            f"{'sites':12s} {found['sites_a']:9d} {found['sites_b']:9d}",
+            f"matched  {found['matched']:6d}" + self._matched_text(found),
+            f"merged   {found['merged']:6d}   out of {found['merged_parts']} of a",
+            f"split    {found['split']:6d}   into {found['split_parts']} of b",
+            f"vanished {found['vanished']:6d}",
+            f"new      {found['new']:6d}",
+        ]
+        shown = min(largest, len(self.size_a))
+        if shown:
+            lines += ["", f"{'a':>6s} {'mass [Msun]':>12s} {'b':>6s} {'mass [Msun]':>12s} {'log10 ratio':>12s}  became"]
+            lines += [self._line(label) for label in (np.argsort(-self.size_a, kind="stable")[:shown] + 1).tolist()]
+        return "\n".join(lines)
+
+    def _matched_text(self, found: dict[str, Any]) -> str:
+        if found["median_iou"] is None:
+            return ""
+        low, middle, high = (found[f"log10_mass_ratio_{name}"] for name in ("16", "median", "84"))
+        return (
+            f"   median IoU {found['median_iou']:.2f}, log10 mass ratio {middle:+.3f} "
+            f"({low:+.3f} to {high:+.3f} for two thirds)"
+        )
+
+    def _line(self, label: int) -> str:
+        mass = self.size_a[label - 1] * self.site_mass
+        heir, words = int(self.heir[label - 1]), []
+        if label in self.matched[:, 0]:
+            heir = int(self.matched[self.matched[:, 0] == label, 1][0])
+            words.append("matched")
+        if heir and heir in self.merged and self.heir[label - 1] == heir:
+            words.append(f"merged with {np.count_nonzero(self.heir == heir) - 1} more")
+        if label in self.split:
+            words.append(f"split into {np.count_nonzero(self.origin == label)}")
+        if label in self.vanished:
+            words.append("vanished")
+        if not words:
+            words.append("part of a larger object" if heir else "scattered")
+        other = f"{'-':>6s} {'-':>12s} {'-':>12s}"
+        if heir:
+            size = self.size_b[heir - 1]
+            other = f"{heir:6d} {size * self.site_mass:12.3e} {np.log10(size / self.size_a[label - 1]):+12.3f}"
+        return f"{label:6d} {mass:12.3e} {other}  {', '.join(words)}"
+
+
+def compare(prediction_a: LabelledSites, prediction_b: LabelledSites) -> Comparison:
+    """Relate the protohaloes of two predictions of the same lattice.
+
+    With a and b exchanged, merged and split change places, so do vanished and new, and mass ratios change sign.
+
+    Parameters
+    ----------
+    prediction_a, prediction_b : Prediction or RegionPrediction
+        Of the same sites: the same lattice and, for regions, the same start and side. The masses are those of a's
+        cosmology. Objects that a region's face cuts are compared as they are cut.
+
+    Returns
+    -------
+    Comparison
+
+    Raises
+    ------
+    ScoringError
+        The sites differ.
+
+    Examples
+    --------
+    >>> lower = ph.predict(ds, threshold=0.4)
+    >>> relation = ph.compare(prediction, lower)
+    >>> pairs = relation.matched
+    """
+    if prediction_a.lattice != prediction_b.lattice:
+        raise ScoringError(
+            f"predictions are on {prediction_a.lattice} and {prediction_b.lattice}; compare those of one lattice"
+        )
+    starts = [getattr(prediction, "start", None) for prediction in (prediction_a, prediction_b)]
+    if starts[0] != starts[1]:
+        raise ScoringError(f"regions start at sites {starts[0]} and {starts[1]}; compare predictions of one region")
+    return compare_labels(prediction_a.labels, prediction_b.labels, prediction_a.site_mass)
+
+
+def compare_labels(labels_a: NDArray[np.integer], labels_b: NDArray[np.integer], site_mass: float = 1.0) -> Comparison:
+    """As `compare`, of label cubes.
+
+    Parameters
+    ----------
+    labels_a, labels_b : int, of one shape
+        0 none, 1..K without gaps.
+    site_mass : float
+        Msun.
+
+    Returns
+    -------
+    Comparison
+
+    Raises
+    ------
+    ScoringError
+        Shapes differ, or labels are negative or have gaps.
+
+    Examples
+    --------
+    >>> from yt_protohalos.analysis.matching import compare_labels
+    >>> compare_labels(prediction.labels, np.zeros_like(prediction.labels)).matched.shape
+    (0, 2)
+    """
+    if labels_a.shape != labels_b.shape:
+        raise ScoringError(f"shapes {labels_a.shape} and {labels_b.shape} differ; compare cubes of one lattice")
+    size_a, size_b = (_sizes(labels, name) for labels, name in ((labels_a, "labels_a"), (labels_b, "labels_b")))
+    width = len(size_b) + 1
+    pairs, shared = np.unique(labels_a.ravel().astype(np.int64) * width + labels_b.ravel(), return_counts=True)
+    a, b = pairs // width, pairs % width
+    kept = (a > 0) & (b > 0)
+    a, b, shared = a[kept], b[kept], shared[kept]
+    iou = shared / (size_a[a - 1] + size_b[b - 1] - shared)
+    match = iou > MATCH_IOU
+    heir, origin = _majority(a, b, shared, size_a), _majority(b, a, shared, size_b)
+    matched = np.stack([a[match], b[match]], axis=-1)
+    return Comparison(
+        matched=matched,
+        iou=iou[match],
+        log10_mass_ratio=np.log10(size_b[matched[:, 1] - 1] / size_a[matched[:, 0] - 1]),
+        heir=heir,
+        origin=origin,
+        merged=_repeated(heir),
+        split=_repeated(origin),
+        vanished=_mostly_alone(a, shared, size_a),
+        new=_mostly_alone(b, shared, size_b),
+        size_a=size_a,
+        size_b=size_b,
+        site_mass=float(site_mass),
+    )
+
+
+def _sizes(labels: NDArray[np.integer], name: str) -> NDArray[np.int64]:
+    """Sites of labels 1..K, (K,)."""
+    if labels.min(initial=0) < 0:
+        raise ScoringError(f"{name} hold negative numbers; use 0 outside objects and 1..K inside")
+    size = np.bincount(labels.ravel(), minlength=1)[1:].astype(np.int64)
+    if (size == 0).any():
+        raise ScoringError(f"{name} lack {int(np.argmin(size)) + 1}; number the objects 1..K without gaps")
+    return size
+
+
+def _majority(
+    own: NDArray[np.int64], other: NDArray[np.int64], shared: NDArray[np.int64], size: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Label of the other prediction with the majority of each object's sites, (K,); 0 where none has it."""
+    result = np.zeros(len(size), dtype=np.int64)
+    large = shared > MAJORITY * size[own - 1]
+    result[own[large] - 1] = other[large]
+    return result
+
+
+def _repeated(labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Labels that occur more than once, ascending, without 0."""
+    found, count = np.unique(labels[labels > 0], return_counts=True)
+    return found[count > 1]
+
+
+def _mostly_alone(own: NDArray[np.int64], shared: NDArray[np.int64], size: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Labels of the objects of which at most the minority lies in objects of the other prediction."""
+    inside = np.bincount(own - 1, weights=shared, minlength=len(size))
+    return np.flatnonzero(inside <= MAJORITY * size) + 1
+
+
+def _checked(label: int, size: NDArray[np.int64], name: str) -> int:
+    if not 1 <= label <= len(size):
+        raise ScoringError(f"prediction {name} has no object {label}; use 1 to {len(size)}")
+    return label

@@ -1,0 +1,208 @@
+"""What a Lagrangian region is like: its pieces, principal axes, the tidal tensor at its scale, and its spin."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from ..fields.lattice import Lattice
+from ..fields.linear_field import Cube, tidal_components
+
+_TIE = 1e-6
+"""Sites this much further than the radius, in sites, still belong to a ball: rounding must not decide."""
+_SMALLEST_RADIUS = np.sqrt(3) / 2
+"""Half the diagonal of a cell, in sites: a ball of this radius holds a site wherever its centre lies."""
+
+
+def count_pieces(labels: NDArray[np.int32]) -> NDArray[np.int64]:
+    """Number of separate pieces of each label, across periodic faces.
+
+    Two sites are connected if they share a face.
+
+    Parameters
+    ----------
+    labels : int32, (n, n, n)
+        0 none, 1..K.
+
+    Returns
+    -------
+    int64, (K,)
+
+    Notes
+    -----
+    Union of sets: 4 bytes a site (8 above 2^31 sites), a tenth of a second at 256^3.
+    """
+    kind = np.int32 if labels.size < 2**31 else np.int64
+    parent: NDArray[Any] = np.arange(labels.size, dtype=kind)
+    _join_neighbours(np.ascontiguousarray(labels), parent)
+    count = int(labels.max(initial=0))
+    return _count_roots(np.ascontiguousarray(labels).ravel(), parent, np.zeros(count, dtype=np.int64))
+
+
+@njit(cache=True, nogil=True)
+def _join_neighbours(labels: NDArray[np.int32], parent: NDArray[np.integer]) -> None:
+    n = labels.shape[0]
+    for i in range(n):
+        for j in range(n):
+            for k in range(n):
+                label = labels[i, j, k]
+                if label == 0:
+                    continue
+                here = (i * n + j) * n + k
+                # the next site along each axis: the previous one has looked ahead already
+                x, y, z = (i + 1) % n, (j + 1) % n, (k + 1) % n
+                if labels[x, j, k] == label:
+                    _join(parent, here, (x * n + j) * n + k)
+                if labels[i, y, k] == label:
+                    _join(parent, here, (i * n + y) * n + k)
+                if labels[i, j, z] == label:
+                    _join(parent, here, (i * n + j) * n + z)
+
+
+@njit(cache=True, nogil=True)
+def _join(parent: NDArray[np.integer], first: int, second: int) -> None:
+    first, second = _root(parent, first), _root(parent, second)
+    if first < second:
+        parent[second] = first
+    else:
+        parent[first] = second
+
+
+@njit(cache=True, nogil=True)
+def _root(parent: NDArray[np.integer], site: int) -> int:
+    while parent[site] != site:
+        parent[site] = parent[parent[site]]
+        site = parent[site]
+    return site
+
+
+@njit(cache=True, nogil=True)
+def _count_roots(labels: NDArray[np.int32], parent: NDArray[np.integer], count: NDArray[np.int64]) -> NDArray[np.int64]:
+    for site in range(labels.size):
+        if labels[site] > 0 and parent[site] == site:
+            count[labels[site] - 1] += 1
+    return count
+
+
+def second_moment(inertia: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Second moment, mean of r r^T, of an inertia tensor for each unit of mass, mean of |r|^2 1 - r r^T, (K, 3, 3)."""
+    half_trace = np.trace(inertia, axis1=1, axis2=2) / 2
+    return half_trace[:, None, None] * np.eye(3) - inertia
+
+
+def principal_axes(inertia: NDArray[np.float64], spacing: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Semi-axes and directions of the homogeneous ellipsoid with the inertia tensor of each region.
+
+    Parameters
+    ----------
+    inertia : float64, (K, 3, 3)
+        Of points at the sites, for each unit of mass, (Mpc/h)^2.
+    spacing : float
+        Mpc/h. Sites count as cubes of this side, which adds spacing^2 / 12 to the second moment along each axis: a
+        brick of sites has exactly the axis ratios of the brick, and a single site is round.
+
+    Returns
+    -------
+    semi_axes : float64, (K, 3), Mpc/h
+        Descending, a >= b >= c; the square root of 5 times the second moment.
+    axes : float64, (K, 3, 3)
+        Unit vectors: row 0 along a, 1 along b, 2 along c, right-handed. An axis has no sign of its own: the largest
+        component of rows 0 and 2 is positive.
+    """
+    moment = second_moment(inertia) + spacing**2 / 12 * np.eye(3)
+    values, vectors = np.linalg.eigh(moment)
+    semi_axes = np.sqrt(5 * values[:, ::-1])
+    major, minor = _with_sign(vectors[:, :, 2]), _with_sign(vectors[:, :, 0])
+    return semi_axes, np.stack([major, np.cross(minor, major), minor], axis=1)
+
+
+def _with_sign(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Vectors (K, 3), turned round where their largest component is negative."""
+    largest = np.take_along_axis(vectors, np.abs(vectors).argmax(axis=1)[:, None], axis=1)
+    return vectors * np.sign(largest)
+
+
+def tidal_tensors(
+    phi: Cube, lattice: Lattice, center: NDArray[np.float64], n_sites: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Tidal tensor of each region, smoothed at the region's own scale.
+
+    Parameters
+    ----------
+    phi : float32, (n, n, n)
+        Potential at z = 0 with laplacian(phi) = delta, comoving (Mpc/h)^2.
+    lattice : Lattice
+    center : float64, (K, 3)
+        In sites, from site 0.
+    n_sites : int64, (K,)
+        Sites of each region.
+
+    Returns
+    -------
+    float64, (K, 3, 3), dimensionless
+        Mean of d^2 phi / dq_i dq_j over the sites of the ball about the centre that has the volume of the region (top
+        hat of the Lagrangian radius, as Porciani, Dekel & Hoffman 2002). Its trace is the overdensity of that ball.
+
+    Notes
+    -----
+    One forward and six inverse transforms, 12 bytes a site: three seconds at 256^3 on one core.
+    """
+    radius = np.maximum(np.cbrt(3 * n_sites / (4 * np.pi)), _SMALLEST_RADIUS)
+    tide = np.empty((len(n_sites), 3, 3))
+    for i, j, component in tidal_components(phi, lattice):
+        tide[:, i, j] = tide[:, j, i] = _ball_means(component, center, radius, np.empty(len(n_sites)))
+        # before the next one is made
+        del component
+    return tide
+
+
+@njit(cache=True, nogil=True)
+def _ball_means(
+    cube: NDArray[np.float32], center: NDArray[np.float64], radius: NDArray[np.float64], result: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    n = cube.shape[0]
+    for ball in range(len(radius)):
+        x0, y0, z0 = center[ball]
+        reach = radius[ball] + _TIE
+        total, count = 0.0, 0
+        for x in range(int(np.ceil(x0 - reach)), int(np.floor(x0 + reach)) + 1):
+            disc = reach**2 - (x - x0) ** 2
+            side = np.sqrt(max(disc, 0.0))
+            for y in range(int(np.ceil(y0 - side)), int(np.floor(y0 + side)) + 1):
+                half = np.sqrt(max(disc - (y - y0) ** 2, 0.0))
+                for z in range(int(np.ceil(z0 - half)), int(np.floor(z0 + half)) + 1):
+                    total += cube[x % n, y % n, z % n]
+                    count += 1
+        result[ball] = total / count
+    return result
+
+
+def tidal_eigenvalues(tide: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Eigenvalues, (K, 3), descending: positive along an axis that collapses, their sum is the overdensity."""
+    return np.asarray(np.linalg.eigvalsh(tide)[:, ::-1], dtype=np.float64)
+
+
+def tidal_torque(inertia: NDArray[np.float64], tide: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Spin that the tide gives each region, for each unit of mass and of a^2 dD/dt.
+
+    Parameters
+    ----------
+    inertia : float64, (K, 3, 3), (Mpc/h)^2
+    tide : float64, (K, 3, 3), dimensionless
+
+    Returns
+    -------
+    float64, (K, 3), (Mpc/h)^2
+        epsilon_ijk T_jl C_lk with C the second moment: mean of r x (-T r), right-handed. Zero where the two tensors
+        have the same axes.
+
+    Notes
+    -----
+    White 1984; the first-order term of the mean of r x v with v = -a (dD/dt) grad(phi).
+    """
+    product = tide @ second_moment(inertia)
+    antisymmetric = product - np.swapaxes(product, 1, 2)
+    return np.stack([antisymmetric[:, 1, 2], antisymmetric[:, 2, 0], antisymmetric[:, 0, 1]], axis=1)

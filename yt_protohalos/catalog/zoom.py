@@ -1,0 +1,265 @@
+"""The Lagrangian region of one protohalo, padded, enclosed and written for the zoom of MUSIC."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from .._utils.atomic import atomic_path
+from ..exceptions import RegionError, StoreError
+from ..fields.lattice import Lattice
+from ..prediction.result import Prediction
+from .bounding import Ellipsoid, Hull, convex_hull, minimum_ellipsoid
+from .catalog import Catalog
+from .members import LatticeRegion, predicted_region, stored_region
+
+PADDING_UNITS = ("sites", "Mpc/h")
+SHAPES = ("convex_hull", "ellipsoid")
+"""Regions of MUSIC that a point file defines."""
+DEFAULT_PADDING = 2.0
+"""Sites: the hull of a region without padding runs through the middle of its outermost cells."""
+
+_ROUNDING = 1e-6  # sites
+
+
+@dataclass(frozen=True, eq=False)
+class ZoomRegion:
+    """The sites around one protohalo that a zoom must refine.
+
+    Attributes
+    ----------
+    halo_id : int
+    lattice : Lattice
+    padding : float
+        Sites within this distance of a member belong to the region; in units of the spacing.
+    n_members : int
+        Sites of the protohalo itself.
+    sites : int64, (P, 3)
+        Sites of the region in [0, n), those of the protohalo among them.
+    points : float64, (P, 3)
+        Their Lagrangian positions in units of the box. The first, in [0, 1), is nearest to the middle; the rest lie
+        around it without a break, below 0 or above 1 where the region crosses a face of the box.
+    hull : Hull
+        Convex hull of the points, in units of the box.
+    ellipsoid : Ellipsoid
+        Ellipsoid of least volume around the points, in units of the box.
+    enclosed : dict of int
+        Sites of this lattice in the region itself and inside each of the two shapes: ``"region"``, ``"convex_hull"``,
+        ``"ellipsoid"``.
+
+    Examples
+    --------
+    >>> region = ph.zoom_region(prediction, 0, padding=0)
+    >>> region.n_members == len(region.sites)
+    True
+    >>> region.volumes["convex_hull"] <= region.volumes["ellipsoid"]  # (Mpc/h)^3
+    True
+    """
+
+    halo_id: int
+    lattice: Lattice
+    padding: float
+    n_members: int
+    sites: NDArray[np.int64]
+    points: NDArray[np.float64]
+    hull: Hull
+    ellipsoid: Ellipsoid
+    enclosed: dict[str, int]
+
+    @property
+    def volumes(self) -> dict[str, float]:
+        """Volume of the region, its hull and its ellipsoid, (Mpc/h)^3."""
+        box = self.lattice.box_size**3
+        cells = len(self.points) / self.lattice.n_sites
+        return {
+            "region": box * cells, "convex_hull": box * self.hull.volume, "ellipsoid": box * self.ellipsoid.volume,
+        }  # fmt: skip
+
+    def particles(self, levels: int) -> dict[str, int]:
+        """Particles that fill the region, its hull and its ellipsoid when each site is split in 8, `levels` times.
+
+        The layers that MUSIC adds around the finest level are not counted.
+
+        Raises
+        ------
+        RegionError
+            The number of levels is negative.
+        """
+        if levels < 0:
+            raise RegionError(f"levels {levels} is negative; give how often each site is split in 8, e.g. 1")
+        cell = self.lattice.spacing**3
+        return {name: round(volume / cell * 8**levels) for name, volume in self.volumes.items()}
+
+    def write(self, path: str | os.PathLike[str]) -> None:
+        """Write the points as MUSIC's ``region_point_file``, whole or not at all: x, y and z a line, and no header.
+
+        Raises
+        ------
+        StoreError
+            The file cannot be written.
+        """
+        try:
+            with atomic_path(Path(path)) as partial:
+                # single spaces and no comments: MUSIC takes every number in the file for a coordinate
+                np.savetxt(partial, self.points, fmt="%.10f")
+        except OSError as error:
+            raise StoreError(f"points {path} cannot be written ({error}); give a path you may write to") from error
+
+    def music_lines(self, path: str | os.PathLike[str], shape: str = "convex_hull") -> str:
+        """Lines of MUSIC's configuration file that refine this region.
+
+        Parameters
+        ----------
+        path : path
+            Of the point file, as MUSIC shall find it.
+        shape : {"convex_hull", "ellipsoid"}
+            For the ellipsoid, its equation follows as a comment: it may stand instead of the file.
+
+        Raises
+        ------
+        RegionError
+            The shape is neither.
+        """
+        if shape not in SHAPES:
+            raise RegionError(f"shape {shape!r} is unknown; use one of {', '.join(SHAPES)}")
+        lines = ["[setup]", f"region            = {shape}", f"region_point_file = {os.fspath(path)}"]
+        if shape == "ellipsoid":
+            lines.append("# or, without the file:")
+            for i, row in enumerate(self.ellipsoid.matrix):
+                lines.append(f"# region_ellipsoid_matrix[{i}] = {', '.join(f'{value:.8g}' for value in row)}")
+            center = np.mod(self.ellipsoid.center, 1.0)
+            lines.append(f"# region_ellipsoid_center    = {', '.join(f'{value:.8g}' for value in center)}")
+        return "\n".join(lines)
+
+
+def zoom_region(
+    source: Prediction | Catalog | str | os.PathLike[str] | Any,
+    halo_id: int,
+    padding: float = DEFAULT_PADDING,
+    padding_unit: str = "sites",
+) -> ZoomRegion:
+    """The Lagrangian region of one protohalo, for initial conditions that refine it.
+
+    Parameters
+    ----------
+    source : Prediction, Catalog, path or yt Dataset
+        A prediction, its catalogue, a catalogue as `find_protohalos` returns it, or the path of a stored catalogue, of
+        a stored prediction or of a folder that ``protohalos find`` wrote.
+    halo_id : int
+        ``particle_identifier``, the label minus 1.
+    padding : float
+        Sites within this distance of a member are refined too, across periodic faces; 0 for the members alone.
+    padding_unit : {"sites", "Mpc/h"}
+        Unit of `padding`: the lattice spacing, or comoving Mpc/h.
+
+    Returns
+    -------
+    ZoomRegion
+
+    Raises
+    ------
+    CatalogError
+        There is no such protohalo, or the source does not say which sites are its members.
+    StoreError
+        A file cannot be read.
+    RegionError
+        The padding is negative, the region reaches so far that it meets its own periodic image, or it is flat.
+
+    Examples
+    --------
+    >>> region = ph.zoom_region("protohalos", 0, padding=1)
+    >>> region.write("points.txt")
+    >>> print(region.music_lines("points.txt").splitlines()[0])
+    [setup]
+    """
+    _check_padding(padding, padding_unit)
+    found = _lattice_region(source, halo_id)
+    lattice = found.lattice
+    members = lattice.unwrapped(lattice.sites(found.members))
+    reach = float(padding if padding_unit == "sites" else padding / lattice.spacing)
+    _check_extent(members, reach, lattice)
+    sites = _ordered(_dilated(members, reach))
+    _check_reader(sites, lattice)
+    hull = convex_hull(sites)
+    ellipsoid = minimum_ellipsoid(hull.vertices)
+    enclosed = {"region": len(sites), "convex_hull": hull.count_integer_points(), "ellipsoid": _count(ellipsoid)}
+    # by whole boxes, so that the first point is in the box
+    position = (sites - lattice.n * (sites[0] // lattice.n) + found.site_offset) / lattice.n
+    shift = position[0] - sites[0] / lattice.n
+    return ZoomRegion(
+        halo_id=int(halo_id),
+        lattice=lattice,
+        padding=reach,
+        n_members=len(members),
+        sites=sites % lattice.n,
+        points=position,
+        hull=hull.mapped(1 / lattice.n, shift),
+        ellipsoid=ellipsoid.mapped(1 / lattice.n, shift),
+        enclosed=enclosed,
+    )
+
+
+def _check_padding(padding: float, unit: str) -> None:
+    if unit not in PADDING_UNITS:
+        raise RegionError(f"padding unit {unit!r} is unknown; use one of {', '.join(PADDING_UNITS)}")
+    if not np.isfinite(padding) or padding < 0:
+        raise RegionError(f"padding {padding} {unit} is not a distance; give 0 or more")
+
+
+def _lattice_region(source: Any, halo_id: int) -> LatticeRegion:
+    if isinstance(source, Prediction):
+        return predicted_region(source, halo_id)
+    if isinstance(source, Catalog):
+        return LatticeRegion(source.lattice, source.site_offset, source.members_of(halo_id))
+    # a yt dataset knows its file
+    return stored_region(Path(getattr(source, "filename", source)), halo_id)
+
+
+def _check_extent(members: NDArray[np.int64], reach: float, lattice: Lattice) -> None:
+    """Refuse what is so wide that two of its sites might be one, or that no image is the nearest."""
+    extent = np.ptp(members, axis=0).max() + 1 + 2 * np.floor(reach)
+    if extent > lattice.n:
+        raise RegionError(
+            f"the region with its padding of {reach:g} sites is {extent:g} sites wide, the box {lattice.n} sites; "
+            "use less padding"
+        )
+
+
+def _dilated(members: NDArray[np.int64], reach: float) -> NDArray[np.int64]:
+    """Sites within a distance of the members, both (N, 3) without a break."""
+    margin = int(np.floor(reach + _ROUNDING))
+    origin = members.min(axis=0) - margin
+    outside = np.ones(np.ptp(members, axis=0) + 1 + 2 * margin, dtype=bool)
+    outside[tuple((members - origin).T)] = False
+    near = ndimage.distance_transform_edt(outside) <= reach + _ROUNDING
+    return np.argwhere(near) + origin
+
+
+def _ordered(sites: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The site nearest to the middle first, for MUSIC looks for the image of each point nearest to the first."""
+    middle = (sites.min(axis=0) + sites.max(axis=0)) / 2
+    first = int(np.argmin(np.sum((sites - middle) ** 2, axis=1)))
+    return np.concatenate([sites[first : first + 1], np.delete(sites, first, axis=0)])
+
+
+def _check_reader(sites: NDArray[np.int64], lattice: Lattice) -> None:
+    farthest = np.abs(sites - sites[0]).max()
+    if 2 * farthest >= lattice.n:
+        raise RegionError(
+            f"the region reaches {farthest} sites from its middle, half of the box or more ({lattice.n} sites): MUSIC "
+            "would take the far points for those of a periodic image; use less padding or a smaller protohalo"
+        )
+
+
+def _count(shape: Ellipsoid) -> int:
+    """Sites inside an ellipsoid whose unit is the spacing."""
+    half = np.sqrt(np.diag(np.linalg.inv(shape.matrix)))
+    low, high = shape.center - half, shape.center + half
+    axes = [np.arange(np.floor(a), np.ceil(b) + 1) for a, b in zip(low, high, strict=True)]
+    return int(np.count_nonzero(shape.contains(np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3))))

@@ -1,0 +1,295 @@
+"""Approximate evolution of a linear field to its target time, in a few steps of growth factor.
+
+A particle mesh with one cell a site and the BullFrog integrator (Rampf, List & Hahn 2024), which follows second-order
+Lagrangian perturbation theory exactly before shell crossing and keeps collapsed matter together after it. The time is
+the growth factor, 1 at the target, so that delta alone determines everything. It does not resolve haloes: it says
+roughly where each site ends and in how dense a place, which the networks refine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+from scipy import fft
+
+from .._utils.cores import available_cores
+from .._utils.progress import Progress, track
+from .lattice import Lattice
+
+STEPS = 12
+"""Steps of equal growth; the channels of trained networks mean fields of just so many steps on just this mesh."""
+
+SNAPSHOTS = (0.5, 0.75, 1.0)
+"""Growth factors at which the density around every particle is kept; STEPS / 4 divides them."""
+
+SMOOTHING = (0.0, 1.0, 2.0)
+"""Gaussian widths, in sites, of the densities kept."""
+
+DENSITY_NAMES = tuple(f"density_{100 * growth:.0f}_{width:.0f}" for growth in SNAPSHOTS for width in SMOOTHING)
+_LEAST_DENSITY = 0.01
+_SECOND_ORDER = -3.0 / 7.0
+_STRIP = 8  # planes of sites whose densities are held in float32 at once
+
+
+@dataclass(frozen=True)
+class EvolvedField:
+    """Where the sites of a lattice end, and in how dense a place.
+
+    Attributes
+    ----------
+    displacement : float32, (3, n, n, n)
+        Final minus initial position, in sites.
+    density : float16, (9, n, n, n)
+        Natural logarithm of the density around each particle in units of the mean, in the order of `DENSITY_NAMES`:
+        growth factors 0.5, 0.75 and 1, each as deposited (cloud in cell) and smoothed over 1 and 2 sites.
+    velocity : float32, (3, n, n, n), optional
+        Derivative of the displacement with respect to the growth factor, in sites, at growth factor 1; None where it
+        was let go to save memory.
+
+    Examples
+    --------
+    >>> evolved = field.evolved()
+    >>> evolved.displacement.shape, evolved.density.shape
+    ((3, 32, 32, 32), (9, 32, 32, 32))
+    """
+
+    displacement: NDArray[np.float32]
+    density: NDArray[np.float16]
+    velocity: NDArray[np.float32] | None = None
+
+
+def evolve_field(
+    delta: NDArray[np.float32],
+    lattice: Lattice,
+    progress: Progress = False,
+    allocate: Callable[[str, tuple[int, ...], type[np.generic]], NDArray] | None = None,
+) -> EvolvedField:
+    """Evolve a linear overdensity to the time at which it is given.
+
+    Parameters
+    ----------
+    delta : float32, (n, n, n)
+        Linear overdensity at the target time.
+    lattice : Lattice
+    progress : bool or callable
+        See `progress.track`.
+    allocate : callable, optional
+        ``allocate(name, shape, dtype)`` makes the large arrays, ``"displacement"``, ``"velocity"`` and ``"density"``,
+        42 bytes a site together, e.g. mapped from disk; in memory by default. Three meshes of 4 bytes a site are in
+        memory in any case.
+
+    Returns
+    -------
+    EvolvedField
+
+    Notes
+    -----
+    Rampf, List & Hahn 2024 (BullFrog), with second-order growth E = -3/7 D^2: drift half a step, kick
+    ``v <- alpha v + (1 - alpha) g / D``, drift half a step, where alpha makes the velocity agree with second-order
+    perturbation theory at the end of each step.
+
+    Examples
+    --------
+    >>> from yt_protohalos.fields.evolution import evolve_field
+    >>> evolved = evolve_field(field.delta, field.lattice)
+    >>> evolved.displacement.shape  # sites
+    (3, 32, 32, 32)
+    """
+    lattice.check_cube(delta, "delta")
+    make = allocate or (lambda name, shape, dtype: np.empty(shape, dtype))
+    velocity = make("velocity", (3, *lattice.shape), np.float32)
+    moved = make("displacement", (3, *lattice.shape), np.float32)
+    density = make("density", (len(DENSITY_NAMES), *lattice.shape), np.float16)
+    spectrum = fft.rfftn(delta.astype(np.float32, copy=False), workers=available_cores())
+    for axis in range(3):
+        velocity[axis] = _inverse_gradient(spectrum, lattice, axis)
+        moved[axis] = 0
+    del spectrum
+    kept = {round(growth * STEPS): i for i, growth in enumerate(SNAPSHOTS)}
+    step = 1.0 / STEPS
+    half = np.float32(0.5 * step)
+    for i in track(range(STEPS), "Evolving the linear field", progress=progress):
+        start, middle, end = i * step, (i + 0.5) * step, (i + 1) * step
+        _by_slabs(_drift, lattice.n, moved, velocity, half)
+        _kick(velocity, moved, lattice, _memory(start, middle, end), middle)
+        _by_slabs(_drift, lattice.n, moved, velocity, half)
+        if i + 1 in kept:
+            _log_densities(moved, lattice, density[kept[i + 1] * len(SMOOTHING) :])
+    return EvolvedField(moved, density, velocity)
+
+
+def _memory(start: float, middle: float, end: float) -> float:
+    """Share alpha of the old velocity in a kick (BullFrog): exact to second order in the linear field."""
+    before, after = 2 * _SECOND_ORDER * start, 2 * _SECOND_ORDER * end
+    position = _SECOND_ORDER * start**2 + before * (middle - start)
+    force = position / middle - middle
+    return (after - force) / (before - force)
+
+
+def _kick(
+    velocity: NDArray[np.float32], moved: NDArray[np.float32], lattice: Lattice, memory: float, growth: float
+) -> None:
+    spectrum = fft.rfftn(_deposit(moved), workers=available_cores())
+    keep, gain = np.float32(memory), np.float32((1 - memory) / growth)
+    for axis in range(3):
+        pull = _inverse_gradient(spectrum, lattice, axis)
+        _by_slabs(_pull, lattice.n, pull, moved, velocity[axis], keep, gain)
+        del pull  # it would be there beside the next one
+
+
+def _wavenumbers(lattice: Lattice) -> list[NDArray[np.float32]]:
+    """Wavenumbers in radians a site, ready to broadcast."""
+    return [(k * lattice.spacing).astype(np.float32) for k in lattice.wavenumbers()]
+
+
+def _inverse_gradient(spectrum: NDArray[np.complex64], lattice: Lattice, axis: int) -> NDArray[np.float32]:
+    """One component of -grad(laplacian^-1(density)), in sites, of the spectrum of a density contrast."""
+    k = _wavenumbers(lattice)
+    odd = k[axis].copy()
+    # the derivative of the Nyquist mode has no real representation
+    odd[np.abs(odd) > np.pi * (1 - 1e-3)] = 0.0
+    component = spectrum * (np.complex64(1j) * odd)
+    # plane by plane, for the squares of all wavenumbers would be half a cube
+    for i, plane in enumerate(component):
+        k2 = (k[0][i] ** 2 + k[1] ** 2 + k[2] ** 2)[0]
+        if i == 0:
+            k2[0, 0] = np.inf
+        plane /= k2
+    return _to_cube(component, lattice)
+
+
+def _to_cube(spectrum: NDArray[np.complex64], lattice: Lattice) -> NDArray[np.float32]:
+    """Cube of a half spectrum, which is overwritten; irfftn would hold a copy of it, and gives the same bits."""
+    cores = available_cores()
+    spectrum = fft.ifftn(spectrum, axes=(0, 1), norm="forward", workers=cores, overwrite_x=True)
+    cube = fft.irfft(spectrum, n=lattice.n, axis=2, norm="forward", workers=cores)
+    cube *= np.float32(1.0 / lattice.n_sites)
+    return cube
+
+
+def _log_densities(moved: NDArray[np.float32], lattice: Lattice, result: NDArray[np.float16]) -> None:
+    """Write the log densities of one time, a smoothing each."""
+    mesh = _deposit(moved)
+    spectrum = fft.rfftn(mesh, workers=available_cores())
+    k = _wavenumbers(lattice)
+    for i, width in enumerate(SMOOTHING):
+        if width:
+            # one axis after the other: the kernel in three dimensions would be another cube
+            filtered = spectrum.copy()
+            for along in k:
+                filtered *= np.exp(-0.5 * (width * along) ** 2)
+            mesh = _to_cube(filtered, lattice)
+            del filtered
+        _by_slabs(_write_log, lattice.n, mesh, moved, result[i])
+        del mesh  # it would be there beside the next one
+
+
+def _write_log(
+    mesh: NDArray[np.float32], moved: NDArray[np.float32], result: NDArray[np.float16], first: int, last: int
+) -> None:
+    # in strips, for the float32 values of all sites would be another cube
+    for start in range(first, last, _STRIP):
+        stop = min(start + _STRIP, last)
+        values = np.empty((stop - start, *mesh.shape[1:]), dtype=np.float32)
+        _read_clouds(mesh, moved, values, start, stop)
+        result[start:stop] = np.log(np.maximum(values, _LEAST_DENSITY))
+
+
+def _by_slabs(work: Callable[..., None], n: int, *arguments: Any) -> None:
+    """Call ``work(*arguments, first, last)`` for slabs of sites that cover the lattice, on all cores."""
+    edges = np.linspace(0, n, min(n, available_cores()) + 1).astype(int).tolist()
+    with ThreadPoolExecutor(len(edges) - 1) as pool:
+        slabs = [pool.submit(work, *arguments, first, last) for first, last in pairwise(edges)]
+    for slab in slabs:
+        slab.result()
+
+
+def _deposit(moved: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Density in units of the mean of particles displaced from their sites, cloud in cell."""
+    mesh = np.zeros(moved.shape[1:], dtype=np.float32)
+    _add_clouds(moved, mesh)
+    return mesh
+
+
+@njit(cache=True, nogil=True)
+def _drift(moved: NDArray[np.float32], velocity: NDArray[np.float32], time: np.float32, first: int, last: int) -> None:
+    for axis in range(3):
+        for i in range(first, last):
+            moved[axis, i] += time * velocity[axis, i]
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _cell(position: float, n: int) -> tuple[int, int, np.float32]:
+    """Cell below a position, the next one, and the share of the next; all periodic."""
+    below = int(np.floor(position))
+    share = np.float32(position - below)
+    # a remainder without a division; where rounding leaves it one turn off, the next two lines know
+    below -= n * int(np.floor(position * (1.0 / n)))
+    below = below + n if below < 0 else below
+    below = below - n if below >= n else below
+    above = below + 1
+    return below, above - n if above == n else above, share
+
+
+@njit(cache=True, nogil=True)
+def _add_clouds(moved: NDArray[np.float32], mesh: NDArray[np.float32]) -> None:
+    n = mesh.shape[0]
+    one = np.float32(1.0)
+    for i in range(n):
+        for j in range(n):
+            for k in range(n):
+                x, x1, u = _cell(i + moved[0, i, j, k], n)
+                y, y1, v = _cell(j + moved[1, i, j, k], n)
+                z, z1, w = _cell(k + moved[2, i, j, k], n)
+                mesh[x, y, z] += (one - u) * (one - v) * (one - w)
+                mesh[x, y, z1] += (one - u) * (one - v) * w
+                mesh[x, y1, z] += (one - u) * v * (one - w)
+                mesh[x, y1, z1] += (one - u) * v * w
+                mesh[x1, y, z] += u * (one - v) * (one - w)
+                mesh[x1, y, z1] += u * (one - v) * w
+                mesh[x1, y1, z] += u * v * (one - w)
+                mesh[x1, y1, z1] += u * v * w
+
+
+@njit(cache=True, nogil=True)
+def _read_clouds(
+    mesh: NDArray[np.float32], moved: NDArray[np.float32], result: NDArray[np.float32], first: int, last: int
+) -> None:
+    """Cloud-in-cell interpolation of a mesh at the particles of a slab, (last - first, n, n)."""
+    for i in range(first, last):
+        for j in range(mesh.shape[1]):
+            for k in range(mesh.shape[2]):
+                result[i - first, j, k] = _at_particle(mesh, moved, i, j, k)
+
+
+@njit(cache=True, nogil=True)
+def _pull(
+    mesh: NDArray[np.float32], moved: NDArray[np.float32], velocity: NDArray[np.float32],
+    keep: np.float32, gain: np.float32, first: int, last: int,
+) -> None:  # fmt: skip
+    """One component of a kick."""
+    for i in range(first, last):
+        for j in range(mesh.shape[1]):
+            for k in range(mesh.shape[2]):
+                velocity[i, j, k] = velocity[i, j, k] * keep + gain * _at_particle(mesh, moved, i, j, k)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _at_particle(mesh: NDArray[np.float32], moved: NDArray[np.float32], i: int, j: int, k: int) -> np.float32:
+    n = mesh.shape[0]
+    one = np.float32(1.0)
+    x, x1, u = _cell(i + moved[0, i, j, k], n)
+    y, y1, v = _cell(j + moved[1, i, j, k], n)
+    z, z1, w = _cell(k + moved[2, i, j, k], n)
+    near = (one - v) * ((one - w) * mesh[x, y, z] + w * mesh[x, y, z1])
+    near += v * ((one - w) * mesh[x, y1, z] + w * mesh[x, y1, z1])
+    far = (one - v) * ((one - w) * mesh[x1, y, z] + w * mesh[x1, y, z1])
+    far += v * ((one - w) * mesh[x1, y1, z] + w * mesh[x1, y1, z1])
+    return (one - u) * near + u * far

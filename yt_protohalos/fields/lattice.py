@@ -1,0 +1,141 @@
+"""The cubic, periodic lattice on which initial conditions are sampled.
+
+All periodicity of the package lives here: crops, pastes and shifts wrap through `Lattice`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..exceptions import LatticeError
+
+Triple = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Lattice:
+    """A cubic periodic lattice of Lagrangian sites.
+
+    Attributes
+    ----------
+    n : int
+        Sites a side.
+    box_size : float
+        Comoving side of the box in Mpc/h.
+
+    Examples
+    --------
+    >>> lattice = ph.Lattice(32, 6.25)
+    >>> lattice.spacing  # Mpc/h
+    0.1953125
+    >>> lattice.minimum_image(6.0)
+    np.float64(-0.25)
+    """
+
+    n: int
+    box_size: float
+
+    def __post_init__(self) -> None:
+        if isinstance(self.n, bool) or int(self.n) != self.n or self.n < 1:
+            raise LatticeError(f"lattice side {self.n!r} is not a positive integer; give the number of sites a side")
+        if not np.isfinite(self.box_size) or self.box_size <= 0:
+            raise LatticeError(f"box size {self.box_size!r} Mpc/h is not positive and finite; give the comoving side")
+        object.__setattr__(self, "n", int(self.n))
+        object.__setattr__(self, "box_size", float(self.box_size))
+
+    @property
+    def spacing(self) -> float:
+        """Comoving distance of neighbouring sites in Mpc/h."""
+        return self.box_size / self.n
+
+    @property
+    def shape(self) -> Triple:
+        """Shape of a cube with one value a site."""
+        return (self.n, self.n, self.n)
+
+    @property
+    def n_sites(self) -> int:
+        """Number of sites."""
+        return self.n**3
+
+    def check_cube(self, cube: NDArray, name: str = "cube") -> None:
+        """Raise `LatticeError` unless the first three axes of `cube` are this lattice's."""
+        if cube.shape[:3] != self.shape:
+            raise LatticeError(f"{name} has shape {cube.shape}, but the lattice is {self.shape}; pass one value a site")
+
+    def axis_indices(self, start: int, length: int) -> NDArray[np.int64]:
+        """Site indices ``start .. start + length - 1`` on one axis, wrapped as often as needed."""
+        return np.arange(start, start + length, dtype=np.int64) % self.n
+
+    def crop(self, cube: NDArray, start: Triple, shape: Triple) -> NDArray:
+        """Copy a periodic block.
+
+        Parameters
+        ----------
+        cube : array, shape (n, n, n, ...)
+            One value (or vector) a site; numpy array or h5py dataset read into memory by the caller.
+        start : tuple of int
+            First site of the block, any integers.
+        shape : tuple of int
+            Sites of the block a side; may exceed `n`, the box then repeats.
+
+        Returns
+        -------
+        array, shape ``shape + cube.shape[3:]``, dtype of `cube`.
+        """
+        self.check_cube(cube)
+        ix, iy, iz = (self.axis_indices(s, m) for s, m in zip(start, shape, strict=True))
+        return cube[ix[:, None, None], iy[None, :, None], iz[None, None, :]]
+
+    def paste(self, cube: NDArray, block: NDArray, start: Triple) -> None:
+        """Write a block into `cube` in place, wrapped; a block larger than the box is refused."""
+        self.check_cube(cube)
+        if max(block.shape[:3]) > self.n:
+            raise LatticeError(f"block {block.shape[:3]} exceeds the lattice side {self.n}; paste at most one period")
+        ix, iy, iz = (self.axis_indices(s, m) for s, m in zip(start, block.shape[:3], strict=True))
+        cube[ix[:, None, None], iy[None, :, None], iz[None, None, :]] = block
+
+    def shifted(self, cube: NDArray, shift: Triple) -> NDArray:
+        """Cube whose value at site ``i + shift`` is the old one at ``i``."""
+        self.check_cube(cube)
+        return np.roll(cube, shift, axis=(0, 1, 2))
+
+    def flat_index(self, sites: NDArray[np.integer]) -> NDArray[np.int64]:
+        """Row-major index of integer sites, shape (N, 3) -> (N,), wrapped."""
+        i = np.asarray(sites, dtype=np.int64) % self.n
+        return (i[..., 0] * self.n + i[..., 1]) * self.n + i[..., 2]
+
+    def sites(self, flat: NDArray[np.integer]) -> NDArray[np.int64]:
+        """Integer sites of row-major indices, shape (N,) -> (N, 3)."""
+        flat = np.asarray(flat, dtype=np.int64)
+        return np.stack([flat // self.n**2, flat // self.n % self.n, flat % self.n], axis=-1)
+
+    def nearest_site(self, positions: NDArray, offset: float = 0.0) -> NDArray[np.int64]:
+        """Nearest site of positions (N, 3) in Mpc/h; site i sits at ``(i + offset) * spacing``."""
+        return np.rint(np.asarray(positions) / self.spacing - offset).astype(np.int64) % self.n
+
+    def minimum_image(self, separation: NDArray) -> NDArray:
+        """Shortest periodic image of separations in Mpc/h, in [-L/2, L/2)."""
+        separation = np.asarray(separation)
+        return separation - self.box_size * np.floor(separation / self.box_size + 0.5)
+
+    def unwrapped(self, sites: NDArray[np.integer]) -> NDArray[np.int64]:
+        """Sites of one region, (N, 3), each moved by whole boxes to lie within half a box of their circular mean."""
+        angle = 2 * np.pi * np.asarray(sites) / self.n
+        mean = np.arctan2(np.sin(angle).mean(axis=0), np.cos(angle).mean(axis=0)) * self.n / (2 * np.pi)
+        return np.asarray(sites, dtype=np.int64) - self.n * np.rint((sites - mean) / self.n).astype(np.int64)
+
+    def wavenumbers(self) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+        """Broadcastable kx, ky, kz in h/Mpc, float32, in the order of ``rfftn``."""
+        full = (2 * np.pi * np.fft.fftfreq(self.n, d=self.spacing)).astype(np.float32)
+        half = (2 * np.pi * np.fft.rfftfreq(self.n, d=self.spacing)).astype(np.float32)
+        return full[:, None, None], full[None, :, None], half[None, None, :]
+
+
+def nearest_sites(lattice: Lattice, seen: Lattice, site_offset: float) -> tuple[NDArray[np.int64], ...]:
+    """Open index mesh of the site of `seen` nearest to each site of `lattice`, both with the same site offset."""
+    positions = (np.arange(lattice.n) + site_offset) * lattice.spacing
+    return np.ix_(*(seen.nearest_site(positions, site_offset),) * 3)

@@ -1,0 +1,245 @@
+"""The layout of Gadget-2 binary files, formats 1 and 2, told from the block sizes."""
+
+from __future__ import annotations
+
+import re
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ...exceptions import FormatError
+from ..checks import quiet_casts
+
+HEADER_SIZE = 256
+MOST_BLOCKS = 1000
+"""Records a file may have; a zero-filled one reads as billions of empty ones."""
+MOST_FILES = 2**16
+BLOCK_NAMES = {"POS": "Coordinates", "VEL": "Velocities", "ID": "ParticleIDs", "MASS": "Mass"}
+
+
+@dataclass(frozen=True)
+class GadgetHeader:
+    """What the 256-byte header says; masses and box size in the file's own units."""
+
+    counts: tuple[int, ...]
+    masses: tuple[float, ...]
+    totals: tuple[int, ...]
+    time: float
+    redshift: float
+    files: int
+    box_size: float
+    omega_m: float
+    omega_lambda: float
+    h: float
+
+
+@dataclass(frozen=True)
+class GadgetLayout:
+    """Where a Gadget-2 binary file keeps what.
+
+    Attributes
+    ----------
+    path : Path
+    file_format : {1, 2}
+    endian : {"<", ">"}
+    header : GadgetHeader
+    offsets : dict of str to int
+        First data byte of "Coordinates", "Velocities", "ParticleIDs", "Mass", as present.
+    float_size, id_size : int
+        Bytes of one float (4 or 8) and of one ID (4, 8, or 0 without IDs).
+    """
+
+    path: Path
+    file_format: int
+    endian: str
+    header: GadgetHeader
+    offsets: dict[str, int]
+    float_size: int
+    id_size: int
+
+    @property
+    def variable_mass(self) -> tuple[int, ...]:
+        """Particle types whose masses stand in the Mass block."""
+        header = self.header
+        return tuple(i for i in range(6) if header.counts[i] and header.masses[i] == 0)
+
+    def read_masses(self) -> np.ndarray:
+        """Mass block, float64, (N,), in file units."""
+        count = sum(self.header.counts[i] for i in self.variable_mass)
+        with self.path.open("rb") as file:
+            file.seek(self.offsets["Mass"])
+            masses = np.fromfile(file, dtype=f"{self.endian}f{self.float_size}", count=count)
+        with quiet_casts():
+            return masses.astype(np.float64)
+
+
+def is_gadget_binary(path: Path) -> bool:
+    """Whether the file starts as a Gadget-2 binary of format 1 or 2 does."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        start = file.read(8)
+    if len(start) < 8:
+        return False
+    marks = {struct.unpack(f"{endian}i", start[:4])[0] for endian in "<>"}
+    return HEADER_SIZE in marks or (8 in marks and start[4:8] == b"HEAD")
+
+
+def read_layout(path: Path) -> GadgetLayout:
+    """Walk the records of one file.
+
+    Raises
+    ------
+    FormatError
+        For a file that is empty, truncated, or whose blocks do not fit its particle counts.
+    """
+    size = path.stat().st_size
+    if size < HEADER_SIZE + 8:
+        raise FormatError(f"{path.name} has {size} bytes, a Gadget header alone has {HEADER_SIZE + 8}; copy it again")
+    with path.open("rb") as file:
+        mark = file.read(4)
+        endian = "<" if struct.unpack("<i", mark)[0] in (HEADER_SIZE, 8) else ">"
+        file_format = 2 if struct.unpack(f"{endian}i", mark)[0] == 8 else 1
+        file.seek(0)
+        if file_format == 2:
+            file.seek(16)
+        header = _read_header(file.read(HEADER_SIZE + 8)[4:-4], endian)
+        particles = sum(header.counts)
+        if particles == 0:
+            raise FormatError(f"{path.name} holds no particles; give initial conditions with at least one")
+        blocks = _walk(file, file.tell(), size, endian, file_format, path)
+    return _assemble(path, file_format, endian, header, blocks)
+
+
+def numbered_files(path: Path, count: int) -> list[Path]:
+    """Every file of a set of `count`, in order, from any one of them: NAME.0, NAME.1.hdf5, ...
+
+    Raises `FormatError` for a name without a number and for missing files.
+    """
+    if count <= 1:
+        return [path]
+    match = re.fullmatch(r"(.*?)(\d+)(\.hdf5|\.h5)?", path.name)
+    if match is None:
+        raise FormatError(
+            f"{path.name} is one of {count} files, but its name has no number; name them NAME.0, NAME.1, ..."
+        )
+    if count > MOST_FILES:
+        raise FormatError(
+            f"{path.name} says it is one of {count} files; at most {MOST_FILES} can be, its header is damaged"
+        )
+    names = [path.with_name(f"{match[1]}{i}{match[3] or ''}") for i in range(count)]
+    missing = [name.name for name in names if not name.is_file()]
+    if missing:
+        raise FormatError(f"{len(missing)} of {count} files are missing ({missing[0]}, ...); put them in one folder")
+    return names
+
+
+def _read_header(raw: bytes, endian: str) -> GadgetHeader:
+    if len(raw) < HEADER_SIZE:
+        raise FormatError(f"the header has {len(raw)} of {HEADER_SIZE} bytes; the file is truncated, copy it again")
+    values = struct.unpack(f"{endian}6i6d2d2i6I2i4d2i6I", raw[: 24 + 48 + 16 + 8 + 24 + 8 + 32 + 8 + 24])
+    counts, masses, (time, redshift) = values[0:6], values[6:12], values[12:14]
+    totals, files = values[16:22], values[23]
+    box_size, omega_m, omega_lambda, h = values[24:28]
+    high = values[30:36]
+    if min(counts) < 0:
+        raise FormatError(
+            f"the header counts {min(counts)} particles of a type; the file is not Gadget-2, or corrupted"
+        )
+    # several writers leave the high words undefined, so they count only where they can be meant
+    whole = tuple(low + (word << 32 if word < 2**16 else 0) for low, word in zip(totals, high, strict=True))
+    if files <= 1:
+        whole = counts
+    return GadgetHeader(counts, masses, whole, time, redshift, max(files, 1), box_size, omega_m, omega_lambda, h)
+
+
+def _walk(file: object, start: int, size: int, endian: str, file_format: int, path: Path) -> list[tuple[str, int, int]]:
+    """(name, first byte, bytes) of each record after the header; names are empty in format 1."""
+    blocks: list[tuple[str, int, int]] = []
+    position, name = start, ""
+    while position + 8 <= size:
+        file.seek(position)  # type: ignore[attr-defined]
+        (length,) = struct.unpack(f"{endian}I", file.read(4))  # type: ignore[attr-defined]
+        if position + 8 + length > size:
+            raise FormatError(
+                f"{path.name} ends {position + 8 + length - size} bytes early in its block {len(blocks) + 1}; "
+                "it is truncated, copy it again"
+            )
+        if len(blocks) >= MOST_BLOCKS:
+            raise FormatError(
+                f"{path.name} has over {MOST_BLOCKS} blocks; a Gadget file has some ten: it is damaged or zero-filled, "
+                "copy it again"
+            )
+        data = position + 4
+        if file_format == 2 and not name and length == 8:
+            name = file.read(4).decode("ascii", "replace").strip()  # type: ignore[attr-defined]
+        else:
+            blocks.append((name, data, length))
+            name = ""
+        file.seek(data + length)  # type: ignore[attr-defined]
+        (closing,) = struct.unpack(f"{endian}I", file.read(4))  # type: ignore[attr-defined]
+        if closing != length:
+            raise FormatError(
+                f"block {len(blocks)} of {path.name} opens with {length} bytes and closes with {closing}; both must "
+                "agree: "
+                "the file is corrupted or holds blocks over 4 GiB, split it over several files"
+            )
+        position = data + length + 4
+    return blocks
+
+
+def _assemble(
+    path: Path, file_format: int, endian: str, header: GadgetHeader, blocks: list[tuple[str, int, int]]
+) -> GadgetLayout:
+    particles = sum(header.counts)
+    found: dict[str, tuple[int, int]] = {}
+    if file_format == 2:
+        found = {BLOCK_NAMES[name]: (at, size) for name, at, size in blocks if name in BLOCK_NAMES}
+    else:
+        found = _name_blocks(blocks, particles)
+    if "Coordinates" not in found:
+        raise FormatError(f"{path.name} has no positions for its {particles} particles; it is truncated, copy it again")
+    float_size = _item_size("positions", found["Coordinates"][1], 3 * particles, path)
+    if "Velocities" in found and found["Velocities"][1] != found["Coordinates"][1]:
+        raise FormatError(
+            f"{path.name} has {found['Velocities'][1]} bytes of velocities; as many as positions are needed"
+        )
+    id_size = _item_size("IDs", found["ParticleIDs"][1], particles, path) if "ParticleIDs" in found else 0
+    layout = GadgetLayout(
+        path, file_format, endian, header, {name: at for name, (at, _) in found.items()}, float_size, id_size
+    )
+    if layout.variable_mass:
+        count = sum(header.counts[i] for i in layout.variable_mass)
+        if "Mass" not in found or found["Mass"][1] != count * float_size:
+            raise FormatError(
+                f"{path.name} has no mass table entry for particle types {list(layout.variable_mass)} and no mass "
+                "block of "
+                f"{count * float_size} bytes; one of them is needed, write the file again"
+            )
+    return layout
+
+
+def _name_blocks(blocks: list[tuple[str, int, int]], particles: int) -> dict[str, tuple[int, int]]:
+    """Name the unnamed blocks of format 1 by their order and size: positions, velocities if any, IDs, masses."""
+    found: dict[str, tuple[int, int]] = {}
+    rest = [(at, size) for _, at, size in blocks]
+    if rest:
+        found["Coordinates"] = rest.pop(0)
+    if rest and rest[0][1] == found["Coordinates"][1]:
+        found["Velocities"] = rest.pop(0)
+    if rest and rest[0][1] in (4 * particles, 8 * particles):
+        found["ParticleIDs"] = rest.pop(0)
+    if rest:
+        found["Mass"] = rest.pop(0)
+    return found
+
+
+def _item_size(what: str, size: int, count: int, path: Path) -> int:
+    if size not in (4 * count, 8 * count):
+        raise FormatError(
+            f"{path.name} has {size} bytes of {what} for {count} numbers; 4 or 8 bytes each are needed: "
+            "the file is truncated or not Gadget-2"
+        )
+    return size // count

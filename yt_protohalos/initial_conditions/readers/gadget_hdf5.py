@@ -1,0 +1,151 @@
+"""Gadget HDF5 files: writing initial conditions, and what the header of any says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..._utils.atomic import atomic_path
+from ..._utils.hdf5 import own_file
+from ...exceptions import CosmologyError, FormatError, InitialConditionsError
+from ...fields.cosmology import Cosmology
+from ...fields.lattice import Lattice
+from ..checks import header_numbers, library_errors, quiet_casts, stored_dataset
+
+
+def write_gadget_hdf5(
+    filename: str | Path,
+    positions: NDArray,
+    velocities: NDArray,
+    lattice: Lattice,
+    cosmology: Cosmology,
+    redshift: float,
+) -> Path:
+    """Write particles in row-major order of their sites as a Gadget HDF5 file, IDs from 1.
+
+    Parameters
+    ----------
+    filename : path
+        Appears only once complete; an existing file is replaced.
+    positions : float32 or float64, (n^3, 3)
+        Comoving Mpc/h; their precision is the file's.
+    velocities : same dtype and shape
+        Peculiar velocities a dx/dt in km/s; stored divided by sqrt(a), as Gadget does.
+    lattice : Lattice
+    cosmology : Cosmology
+    redshift : float
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    InitialConditionsError
+        For arrays that do not hold one particle a site.
+    """
+    import h5py
+
+    for name, values in (("positions", positions), ("velocities", velocities)):
+        if values.shape != (lattice.n_sites, 3) or values.dtype not in (np.float32, np.float64):
+            raise InitialConditionsError(
+                f"{name} are {values.dtype} {values.shape}; give float32 or float64 ({lattice.n_sites}, 3)"
+            )
+    scale = 1 / (1 + redshift)
+    target = Path(filename)
+    with atomic_path(target) as partial, h5py.File(partial, "w") as file:
+        file.create_group("Header").attrs.update(_header(lattice, cosmology, redshift, positions.dtype))
+        group = file.create_group("PartType1")
+        group["Coordinates"] = positions
+        group["Velocities"] = velocities / np.sqrt(scale, dtype=velocities.dtype)
+        wide = lattice.n_sites >= 2**32
+        group["ParticleIDs"] = np.arange(1, lattice.n_sites + 1, dtype=np.uint64 if wide else np.uint32)
+    return target
+
+
+def read_header(path: Path) -> tuple[dict[str, Any], dict[str, Any], float]:
+    """Header (and Parameters) attributes, Units attributes, and the file's mass in its own units.
+
+    Raises
+    ------
+    FormatError
+        For a file that is truncated, empty, or whose counts do not fit its arrays.
+    CosmologyError
+        For groups that contradict each other.
+    """
+    with library_errors(path.name), own_file(path) as file:
+        own, parameters = dict(file["Header"].attrs), dict(file["Parameters"].attrs) if "Parameters" in file else {}
+        _check_agreement(path.name, own, parameters)
+        units = dict(file["Units"].attrs) if "Units" in file else {}
+        counts = header_numbers(path.name, own, "NumPart_ThisFile")
+        table = header_numbers(path.name, own, "MassTable", counts.size)
+        if not counts.sum() > 0:
+            raise FormatError(f"{path.name} holds no particles; give initial conditions with at least one")
+        mass = sum(
+            _mass_of_type(path.name, file, index, int(count), float(each))
+            for index, (count, each) in enumerate(zip(counts, table, strict=True))
+            if count
+        )
+    return {**parameters, **own}, units, mass
+
+
+def _check_agreement(name: str, header: dict[str, Any], parameters: dict[str, Any]) -> None:
+    """Raise `CosmologyError` where the Header and Parameters groups contradict each other."""
+    for key in sorted({"BoxSize", "Redshift", "Omega0", "OmegaLambda", "HubbleParam"} & set(header) & set(parameters)):
+        one, other = (header_numbers(name, each, key) for each in (header, parameters))
+        if not np.allclose(one, other, rtol=1e-5, atol=0.0):
+            raise CosmologyError(
+                f"{name} says {key} {one.tolist()} in its Header and {other.tolist()} in its Parameters; both must "
+                "agree: correct one"
+            )
+
+
+def _mass_of_type(name: str, file: Any, index: int, count: int, each: float) -> float:
+    """Mass of one particle type in file units, once its arrays are known to fit its count."""
+    group = f"PartType{index}"
+    if group not in file:
+        raise FormatError(f"{name} counts {count} particles of type {index} but has no {group}; remake it")
+    arrays = [("Coordinates", (count, 3), "f"), ("Velocities", (count, 3), "f"), ("ParticleIDs", (count,), "iu")]
+    if each == 0.0:
+        arrays.append(("Masses", (count,), "f"))
+    for field, shape, kind in arrays:
+        whole = f"{group}/{field}"
+        if field in ("Velocities", "ParticleIDs") and whole not in file:
+            continue
+        found = stored_dataset(name, file, whole)
+        if found.shape != shape or found.dtype.kind not in kind or found.dtype.itemsize not in (4, 8):
+            raise FormatError(
+                f"{name} counts {count} particles of type {index}, but {field} holds {found.dtype} {found.shape}; "
+                f"{'whole' if kind == 'iu' else 'real'} numbers of 4 or 8 bytes in shape {shape} must stand there: "
+                "write the file again"
+            )
+    with quiet_casts():
+        return count * each if each else float(np.sum(file[f"{group}/Masses"][()], dtype=np.float64))
+
+
+def _header(lattice: Lattice, cosmology: Cosmology, redshift: float, dtype: np.dtype) -> dict[str, object]:
+    counts = np.zeros(6, dtype=np.uint64)
+    counts[1] = lattice.n_sites
+    masses = np.zeros(6)
+    masses[1] = cosmology.site_mass(lattice.spacing) / 1e10
+    return {
+        "BoxSize": lattice.box_size,
+        "MassTable": masses,
+        "NumPart_ThisFile": counts,
+        "NumPart_Total": (counts & np.uint64(0xFFFFFFFF)).astype(np.uint32),
+        "NumPart_Total_HighWord": (counts >> np.uint64(32)).astype(np.uint32),
+        "NumFilesPerSnapshot": np.int32(1),
+        "Time": 1 / (1 + redshift),
+        "Redshift": float(redshift),
+        "Omega0": cosmology.omega_m,
+        "OmegaLambda": cosmology.omega_lambda,
+        "OmegaBaryon": cosmology.omega_b,
+        "HubbleParam": cosmology.h,
+        "Sigma8": cosmology.sigma_8,
+        "PrimordialIndex": cosmology.n_s,
+        "Flag_DoublePrecision": np.int32(dtype == np.float64),
+        **{f"Flag_{name}": np.int32(0) for name in ("Sfr", "Cooling", "StellarAge", "Metals", "Feedback")},
+    }

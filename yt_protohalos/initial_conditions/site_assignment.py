@@ -1,0 +1,390 @@
+"""Which lattice site each particle belongs to.
+
+No convention is assumed: whether sites are cell corners or centres, whether IDs count from 0 or 1 and in which
+axis order, is measured on the particles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from ..exceptions import InitialConditionsError, LatticeError
+from ..fields.cosmology import Cosmology
+from ..fields.lattice import Lattice
+from .sources import Chunk, ParticleSource, numbered
+
+_LARGEST_SPREAD = 0.1
+"""Largest rms displacement in box sides: random sites give 0.29, linear displacements far less."""
+_LEAST_COHERENCE = 0.5
+"""Least mean phase coherence of q modulo the spacing: 1 on a lattice, 0 in a glass."""
+_OFFSET_TOLERANCE = 0.1
+"""Largest distance in spacings between a measured lattice offset and 0 or 1/2."""
+
+
+@dataclass(frozen=True)
+class SiteMap:
+    """How particles find their Lagrangian lattice site.
+
+    Attributes
+    ----------
+    lattice : Lattice
+    site_offset : float
+        Site i sits at ``(i + site_offset) * spacing``.
+    id_base : int or None
+        First particle ID where IDs count the sites; None where sites are looked up by position.
+    axis_order : {"C", "F"}
+        Whether IDs count z fastest ("C", row-major) or x fastest ("F").
+    shift : (int, int, int)
+        Sites by which the IDs' own lattice is moved in the box.
+    keys, sites : arrays, shape (n^3,)
+        Sorted position keys and the flat site of each, where `id_base` is None.
+    """
+
+    lattice: Lattice
+    site_offset: float
+    id_base: int | None = None
+    axis_order: str = "C"
+    shift: tuple[int, int, int] = (0, 0, 0)
+    keys: NDArray[np.uint64] | None = None
+    sites: NDArray[np.integer] | None = None
+
+    def flat_from_ids(self, ids: NDArray) -> NDArray[np.int64]:
+        """Flat row-major site of particle IDs, shape (N,); `LatticeError` for an ID without a site."""
+        if self.id_base is None:
+            raise LatticeError("the IDs of this file do not count lattice sites; look sites up by position")
+        count = np.asarray(ids).astype(np.int64) - self.id_base
+        if count.size and (count.min() < 0 or count.max() >= self.lattice.n_sites):
+            raise LatticeError(
+                f"particle ID {int(count.max() if count.max() >= self.lattice.n_sites else count.min()) + self.id_base}"
+                f" lies outside {self.id_base}..{self.id_base + self.lattice.n_sites - 1}; "
+                "pass particles of the type the lattice was found from"
+            )
+        return _flat_from_count(count, self.lattice, self.axis_order, self.shift)
+
+    def flat_from_positions(self, positions: NDArray) -> NDArray[np.int64]:
+        """Flat site of particles by the exact positions (N, 3) the map was made from, in the same units."""
+        if self.keys is None or self.sites is None:
+            raise LatticeError("this map finds sites by particle ID; pass IDs")
+        wanted = position_keys(positions)
+        at = np.minimum(np.searchsorted(self.keys, wanted), self.keys.size - 1)
+        unknown = int(np.count_nonzero(self.keys[at] != wanted))
+        if unknown:
+            raise LatticeError(f"{unknown} positions are not the initial conditions'; pass unmoved particles")
+        return self.sites[at].astype(np.int64)
+
+
+def position_keys(positions: NDArray) -> NDArray[np.uint64]:
+    """64-bit hash of each position (N, 3), from the exact bits of its three float64 coordinates."""
+    bits = np.ascontiguousarray(positions, dtype=np.float64).view(np.uint64)
+    keys = np.zeros(len(bits), dtype=np.uint64)
+    for axis, multiplier in enumerate((0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9)):
+        mixed = bits[:, axis] * np.uint64(multiplier)
+        keys ^= mixed ^ (mixed >> np.uint64(29 + axis))
+        keys *= np.uint64(0xD6E8FEB86659FD93)
+    return keys
+
+
+@dataclass(frozen=True)
+class Located:
+    """The sites of all particles of a source.
+
+    Attributes
+    ----------
+    sites : SiteMap
+        Without the arrays that look sites up by position, which `complete` makes.
+    scale : float
+        Rms displacement from the sites along an axis, over all axes, in Mpc/h.
+    flat : callable
+        ``flat(start, chunk)`` is the flat row-major site, int64 (M,), of a chunk whose first particle is the
+        `start`-th of the source.
+    names : tuple of str
+        What a chunk must hold for it.
+    stored : callable, or None
+        ``stored()`` makes the flat site of every particle in the order of storage, where sites are looked up by
+        position; the array is used up.
+    """
+
+    sites: SiteMap
+    scale: float
+    flat: Callable[[int, Chunk], NDArray[np.int64]]
+    names: tuple[str, ...] = ()
+    stored: Callable[[], NDArray[np.integer]] | None = None
+
+    def complete(self, source: ParticleSource) -> SiteMap:
+        """The whole site map, for when `flat` is needed no more: 12 bytes a site where it looks positions up.
+
+        Raises
+        ------
+        InitialConditionsError
+            Two particles have the same position.
+        """
+        if self.stored is None:
+            return self.sites
+        sites = self.stored()
+        keys = np.empty(len(sites), dtype=np.uint64)
+        for start, chunk in numbered(source, "positions"):
+            keys[start : start + len(chunk["positions"])] = position_keys(chunk["positions"])
+        _sort_together(keys, sites)
+        if np.any(keys[1:] == keys[:-1]):
+            raise InitialConditionsError("two particles share one position and IDs do not count sites; give such IDs")
+        return replace(self.sites, keys=keys, sites=sites)
+
+
+def _sort_together(keys: NDArray[np.uint64], sites: NDArray[np.integer]) -> None:
+    """Sort keys in place, each with its site; an order of all of them would take another 8 bytes a site or more."""
+    start = _into_buckets(keys, sites)
+    for first, last in pairwise(start.tolist()):
+        order = np.argsort(keys[first:last])
+        keys[first:last], sites[first:last] = keys[first:last][order], sites[first:last][order]
+
+
+@njit(cache=True, nogil=True)
+def _into_buckets(keys: NDArray[np.uint64], sites: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Bring keys into the order of their highest byte, in place; where each of the 256 begins, and the end."""
+    start = np.zeros(257, dtype=np.int64)
+    for key in keys:
+        start[(key >> np.uint64(56)) + 1] += 1
+    for bucket in range(256):
+        start[bucket + 1] += start[bucket]
+    place = start[:-1].copy()
+    for bucket in range(256):
+        while place[bucket] < start[bucket + 1]:
+            here = place[bucket]
+            key, site = keys[here], sites[here]
+            home = np.int64(key >> np.uint64(56))
+            while home != bucket:
+                there = place[home]
+                place[home] += 1
+                keys[there], key = key, keys[there]
+                sites[there], site = site, sites[there]
+                home = np.int64(key >> np.uint64(56))
+            keys[here], sites[here] = key, site
+            place[bucket] += 1
+    return start
+
+
+def locate_sites(
+    source: ParticleSource,
+    id_range: tuple[int, int] | None,
+    moving: bool,
+    lattice: Lattice,
+    cosmology: Cosmology,
+    redshift: float,
+) -> Located:
+    """Find the site of every particle, and the map that finds it again.
+
+    IDs are tried first, then the order of storage, then positions minus the displacement that the velocities
+    imply; each is accepted only if the particles bear it out.
+
+    Parameters
+    ----------
+    source : ParticleSource
+        As many particles as `lattice` has sites, all with finite numbers.
+    id_range : (int, int), or None
+        Lowest and highest ID, where there are IDs.
+    moving : bool
+        Whether there are velocities to use.
+    lattice : Lattice
+    cosmology : Cosmology
+    redshift : float
+
+    Raises
+    ------
+    InitialConditionsError, LatticeError
+        For duplicate IDs, and for particles that are on no lattice or not one a site.
+    """
+    if id_range is not None:
+        base = id_range[0]
+        counting = id_range[1] - base == lattice.n_sites - 1
+        _check_unique(source, base, counting, lattice)
+        if counting:
+            found = _measured_order(source, ("ids",), lambda _, chunk: chunk["ids"] - base, lattice)
+            if found is not None:
+                sites = SiteMap(lattice, found.offset, base, found.order, found.shift)
+                return Located(sites, found.scale, lambda _, chunk: sites.flat_from_ids(chunk["ids"]), ("ids",))
+    found = _measured_order(source, (), _count_of_storage, lattice)
+    if found is None:
+        return _sites_from_positions(source, moving, lattice, cosmology, redshift)
+    order, shift = found.order, found.shift
+
+    def flat(start: int, chunk: Chunk) -> NDArray[np.int64]:
+        return _flat_from_count(_count_of_storage(start, chunk), lattice, order, shift)
+
+    def stored() -> NDArray[np.integer]:
+        sites = np.empty(lattice.n_sites, dtype=_site_type(lattice))
+        for start, chunk in numbered(source, "positions"):
+            sites[start : start + len(chunk["positions"])] = flat(start, chunk)
+        return sites
+
+    return Located(SiteMap(lattice, found.offset), found.scale, flat, stored=stored)
+
+
+def axis_site(flat: NDArray[np.int64], lattice: Lattice, axis: int) -> NDArray[np.int64]:
+    """Site index along one axis of flat row-major indices."""
+    return flat // lattice.n ** (2 - axis) % lattice.n
+
+
+def _flat_from_count(
+    count: NDArray[np.int64], lattice: Lattice, order: str, shift: tuple[int, int, int]
+) -> NDArray[np.int64]:
+    if order == "C" and shift == (0, 0, 0):
+        return count
+    sites = lattice.sites(count)
+    if order == "F":
+        sites = sites[:, ::-1]
+    return lattice.flat_index(sites + np.asarray(shift, dtype=np.int64))
+
+
+@dataclass(frozen=True)
+class _Order:
+    """How a count of the particles orders their sites: whole-site shift, offset and rms displacement (Mpc/h)."""
+
+    order: str
+    shift: tuple[int, int, int]
+    offset: float
+    scale: float
+
+
+def _count_of_storage(start: int, chunk: Chunk) -> NDArray[np.int64]:
+    return np.arange(start, start + len(chunk["positions"]), dtype=np.int64)
+
+
+def _check_unique(source: ParticleSource, base: int, counting: bool, lattice: Lattice) -> None:
+    """Raise unless each ID is there once; where IDs do not count the sites, all of them are held for it."""
+    if counting:
+        seen = np.zeros(lattice.n_sites, dtype=bool)
+        for _, chunk in numbered(source, "ids"):
+            seen[chunk["ids"] - base] = True
+        repeats = int(seen.size - np.count_nonzero(seen))
+    else:
+        ids = np.empty(lattice.n_sites, dtype=np.int64)
+        for start, chunk in numbered(source, "ids"):
+            ids[start : start + len(chunk["ids"])] = chunk["ids"]
+        ids.sort()
+        repeats = int(np.count_nonzero(ids[1:] == ids[:-1]))
+    if repeats:
+        raise InitialConditionsError(
+            f"{repeats} of {lattice.n_sites} particle IDs are duplicates, so as many are missing; IDs must be unique: "
+            "remake the file (64-bit IDs read as 32-bit look like this too)"
+        )
+
+
+def _measured_order(
+    source: ParticleSource,
+    names: tuple[str, ...],
+    count: Callable[[int, Chunk], NDArray[np.int64]],
+    lattice: Lattice,
+) -> _Order | None:
+    """Axis order in which `count` orders the particles' sites, with shift and offset of the lattice, else None."""
+    for order in ("C", "F"):
+        centre: NDArray[np.float64] | None = None
+        total, square = np.zeros(3), np.zeros(3)
+        for start, chunk in numbered(source, "positions", *names):
+            counted = count(start, chunk)
+            parts = [_separation(chunk, counted, lattice, axis, order) for axis in range(3)]
+            if centre is None:
+                # the circular mean is safe where the lattice itself is moved by a good part of the box
+                phases = [np.mean(np.exp(2j * np.pi * separation)) for separation in parts]
+                centre = np.angle(phases) / (2 * np.pi)
+            for axis, separation in enumerate(parts):
+                separation -= centre[axis]
+                separation -= np.rint(separation)
+                total[axis] += separation.sum()
+                square[axis] += np.dot(separation, separation)
+        mean = total / lattice.n_sites
+        variance = np.maximum(square / lattice.n_sites - mean**2, 0.0)
+        if centre is not None and np.all(np.sqrt(variance) <= _LARGEST_SPREAD):
+            means = (centre + mean) * lattice.n
+            shift, offset = _split_offset(means)
+            apart = means - (np.asarray(shift) + offset)
+            scale = lattice.spacing * float(np.sqrt(np.mean(variance * lattice.n**2 + apart**2)))
+            return _Order(order, shift, offset, scale)
+    return None
+
+
+def _separation(chunk: Chunk, count: NDArray[np.int64], lattice: Lattice, axis: int, order: str) -> NDArray[np.float64]:
+    """Positions less the counted sites along an axis, in box sides."""
+    site = axis_site(count, lattice, axis if order == "C" else 2 - axis)
+    return np.asarray(chunk["positions"][:, axis] / lattice.box_size - site / lattice.n, dtype=np.float64)
+
+
+def _split_offset(means: NDArray[np.float64]) -> tuple[tuple[int, int, int], float]:
+    """Split the mean displacement (in spacings) of the three axes into whole sites and one offset in [0, 1)."""
+    halves = np.rint(2 * means) / 2
+    if np.abs(means - halves).max() < _OFFSET_TOLERANCE and len(set((halves % 1).tolist())) == 1:
+        offset = float(halves[0] % 1)
+        whole = np.rint(halves - offset)
+    else:
+        whole = np.floor(means)
+        fractions = means - whole
+        if np.ptp(fractions) > _OFFSET_TOLERANCE:
+            raise LatticeError(
+                f"the lattice is offset by {np.round(fractions, 3).tolist()} spacings on the three axes; one offset "
+                "for "
+                "all is needed: shift the box so that the axes agree"
+            )
+        offset = float(fractions.mean())
+    x, y, z = (int(value) for value in whole)
+    return (x, y, z), offset
+
+
+def _sites_from_positions(
+    source: ParticleSource, moving: bool, lattice: Lattice, cosmology: Cosmology, redshift: float
+) -> Located:
+    """Sites as positions minus the displacement that velocities imply (first order)."""
+    to_displacement = (1 + redshift) / cosmology.hubble(redshift) / cosmology.growth_rate(redshift)
+    names = ("positions", "velocities") if moving else ("positions",)
+
+    def start_of(chunk: Chunk, axis: int) -> NDArray[np.float64]:
+        start = chunk["positions"][:, axis].astype(np.float64) / lattice.spacing
+        if moving:
+            start -= chunk["velocities"][:, axis] * (to_displacement / lattice.spacing)
+        return start
+
+    phases = np.zeros(3, dtype=np.complex128)
+    for _, chunk in numbered(source, *names):
+        for axis in range(3):
+            phases[axis] += np.sum(np.exp(2j * np.pi * start_of(chunk, axis)))
+    phases /= lattice.n_sites
+    for coherence in np.abs(phases):
+        if coherence < _LEAST_COHERENCE:
+            raise InitialConditionsError(
+                f"the particles' Lagrangian positions keep a phase coherence of {coherence:.2f} with a {lattice.n}^3 "
+                f"lattice; above {_LEAST_COHERENCE} is needed, and a glass or an evolved snapshot has 0: give initial "
+                "conditions on a lattice" + ("" if moving else ", with velocities or row-major IDs")
+            )
+    _, offset = _split_offset(np.angle(phases) / (2 * np.pi))
+    flat = np.empty(lattice.n_sites, dtype=_site_type(lattice))
+    filled = np.zeros(lattice.n_sites, dtype=bool)
+    square = 0.0
+    for start, chunk in numbered(source, *names):
+        sites = np.stack([np.rint(start_of(chunk, axis) - offset) for axis in range(3)], axis=-1).astype(np.int64)
+        found = lattice.flat_index(sites)
+        flat[start : start + len(found)] = found
+        filled[found] = True
+        apart = lattice.minimum_image(chunk["positions"] - (sites + offset) * lattice.spacing)
+        square += float(np.sum(apart**2))
+    empty = int(filled.size - np.count_nonzero(filled))
+    if empty:
+        raise LatticeError(
+            f"{empty} of {lattice.n_sites} lattice sites get no particle and others several; one each is needed: give "
+            "IDs that count the sites, or initial conditions at a higher redshift"
+        )
+    del filled
+
+    def stored(start: int, chunk: Chunk) -> NDArray[np.int64]:
+        return flat[start : start + len(chunk["positions"])].astype(np.int64)
+
+    scale = float(np.sqrt(square / (3 * lattice.n_sites)))
+    return Located(SiteMap(lattice, offset), scale, stored, stored=lambda: flat)
+
+
+def _site_type(lattice: Lattice) -> type[np.integer]:
+    """Narrowest signed integer that holds a flat site."""
+    return np.int32 if lattice.n_sites < 2**31 else np.int64

@@ -1,0 +1,253 @@
+"""What a network sees of a crop: its channels, by name.
+
+==================================  ====================================================================================
+``delta``, ``phi``                  linear overdensity and gauge-free potential, over their scales
+``q_x``, ``q_y``, ``q_z``           Lagrangian position from the crop's centre, in units of 64 sites
+``x_x``, ``x_y``, ``x_z``           evolved position from the crop's centre, in units of 8 sites
+``stretch_1``, ``stretch_3``        log(1 + largest evolved distance, in sites, to the six sites 1 or 3 sites away)
+``density_50_0``, ...               log density around the evolved site over 3 (`evolution.DENSITY_NAMES`)
+``probability``                     calibrated membership probability of the semantic network
+==================================  ====================================================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..exceptions import ModelError
+from ..fields.evolution import DENSITY_NAMES
+from ..fields.lattice import Triple
+from ..fields.linear_field import LinearField
+from .symmetry import Symmetry
+
+FIELD_CHANNELS = ("delta", "phi")
+LAGRANGIAN_POSITION = ("q_x", "q_y", "q_z")
+EVOLVED_POSITION = ("x_x", "x_y", "x_z")
+STRETCH_STEPS = {"stretch_1": 1, "stretch_3": 3}
+"""Sites between those whose evolved distance the channel is: small in a halo, large where two part company."""
+POSITION_CHANNELS = (*FIELD_CHANNELS, *LAGRANGIAN_POSITION)
+PROBABILITY_CHANNELS = (*POSITION_CHANNELS, "probability")
+EVOLVED_SEMANTIC = (*FIELD_CHANNELS, *DENSITY_NAMES)
+EVOLVED_INSTANCE = (*POSITION_CHANNELS, *EVOLVED_POSITION, *DENSITY_NAMES[-3:], "probability")
+LINEAR_CONTOUR = (*FIELD_CHANNELS, "probability")
+EVOLVED_CONTOUR = ("delta", *STRETCH_STEPS, *DENSITY_NAMES, "probability")
+CHANNELS = (*POSITION_CHANNELS, *EVOLVED_POSITION, *STRETCH_STEPS, *DENSITY_NAMES, "probability")
+"""Every channel there is, in the order in which a network takes those it has."""
+
+CHANNEL_SETS: dict[str, dict[str, tuple[str, ...]]] = {
+    "semantic": {"linear": FIELD_CHANNELS, "evolved": EVOLVED_SEMANTIC, "delta": ("delta",), "phi": ("phi",)},
+    "instance": {"linear": (), "evolved": EVOLVED_INSTANCE},
+    "contour": {"linear": LINEAR_CONTOUR, "evolved": EVOLVED_CONTOUR},
+}
+"""What ``protohalos train --channels`` offers; the linear instance network sees what its other settings imply."""
+
+POSITION_UNIT = 64.0
+"""Lattice sites that make one unit of the Lagrangian position channels, whatever the crop's side."""
+
+EVOLVED_POSITION_UNIT = 8.0
+"""Sites that make one unit of the evolved position channels: the width of a large halo at the target time."""
+
+LOG_DENSITY_UNIT = 3.0
+
+Cubes = dict[str, NDArray]
+
+
+def check_channels(channels: Sequence[str]) -> None:
+    """Refuse channels that are unknown, repeated or out of order, and positions that are not whole triples.
+
+    Raises
+    ------
+    ModelError
+    """
+    known = tuple(name for name in CHANNELS if name in channels)
+    if not channels or tuple(channels) != known:
+        raise ModelError(f"channels {tuple(channels)} are unknown or out of order; use some of {', '.join(CHANNELS)}")
+    for triple in (LAGRANGIAN_POSITION, EVOLVED_POSITION):
+        if any(name in channels for name in triple) and not all(name in channels for name in triple):
+            raise ModelError(f"channels {tuple(channels)} hold a part of a position; name {', '.join(triple)} or none")
+
+
+def sees_evolution(channels: Collection[str]) -> bool:
+    """Whether any of the channels comes from the evolved field."""
+    return not {*EVOLVED_POSITION, *STRETCH_STEPS, *DENSITY_NAMES}.isdisjoint(channels)
+
+
+def remove_gauge(phi: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Remove the mean and the least-squares gradient of a potential crop; neither moves anything physical.
+
+    phi : float32, (s, s, s), any unit
+    returns : same shape and unit
+    """
+    result = phi - np.float32(phi.mean(dtype=np.float64))
+    for axis in range(3):
+        m = phi.shape[axis]
+        if m < 2:
+            continue
+        slope_ramp = (np.arange(m) - 0.5 * (m - 1)).reshape(_along(axis, m))
+        profile = result.mean(axis=tuple(a for a in range(3) if a != axis), dtype=np.float64)
+        slope = float(np.dot(profile, slope_ramp.ravel()) / np.dot(slope_ramp.ravel(), slope_ramp.ravel()))
+        result = result - (slope * slope_ramp).astype(np.float32)
+    return result
+
+
+def crop_cubes(
+    field: LinearField,
+    channels: Sequence[str],
+    start: Triple,
+    side: int,
+    probability: NDArray[np.float32] | None = None,
+) -> Cubes:
+    """Periodic crops of everything that the channels are made of.
+
+    Parameters
+    ----------
+    field : LinearField
+        Evolved here if a channel needs it and it has not been.
+    channels : sequence of str
+        Names, see `CHANNELS`.
+    start : tuple of int
+        First site of the crop.
+    side : int
+        Sites a side.
+    probability : float32, (n, n, n), optional
+        Calibrated probability of the whole box.
+
+    Returns
+    -------
+    dict
+        Arrays (side, side, side) by the name of a channel, without the Lagrangian positions; those of the evolved
+        position hold the displacement, in sites.
+
+    Raises
+    ------
+    ModelError
+        A channel needs a probability that was not given.
+
+    Examples
+    --------
+    >>> from yt_protohalos.models.channels import crop_cubes
+    >>> cubes = crop_cubes(field, ("delta", "phi"), start=(-4, 0, 0), side=16)
+    >>> cubes["phi"].shape
+    (16, 16, 16)
+    """
+
+    def crop(cube: NDArray) -> NDArray:
+        return field.lattice.crop(cube, start, (side,) * 3)
+
+    cubes: Cubes = {name: field.crop(name, start, side) for name in FIELD_CHANNELS if name in channels}
+    if sees_evolution(channels):
+        evolved = field.evolved()
+        for axis, name in enumerate(EVOLVED_POSITION):
+            if name in channels:
+                cubes[name] = crop(evolved.displacement[axis])
+        for name, step in STRETCH_STEPS.items():
+            if name in channels:
+                around = (start[0] - step, start[1] - step, start[2] - step)
+                shape = (side + 2 * step,) * 3
+                cubes[name] = stretch([field.lattice.crop(psi, around, shape) for psi in evolved.displacement], step)
+        for i, name in enumerate(DENSITY_NAMES):
+            if name in channels:
+                cubes[name] = crop(evolved.density[i])
+    if "probability" in channels:
+        if probability is None:
+            raise ModelError("the network sees the membership probability; pass the one of the box")
+        cubes["probability"] = crop(probability)
+    return cubes
+
+
+def stretch(displacement: Sequence[NDArray[np.float32]], step: int) -> NDArray[np.float32]:
+    """Largest distance, after evolution, of each site from the six sites `step` away along the axes.
+
+    displacement : three float32 cubes (s, s, s), in sites
+    returns : float32, (s - 2 step, ...), log(1 + distance in sites)
+    """
+    inner = slice(step, -step)
+    own = [psi[inner, inner, inner] for psi in displacement]
+    largest = np.zeros_like(own[0])
+    for axis in range(3):
+        for sign in (-step, step):
+            there = [inner] * 3
+            there[axis] = slice(step + sign, displacement[0].shape[axis] - step + sign)
+            apart = [psi[tuple(there)] - own[i] for i, psi in enumerate(displacement)]
+            apart[axis] += np.float32(sign)
+            np.maximum(largest, apart[0] ** 2 + apart[1] ** 2 + apart[2] ** 2, out=largest)
+    return np.log1p(np.sqrt(largest))
+
+
+def transform(cubes: Cubes, symmetry: Symmetry) -> Cubes:
+    """Apply a symmetry of the cube to crops of scalars, and to the displacement as to a vector."""
+    result = {name: symmetry.apply(cube) for name, cube in cubes.items() if name not in EVOLVED_POSITION}
+    if EVOLVED_POSITION[0] in cubes:
+        vector = [cubes[name] for name in EVOLVED_POSITION]
+        for name, source, flipped in zip(EVOLVED_POSITION, symmetry.axes, symmetry.flips, strict=True):
+            moved = symmetry.apply(vector[source])
+            result[name] = -moved if flipped else moved
+    return result
+
+
+def network_input(
+    cubes: Mapping[str, NDArray], channels: Sequence[str], normalisation: Mapping[str, float]
+) -> NDArray[np.float32]:
+    """Stack the channels of one crop.
+
+    Parameters
+    ----------
+    cubes : mapping
+        From `crop_cubes`: overdensity at z = 0, potential in comoving (Mpc/h)^2 and so on.
+    channels : sequence of str
+        Names, in the order wanted.
+    normalisation : mapping
+        ``{"delta": scale, "phi": scale}`` of those that are channels, from the model card.
+
+    Returns
+    -------
+    float32, (side, side, side, len(channels))
+
+    Raises
+    ------
+    ModelError
+        If a scale is missing or not positive.
+
+    Examples
+    --------
+    >>> from yt_protohalos.models.channels import crop_cubes, network_input
+    >>> cubes = crop_cubes(field, ("delta", "phi"), start=(0, 0, 0), side=16)
+    >>> network_input(cubes, ("delta", "phi"), {"delta": 5.0, "phi": 10.0}).shape
+    (16, 16, 16, 2)
+    """
+    shape = next(iter(cubes.values())).shape
+    stacked = np.empty((*shape, len(channels)), dtype=np.float32)
+    for i, name in enumerate(channels):
+        stacked[..., i] = _channel(name, cubes, shape, normalisation)
+    return stacked
+
+
+def _channel(name: str, cubes: Mapping[str, NDArray], shape: Triple, normalisation: Mapping[str, float]) -> NDArray:
+    if name in LAGRANGIAN_POSITION:
+        return _ramp(LAGRANGIAN_POSITION.index(name), shape) / np.float32(POSITION_UNIT)
+    cube = cubes[name]
+    if name in EVOLVED_POSITION:
+        return (_ramp(EVOLVED_POSITION.index(name), shape) + cube) / np.float32(EVOLVED_POSITION_UNIT)
+    if name in DENSITY_NAMES:
+        return cube / np.float32(LOG_DENSITY_UNIT)
+    if name not in FIELD_CHANNELS:
+        return cube
+    scale = normalisation.get(name)
+    if scale is None or not scale > 0:
+        raise ModelError(f"normalisation of {name} is {scale}; the card needs a positive scale for each channel")
+    return (remove_gauge(cube) if name == "phi" else cube) / np.float32(scale)
+
+
+def _ramp(axis: int, shape: Triple) -> NDArray[np.float32]:
+    """Sites from the centre of a crop along one axis, ready to broadcast."""
+    m = shape[axis]
+    return (np.arange(m, dtype=np.float32) - np.float32(0.5 * (m - 1))).reshape(_along(axis, m))
+
+
+def _along(axis: int, m: int) -> list[int]:
+    shape = [1, 1, 1]
+    shape[axis] = m
+    return shape

@@ -1,0 +1,60 @@
+"""The 48 symmetries of the cube, for training crops and for averaging predictions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import permutations, product
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..exceptions import ModelError
+from ..fields.lattice import Triple
+
+
+@dataclass(frozen=True)
+class Symmetry:
+    """A transposition of the three axes, then flips."""
+
+    axes: Triple
+    flips: tuple[bool, bool, bool]
+
+    @classmethod
+    def random(cls, rng: np.random.Generator) -> Symmetry:
+        """Draw one of the 48, each equally likely."""
+        x, y, z = (int(a) for a in rng.permutation(3))
+        first, second, third = (bool(f) for f in rng.integers(0, 2, size=3))
+        return cls((x, y, z), (first, second, third))
+
+    def apply(self, cube: NDArray) -> NDArray:
+        """Transposed and flipped copy of a scalar cube (n, n, n, ...); further axes stay in place."""
+        further = tuple(range(3, cube.ndim))
+        return np.ascontiguousarray(np.flip(cube.transpose(*self.axes, *further), self._flipped))
+
+    def undo(self, cube: NDArray) -> NDArray:
+        """Cube that `apply` turns into `cube`."""
+        further = tuple(range(3, cube.ndim))
+        back = tuple(int(a) for a in np.argsort(self.axes))
+        return np.ascontiguousarray(np.flip(cube, self._flipped).transpose(*back, *further))
+
+    @property
+    def _flipped(self) -> Triple | tuple[int, ...]:
+        return tuple(axis for axis, flip in enumerate(self.flips) if flip)
+
+
+def spread_symmetries(count: int) -> list[Symmetry]:
+    """The identity and `count` - 1 further symmetries in a fixed order that mixes axes and flips early.
+
+    Raises
+    ------
+    ModelError
+        Unless `count` is 1 to 48.
+    """
+    signs = (False, True)
+    every = [
+        Symmetry((a, b, c), flips) for flips in product(signs, signs, signs) for a, b, c in permutations((0, 1, 2))
+    ]
+    if not 1 <= count <= len(every):
+        raise ModelError(f"{count} symmetries were asked for; a cube has 1 to {len(every)}")
+    # a step that is coprime to 48 visits all of them, neighbours far apart
+    return [every[(17 * i) % len(every)] for i in range(count)]

@@ -1,0 +1,235 @@
+"""What a prediction is: probabilities, labels and masses on the lattice, with their provenance."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import __version__
+from .._utils.atomic import atomic_path, reserve
+from .._utils.hdf5 import own_file
+from .._utils.versions import PREDICTION_FORMAT, unknown_format
+from ..exceptions import InitialConditionsError, ProtohaloError, StoreError
+from ..fields.cosmology import Cosmology
+from ..fields.lattice import Lattice
+from ..fields.linear_field import LinearField
+from ..models.card import ModelCard
+from ..segmentation.overlap import OverlapGraph
+
+if TYPE_CHECKING:
+    import h5py
+    import networkx
+
+PREDICTION_NAME = "prediction.h5"
+"""Name of a prediction in the folder of its catalogue."""
+FIELD_SAMPLE = "field_sample"
+"""Setting of a prediction: what `field_sample` returns for its field. Older predictions lack it."""
+_KIND = "yt_protohalos prediction"
+_SAMPLE_SITES = 8
+
+
+def field_sample(field: LinearField) -> list[float]:
+    """Delta at a few sites, dimensionless, from corner to corner: tells realisations apart, on any machine."""
+    sites = np.linspace(0, field.delta.size - 1, _SAMPLE_SITES).astype(int)
+    return [float(f"{value:.4g}") for value in field.delta.ravel()[sites]]
+
+
+class LabelledSites:
+    """Sizes and masses of labels 1..K, 0 none, for the classes that hold the attributes declared here."""
+
+    labels: NDArray[np.int32]
+    lattice: Lattice
+    cosmology: Cosmology
+    site_offset: float
+
+    @property
+    def n_protohalos(self) -> int:
+        """Number of protohaloes, K."""
+        return len(self.sizes) - 1
+
+    @cached_property
+    def sizes(self) -> NDArray[np.int64]:
+        """Sites of each label, (K + 1,); entry 0 counts the sites outside all protohaloes."""
+        sizes = np.zeros(int(self.labels.max(initial=0)) + 1, dtype=np.int64)
+        # by planes, for bincount of the whole box would hold an int64 copy of it
+        for plane in self.labels:
+            found = np.bincount(plane.ravel(), minlength=1)
+            sizes[: len(found)] += found
+        return sizes
+
+    @property
+    def site_mass(self) -> float:
+        """Mass of one lattice site in Msun (not Msun/h)."""
+        return self.cosmology.site_mass(self.lattice.spacing) / self.cosmology.h
+
+    @property
+    def label_mass(self) -> NDArray[np.float64]:
+        """Lagrangian mass of each label in Msun, (K + 1,); entry 0 is 0."""
+        mass = self.sizes.astype(np.float64) * self.site_mass
+        mass[0] = 0.0
+        return mass
+
+    @property
+    def mass(self) -> NDArray[np.float32]:
+        """Lagrangian mass in Msun of the protohalo each site belongs to, of the shape of `labels`; 0 outside."""
+        return self.label_mass.astype(np.float32)[self.labels]
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction(LabelledSites):
+    """Protohaloes of a periodic box.
+
+    Attributes
+    ----------
+    probability : float32, (n, n, n)
+        Calibrated probability that a site ends in a halo.
+    mask : bool, (n, n, n)
+        Where the probability exceeds the semantic threshold.
+    labels : int32, (n, n, n)
+        0 none, 1..K protohaloes by descending size.
+    lattice : Lattice
+    cosmology : Cosmology
+    redshift : float
+        Of the initial conditions.
+    site_offset : float
+        Site i sits at ``(i + site_offset) * spacing``.
+    overlap : OverlapGraph
+        Crop labels, the label above that each became or 0, and their overlaps.
+    settings : dict
+        Everything chosen for this run, JSON values.
+    card : ModelCard
+    target_redshift : float
+        Redshift whose haloes were predicted, 0 unless asked for.
+    package_version : str
+        Version of yt_protohalos that made it; empty for files from before it was kept.
+
+    Examples
+    --------
+    >>> ph.predict(ds).save("prediction.h5")
+    >>> prediction = ph.Prediction.load("prediction.h5")
+    >>> prediction.card.name
+    'planck-v4'
+    >>> bool(np.all(prediction.mass[prediction.labels == 0] == 0))
+    True
+    """
+
+    probability: NDArray[np.float32]
+    mask: NDArray[np.bool_]
+    labels: NDArray[np.int32]
+    lattice: Lattice
+    cosmology: Cosmology
+    redshift: float
+    site_offset: float
+    overlap: OverlapGraph
+    settings: dict[str, Any] = field(repr=False)
+    card: ModelCard = field(repr=False)
+    target_redshift: float = 0.0
+    package_version: str = __version__
+
+    def __post_init__(self) -> None:
+        for name in ("probability", "mask", "labels"):
+            self.lattice.check_cube(getattr(self, name), name)
+
+    @cached_property
+    def graph(self) -> networkx.Graph:
+        """The overlap graph as networkx has it, see `OverlapGraph.to_networkx`."""
+        return self.overlap.to_networkx()
+
+    def check_field(self, field: LinearField) -> None:
+        """Raise `InitialConditionsError` unless the prediction was made from this field, as far as it remembers."""
+        field = field.at_redshift(self.target_redshift)
+        for name, own, given in (
+            ("sites a side", self.lattice.n, field.n), ("box size", self.lattice.box_size, field.box_size),
+            ("redshift", self.redshift, field.redshift), ("site offset", self.site_offset, field.site_offset),
+            ("linear overdensity at some sites", self.settings.get(FIELD_SAMPLE), field_sample(field)),
+        ):  # fmt: skip
+            # a sample has four digits, and its field an rms of a few
+            if own is not None and not np.allclose(own, given, rtol=1e-3, atol=2e-3 if isinstance(own, list) else 0.0):
+                raise InitialConditionsError(
+                    f"these initial conditions have {name} {given}, those of the prediction {own}; give the file that "
+                    "it was made from"
+                )
+
+    def save(self, path: str | Path) -> None:
+        """Write an HDF5 file, whole or not at all; an existing file is replaced.
+
+        Raises
+        ------
+        StoreError
+            The file cannot be written.
+        """
+        import h5py
+
+        cubes = (self.probability, self.mask, self.labels)
+        try:
+            # compression helps, but not every cube
+            reserve(Path(path).parent, sum(cube.nbytes for cube in cubes) + self.overlap.nbytes)
+            with atomic_path(path) as partial, h5py.File(partial, "w") as file:
+                self._write(file)
+        except (OSError, RuntimeError) as error:  # HDF5 raises the second where a file cannot be closed
+            raise StoreError(f"prediction {path} cannot be written ({error}); give a path you may write to") from error
+
+    def _write(self, file: h5py.File) -> None:
+        file.attrs["kind"] = _KIND
+        file.attrs["format"] = PREDICTION_FORMAT
+        file.attrs["package_version"] = self.package_version
+        for name, value in (("n", self.lattice.n), ("box_size", self.lattice.box_size)):
+            file.attrs[name] = value
+        file.attrs["redshift"] = self.redshift
+        file.attrs["target_redshift"] = self.target_redshift
+        file.attrs["site_offset"] = self.site_offset
+        # datasets, because an HDF5 attribute holds at most 64 kB
+        file["cosmology"] = json.dumps(asdict(self.cosmology))
+        file["settings"] = json.dumps(self.settings)
+        file["card"] = self.card.to_json()
+        for name in ("probability", "mask", "labels"):
+            file.create_dataset(name, data=getattr(self, name), compression="lzf", shuffle=True)
+        self.overlap.write(file.create_group("graph"))
+
+    @classmethod
+    def load(cls, path: str | Path) -> Prediction:
+        """Read a prediction that `save` wrote.
+
+        Raises
+        ------
+        StoreError
+            The file is missing, is no prediction, has an unknown format or is damaged.
+        """
+        try:
+            with own_file(path) as file:
+                if file.attrs.get("kind") != _KIND:
+                    raise StoreError(f"{path} is not a prediction of yt_protohalos; give a file that save() wrote")
+                if file.attrs["format"] != PREDICTION_FORMAT:
+                    raise StoreError(
+                        f"{path} has format {file.attrs['format']}, "
+                        + unknown_format(file.attrs["format"], PREDICTION_FORMAT, "run the prediction again")
+                    )
+                return cls._read(file)
+        except StoreError:
+            raise
+        except (OSError, RuntimeError, KeyError, ValueError, TypeError, ProtohaloError) as error:
+            raise StoreError(f"prediction {path} cannot be read ({error}); delete it and predict again") from error
+
+    @classmethod
+    def _read(cls, file: h5py.File) -> Prediction:
+        return cls(
+            probability=file["probability"][()],
+            mask=file["mask"][()],
+            labels=file["labels"][()],
+            lattice=Lattice(int(file.attrs["n"]), float(file.attrs["box_size"])),
+            cosmology=Cosmology(**json.loads(file["cosmology"].asstr()[()])),
+            redshift=float(file.attrs["redshift"]),
+            site_offset=float(file.attrs["site_offset"]),
+            overlap=OverlapGraph.read(file["graph"]),
+            settings=json.loads(file["settings"].asstr()[()]),
+            card=ModelCard.from_json(file["card"].asstr()[()]),
+            # files written before there were other redshifts do not say it
+            target_redshift=float(file.attrs.get("target_redshift", 0.0)),
+            package_version=str(file.attrs.get("package_version", "")),
+        )

@@ -1,0 +1,236 @@
+"""Predictions on disk: finished crops of a run that can resume, and a cache of whole predictions."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._utils.atomic import atomic_path
+from .._utils.versions import PREDICTION_FORMAT, STORE_FORMAT
+from ..exceptions import StoreError
+from ..fields.linear_field import LinearField
+from .result import Prediction
+
+CACHE_VARIABLE = "YT_PROTOHALOS_CACHE"
+_MANIFEST = "manifest.json"
+
+
+class CropStore:
+    """A folder with the finished crops of one prediction.
+
+    Each crop is one ``.npy`` file, written beside its place and renamed, so that it is whole or absent.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Made if it does not exist.
+    settings : mapping
+        Everything the result depends on, JSON values; a folder made with other settings is refused.
+
+    Raises
+    ------
+    StoreError
+        The folder cannot be written, holds other files, or belongs to another field, model or settings.
+    """
+
+    def __init__(self, folder: str | Path, settings: Mapping[str, Any]) -> None:
+        self.folder = Path(folder)
+        manifest = {"format": STORE_FORMAT, "settings": _as_json(settings)}
+        path = self.folder / _MANIFEST
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            if path.is_file():
+                self._compare(path, manifest)
+                return
+            if any(not entry.name.endswith(".partial") for entry in self.folder.iterdir()):
+                raise StoreError(f"{self.folder} has files but no {_MANIFEST}; give an empty folder or a new one")
+            with atomic_path(path) as partial:
+                partial.write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        except StoreError:
+            raise
+        except OSError as error:
+            raise StoreError(f"store {self.folder} cannot be used ({error}); give a folder you may write to") from error
+
+    def _compare(self, path: Path, manifest: dict[str, Any]) -> None:
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+        except json.JSONDecodeError as error:
+            raise StoreError(f"{path} is not JSON ({error}); delete the folder or give another") from error
+        if found == manifest:
+            return
+        old = found.get("settings", {}) if isinstance(found, dict) else {}
+        new = manifest["settings"]
+        differ = sorted(key for key in {*old, *new} if old.get(key) != new.get(key)) or ["format"]
+        raise StoreError(
+            f"{self.folder} holds crops of another run (other {', '.join(differ)}); give another folder, or delete it"
+        )
+
+    def load(self, name: str) -> NDArray | None:
+        """Array of a finished crop, or None if it is still missing."""
+        path = self._path(name)
+        if not path.is_file():
+            return None
+        try:
+            return np.load(path, allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise StoreError(f"{path} cannot be read ({error}); delete it and run again") from error
+
+    def take(self, name: str) -> NDArray:
+        """Array of a crop that this or another process has finished."""
+        array = self.load(name)
+        if array is None:
+            raise StoreError(f"{self._path(name)} is missing; all ranks must see the folder, run it again")
+        return array
+
+    def save(self, name: str, array: NDArray) -> None:
+        """Write a finished crop; `StoreError` if the disk refuses it."""
+        try:
+            with atomic_path(self._path(name)) as partial, open(partial, "wb") as stream:
+                np.save(stream, array, allow_pickle=False)
+        except OSError as error:
+            raise StoreError(f"crop {self._path(name)} cannot be written ({error}); make room there") from error
+
+    def create(self, name: str, shape: tuple[int, ...], dtype: type[np.generic]) -> NDArray:
+        """A large array in the folder, mapped into memory and zero, to be filled; it replaces one of that name.
+
+        It is no finished work: a later start fills it again from the crops.
+        """
+        path = self._path(name)
+        try:
+            array = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+            # a disk that fills up under a mapped array ends the process, so its blocks are taken now
+            with open(path, "rb+") as stream:
+                os.posix_fallocate(stream.fileno(), 0, path.stat().st_size)
+            return array
+        except OSError as error:
+            path.unlink(missing_ok=True)
+            raise StoreError(f"{path} cannot be made ({error}); make room there") from error
+
+    def keep(self, name: str, cube: NDArray) -> NDArray:
+        """Write a cube, unless one of that name is there, and return it mapped from disk."""
+        if name not in self:
+            self.save(name, cube)
+        return self.open(name)
+
+    def rename(self, name: str, finished: str) -> None:
+        """Give an array that `create` made the name under which it counts as finished."""
+        os.replace(self._path(name), self._path(finished))
+
+    def remove(self, name: str) -> None:
+        """Delete an array."""
+        self._path(name).unlink(missing_ok=True)
+
+    def open(self, name: str) -> NDArray:
+        """An array of the folder, read from disk where it is used; what is written to it stays in memory."""
+        try:
+            return np.load(self._path(name), mmap_mode="c", allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise StoreError(f"{self._path(name)} cannot be read ({error}); delete it and run again") from error
+
+    def __contains__(self, name: str) -> bool:
+        return self._path(name).is_file()
+
+    def _path(self, name: str) -> Path:
+        return self.folder / f"{name}.npy"
+
+
+class PredictionCache:
+    """Whole predictions, one file a key, shared by processes.
+
+    Parameters
+    ----------
+    folder : str or Path, optional
+        By default the folder in the environment variable ``YT_PROTOHALOS_CACHE``, else ``~/.cache/yt_protohalos``
+        (below ``XDG_CACHE_HOME`` if that is set).
+    """
+
+    def __init__(self, folder: str | Path | None = None) -> None:
+        self.folder = Path(folder) if folder is not None else cache_folder()
+
+    def path(self, key: str) -> Path:
+        """File of a key, whether or not it exists."""
+        return self.folder / f"{key}.h5"
+
+    def get(self, key: str) -> Prediction | None:
+        """The prediction, or None if it was never put.
+
+        Raises
+        ------
+        StoreError
+            The file exists but cannot be read.
+        """
+        path = self.path(key)
+        return Prediction.load(path) if path.is_file() else None
+
+    def put(self, key: str, prediction: Prediction) -> Path:
+        """Write a prediction under a key; returns its file.
+
+        Raises
+        ------
+        StoreError
+            The folder cannot be made or written.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"cache {self.folder} cannot be made ({error}); set {CACHE_VARIABLE}") from error
+        prediction.save(self.path(key))
+        return self.path(key)
+
+
+def cache_folder() -> Path:
+    """Where cached predictions are kept, by the environment at the time of the call."""
+    if os.environ.get(CACHE_VARIABLE):
+        return Path(os.environ[CACHE_VARIABLE]).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "yt_protohalos"
+
+
+def cache_key(identity: Mapping[str, Any], model_sha256: str, settings: Mapping[str, Any]) -> str:
+    """Key of a prediction: 64 hexadecimal digits of SHA-256.
+
+    Parameters
+    ----------
+    identity : mapping
+        Of the data: `file_identity` or `field_identity`.
+    model_sha256 : str
+        ``ModelCard.sha256``, which covers both weight files.
+    settings : mapping
+        Everything else the result depends on, JSON values.
+    """
+    parts = {
+        "format": PREDICTION_FORMAT,
+        "data": _as_json(identity),
+        "model": model_sha256,
+        "settings": _as_json(settings),
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def file_identity(paths: str | Path | Iterable[str | Path]) -> dict[str, list[Any]]:
+    """Path, size in bytes and time of change (ns) of the files of a dataset, without reading them."""
+    names = [paths] if isinstance(paths, str | Path) else list(paths)
+    try:
+        files = [(str(Path(name).resolve()), Path(name).stat()) for name in names]
+    except OSError as error:
+        raise StoreError(f"dataset file cannot be identified ({error}); check its path") from error
+    return {"files": [[name, stat.st_size, stat.st_mtime_ns] for name, stat in files]}
+
+
+def field_identity(field: LinearField) -> dict[str, object]:
+    """SHA-256 of delta and phi with the size of the lattice: identity of data in memory."""
+    return {"field_sha256": field.sha256, "n": field.n, "box_size": field.box_size, **field.identity()}
+
+
+def _as_json(values: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        return json.loads(json.dumps(dict(values), sort_keys=True))
+    except TypeError as error:
+        raise StoreError(f"settings cannot be written as JSON ({error}); use numbers, text, lists and dicts") from error

@@ -1,0 +1,316 @@
+"""Density clustering of the instance network's embedding into protohalo labels.
+
+Source: López-Cano et al. 2024, A&A 685, A37, appendix B, with its misprint corrected: two groups that meet
+at point i merge when (lower rho_max) / rho_i <= persistence, and both stay when the ratio is larger.
+
+What the paper leaves open is settled so that one input has one partition, on any number of threads:
+density ties are ordered by point index, equally distant neighbours by point index, and "denser" means
+earlier in the density order. The neighbour search is exact: `neighbours.NeighbourTree` on the distinct
+locations, after which ties are ordered here, because a tree returns them in any order.
+"""
+
+from __future__ import annotations
+
+import math
+import numbers
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from numba import njit
+from numpy.typing import ArrayLike, NDArray
+
+from .._utils.cores import available_cores
+from ..exceptions import ClusteringError
+from .neighbours import LEAF, NeighbourTree
+
+_MORTON_BITS = 20  # cells of 2^-20 of the extent on each axis; three axes fit an int64
+_BLOCK_ENTRIES = 65536  # neighbours of one query: what the ordering reads is still in the processor's cache
+_THREADED_ROWS = 4096  # below this, starting threads costs more than the query
+_MAX_COORDINATE = 1e50  # cubes of distances stay finite in float64
+
+
+def cluster_embedding(
+    points: ArrayLike, n_dens: int = 20, n_ngb: int = 15, persistence: float = 4.2
+) -> NDArray[np.int32]:
+    """Group points of pseudo-space into the descending manifolds of persistent density maxima.
+
+    Points are visited from the densest to the least dense (equal densities: by index). The density of a
+    point is rho = 3 k / (4 pi r_k^3), eq. B1, with r_k the distance to its k-th neighbour, k = n_dens. Of
+    its n_ngb nearest points, the (up to) two closest that are denser decide: none starts a group, one group
+    takes the point, and two groups merge when (lower maximum) / rho <= persistence; otherwise both stay and
+    the point joins the group of the denser of the two. k and n_ngb count the point itself.
+
+    Parameters
+    ----------
+    points : array_like of real, shape (N, 3)
+        Embedding coordinates, dimensionless, ``|x| <= 1e50``. float32 and float64 are used as they are.
+    n_dens : int, at least 2
+        k of the density estimate. With fewer points than k, k is the number of points.
+    n_ngb : int, at least 2
+        Neighbours searched for denser points.
+    persistence : float, positive and finite
+        Smallest ratio of maximum to saddle density at which groups stay apart, p_thresh in the paper.
+
+    Returns
+    -------
+    int32, shape (N,)
+        Group of each point, 0..K-1 by descending density of the group's maximum. Every point has a group;
+        no points give an empty array. At least k coincident points are one maximum of infinite density.
+
+    Raises
+    ------
+    ClusteringError
+        Points of another shape, not real, not finite or too large, or parameters outside their range.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> points = np.concatenate([rng.normal(centre, 0.1, (200, 3)) for centre in (0.0, 3.0)])
+    >>> np.bincount(ph.cluster_embedding(points))
+    array([200, 200])
+    """
+    _check_parameters(n_dens, n_ngb, persistence)
+    coordinates = _check_points(points)
+    n_points = len(coordinates)
+    if n_points == 0:
+        return np.empty(0, dtype=np.int32)
+    members, first = _distinct_locations(coordinates)
+    n_dens, n_ngb = min(int(n_dens), n_points), min(int(n_ngb), n_points)
+    radius, neighbours = _search(coordinates[members[first[:-1]]], members, first, n_dens, n_ngb)
+    location = np.empty(n_points, dtype=np.int32)
+    location[members] = np.repeat(np.arange(len(radius), dtype=np.int32), np.diff(first))
+    with np.errstate(divide="ignore"):
+        density = (3 * n_dens / (4 * np.pi * radius**3))[location]
+    order = np.argsort(-density, kind="stable")
+    return _grow_groups(order, density, location, neighbours, float(persistence))
+
+
+def _check_parameters(n_dens: int, n_ngb: int, persistence: float) -> None:
+    for name, value in (("n_dens", n_dens), ("n_ngb", n_ngb)):
+        if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 2:
+            raise ClusteringError(
+                f"{name} = {value!r} is not an integer of at least 2 (it counts the point itself); the paper uses "
+                "n_dens = 20 and n_ngb = 15"
+            )
+    valid = isinstance(persistence, numbers.Real) and not isinstance(persistence, bool)
+    if not valid or not math.isfinite(persistence) or persistence <= 0:
+        raise ClusteringError(
+            f"persistence = {persistence!r} is not a positive finite number (a ratio of densities); the paper uses 4.2"
+        )
+
+
+def _check_points(points: ArrayLike) -> NDArray[np.float64]:
+    """Points as float64, in which differences of float32 coordinates are exact."""
+    array = np.asarray(points)
+    if array.dtype.kind not in "fiu":
+        raise ClusteringError(f"points have dtype {array.dtype}, but coordinates are real numbers; pass float32")
+    if array.ndim != 2 or array.shape[1] != 3:
+        raise ClusteringError(
+            f"points have shape {array.shape}, but pseudo-space has three coordinates a point; pass shape (N, 3)"
+        )
+    coordinates = array.astype(np.float64)
+    bad = ~(np.abs(coordinates) <= _MAX_COORDINATE).all(axis=1)
+    if bad.any():
+        i = int(np.argmax(bad))
+        raise ClusteringError(
+            f"point {i} is {array[i].tolist()} ({int(bad.sum())} such of {len(array)}), but coordinates must be finite "
+            f"and at most {_MAX_COORDINATE:g} in size; check the network's weights and input, or drop these points"
+        )
+    return coordinates
+
+
+def _distinct_locations(points: NDArray[np.float64]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Points sorted by Morton cell and, in a cell, by location, so that neighbours are close in memory.
+
+    Returns
+    -------
+    members : int32, shape (N,)
+        Point indices, location after location, ascending within a location.
+    first : int64, shape (U + 1,)
+        Where each of the U locations begins in `members`.
+    """
+    key = _morton_keys(points)
+    members = np.argsort(key, kind="stable")
+    if (np.diff(key[members]) == 0).any():
+        members = np.lexsort((points[:, 2], points[:, 1], points[:, 0], key))
+    moved = (np.diff(points[members], axis=0) != 0).any(axis=1)
+    first = np.concatenate([[0], np.flatnonzero(moved) + 1, [len(points)]])
+    return members.astype(np.int32), first
+
+
+def _morton_keys(points: NDArray[np.float64]) -> NDArray[np.int64]:
+    lowest = points.min(axis=0)
+    extent = points.max(axis=0) - lowest
+    scale = np.divide(2**_MORTON_BITS - 1, extent, out=np.zeros(3), where=extent > 2.0**-1000)
+    return _interleave(((points - lowest) * scale).astype(np.int64))
+
+
+@njit(cache=True, nogil=True)
+def _interleave(cells: NDArray) -> NDArray:
+    keys = np.zeros(len(cells), dtype=np.int64)
+    for i in range(len(cells)):
+        for bit in range(_MORTON_BITS):
+            for axis in range(3):
+                keys[i] |= ((cells[i, axis] >> bit) & 1) << (3 * bit + axis)
+    return keys
+
+
+def _search(
+    sites: NDArray[np.float64], members: NDArray[np.int32], first: NDArray[np.int64], n_dens: int, n_ngb: int
+) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
+    """k-th neighbour distance and nearest points of each location.
+
+    Returns
+    -------
+    radius : float64, shape (U,)
+        Distance to the `n_dens`-th point, points of the location itself included.
+    neighbours : int32, shape (U, n_ngb)
+        Nearest points by (distance, index), those of the location itself included.
+    """
+    tree = NeighbourTree(sites)
+    radius = np.empty(tree.n_leaves * LEAF)
+    neighbours = np.empty((tree.n_leaves * LEAF, n_ngb), dtype=np.int32)
+    # one more than needed, so that a tie at the last place is usually seen whole
+    width = max(n_dens, n_ngb) + 1
+    leaves = np.arange(tree.n_leaves)
+    while len(leaves):
+        width = min(width, len(sites))
+
+        def search(block: NDArray[np.int64], width: int = width) -> NDArray[np.int64]:
+            distance, index = tree.query(block, width)
+            rows = (block[:, None] * LEAF + np.arange(LEAF)).ravel()
+            whole = _order_neighbours(distance, index, members, first, rows, n_dens, radius, neighbours)
+            return block[~whole.reshape(-1, LEAF).all(axis=1)]
+
+        step = max(1, _BLOCK_ENTRIES // (LEAF * width))
+        blocks = [leaves[start : start + step] for start in range(0, len(leaves), step)]
+        workers = available_cores() if len(leaves) * LEAF > _THREADED_ROWS else 1
+        with ThreadPoolExecutor(workers) as pool:
+            cut = list(pool.map(search, blocks))
+        # a tie that runs past the end of its row hides points of lower index: look further
+        leaves = np.concatenate(cut) if width < len(sites) else leaves[:0]
+        width *= 2
+    return radius[: len(sites)], neighbours[: len(sites)]
+
+
+@njit(cache=True, nogil=True)
+def _order_neighbours(
+    distance: NDArray,
+    index: NDArray,
+    members: NDArray,
+    first: NDArray,
+    rows: NDArray,
+    n_dens: int,
+    radius: NDArray,
+    neighbours: NDArray,
+) -> NDArray:
+    """Turn rows of nearest locations into nearest points by (distance, index); says which rows hold every tie.
+
+    distance, index : (R, width), as queried for the locations `rows`; `radius` and `neighbours` are filled.
+    """
+    n_rows, width = distance.shape
+    n_ngb = neighbours.shape[1]
+    whole = np.zeros(len(rows), dtype=np.bool_)
+    tied = np.empty(width * n_ngb, dtype=np.int32)
+    for r in range(n_rows):
+        row = rows[r]
+        if row >= len(first) - 1:
+            whole[r] = True  # past the last location
+            continue
+        n_within = 0
+        for column in range(width):
+            n_within += first[index[r, column] + 1] - first[index[r, column]]
+            if n_within >= n_dens:
+                radius[row] = distance[r, column]
+                break
+        n_filled, begin = 0, 0
+        while begin < width and n_filled < n_ngb:
+            end = begin
+            n_tied = 0
+            while end < width and distance[r, end] == distance[r, begin]:
+                here = index[r, end]
+                for m in range(first[here], min(first[here + 1], first[here] + n_ngb)):
+                    tied[n_tied] = members[m]
+                    n_tied += 1
+                end += 1
+            if end - begin > 1:
+                tied[:n_tied].sort()
+            n_taken = min(n_tied, n_ngb - n_filled)
+            neighbours[row, n_filled : n_filled + n_taken] = tied[:n_taken]
+            n_filled += n_taken
+            begin = end
+        whole[r] = begin < width
+    return whole
+
+
+@njit(cache=True, nogil=True)
+def _grow_groups(
+    order: NDArray, density: NDArray, location: NDArray, neighbours: NDArray, persistence: float
+) -> NDArray:
+    """Grow, join and merge groups from the densest point down; a lower group number is a denser maximum."""
+    n_points = len(order)
+    rank = np.empty(n_points, dtype=np.int32)
+    for i in range(n_points):
+        rank[order[i]] = i
+    group = np.empty(n_points, dtype=np.int32)
+    parent = np.empty(n_points, dtype=np.int32)
+    maximum = np.empty(n_points, dtype=np.float64)
+    n_groups = 0
+    for i in order:
+        near, far = _two_closest_denser(i, rank, neighbours[location[i]])
+        if np.isinf(density[i]):
+            # coincident points join the first of their own location, whatever else is near
+            near = neighbours[location[i], 0] if neighbours[location[i], 0] != i else -1
+            far = -1
+        if near < 0:
+            parent[n_groups] = n_groups
+            maximum[n_groups] = density[i]
+            group[i] = n_groups
+            n_groups += 1
+            continue
+        group[i] = _root(parent, group[near])
+        if far < 0:
+            continue
+        other = _root(parent, group[far])
+        if other == group[i]:
+            continue
+        denser, lighter = min(group[i], other), max(group[i], other)
+        if maximum[lighter] / density[i] <= persistence:
+            parent[lighter] = denser
+            group[i] = denser
+        elif rank[far] < rank[near]:
+            group[i] = other
+    return _number_groups(group, parent, n_groups)
+
+
+@njit(cache=True, nogil=True)
+def _two_closest_denser(i: int, rank: NDArray, candidates: NDArray) -> tuple[int, int]:
+    near = -1
+    for j in candidates:
+        if rank[j] < rank[i]:
+            if near >= 0:
+                return near, j
+            near = j
+    return near, -1
+
+
+@njit(cache=True, nogil=True)
+def _root(parent: NDArray, group: int) -> int:
+    while parent[group] != group:
+        parent[group] = parent[parent[group]]
+        group = parent[group]
+    return group
+
+
+@njit(cache=True, nogil=True)
+def _number_groups(group: NDArray, parent: NDArray, n_groups: int) -> NDArray:
+    number = np.full(n_groups, -1, dtype=np.int32)
+    n_roots = 0
+    for g in range(n_groups):
+        if parent[g] == g:
+            number[g] = n_roots
+            n_roots += 1
+    labels = np.empty(len(group), dtype=np.int32)
+    for i in range(len(group)):
+        labels[i] = number[_root(parent, group[i])]
+    return labels

@@ -1,0 +1,195 @@
+"""How crops of the instance network tile a periodic box: two lattices of cores, offset by half a core.
+
+Source: López-Cano et al. 2024, A&A 685, A37, appendix D (i)-(iii); generalised to boxes of any side by
+cores of nearly equal side instead of 64 sites exactly.
+"""
+
+from __future__ import annotations
+
+import itertools
+import numbers
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..exceptions import TilingError
+from ..fields.lattice import Triple
+
+Which = Literal["a", "b"]
+
+
+@dataclass(frozen=True)
+class Crop:
+    """One evaluation of a network: what it sees, and the part of its output that is kept.
+
+    Attributes
+    ----------
+    lattice : {"a", "b"}
+        Lattice of cores it belongs to.
+    index : int
+        Position in the row-major order of that lattice's cores.
+    core_start : tuple of int
+        First site of the core, in [0, n); the core may wrap around the box.
+    core_shape : tuple of int
+        Sites of the core a side.
+    input_start : tuple of int
+        First site of the network's input, any integers: `Lattice.crop` wraps them as often as needed.
+    side : int
+        Sites of the input a side; the core is at its centre.
+    margin : int
+        Sites the network drops on each face: its output is ``side - 2 * margin`` sites a side.
+    """
+
+    lattice: Which
+    index: int
+    core_start: Triple
+    core_shape: Triple
+    input_start: Triple
+    side: int
+    margin: int
+
+    @property
+    def key(self) -> str:
+        """Unique name within a plan, e.g. ``"a_00012"``."""
+        return f"{self.lattice}_{self.index:05d}"
+
+    @property
+    def input_shape(self) -> Triple:
+        """Sites of the input a side."""
+        return (self.side, self.side, self.side)
+
+    @property
+    def output_start(self) -> Triple:
+        """First site of the network's output, any integers."""
+        x, y, z = self.input_start
+        return (x + self.margin, y + self.margin, z + self.margin)
+
+    @property
+    def output_shape(self) -> Triple:
+        """Sites of the network's output a side."""
+        side = self.side - 2 * self.margin
+        return (side, side, side)
+
+    @property
+    def output_core(self) -> tuple[slice, slice, slice]:
+        """Where the core lies within the network's output."""
+        x, y, z = (
+            slice(core - output, core - output + length)
+            for core, output, length in zip(self.core_start, self.output_start, self.core_shape, strict=True)
+        )
+        return (x, y, z)
+
+
+@dataclass(frozen=True)
+class CropPlan:
+    """Crops of fixed side whose cores tile a periodic box of `n` sites a side exactly, twice.
+
+    Lattice "a" cuts each axis into ``ceil(n / core)`` cores of nearly equal side, the first at site 0; lattice
+    "b" cuts at the midpoints of a's cores, so its last core wraps around the box. A box of at most `core` sites
+    has one crop a lattice; a box smaller than `crop` repeats inside the crop.
+
+    Attributes
+    ----------
+    n : int
+        Sites of the box a side; any positive integer.
+    crop : int
+        Sites of a network's input a side.
+    margin : int
+        Sites the network drops on each face.
+    core : int
+        Largest side of a core; at most ``crop - 2 * margin``.
+
+    Raises
+    ------
+    TilingError
+        Sides that are not positive integers, or cores larger than the network's output.
+    """
+
+    n: int
+    crop: int = 144
+    margin: int = 8
+    core: int = 64
+
+    def __post_init__(self) -> None:
+        for name, lowest in (("n", 1), ("crop", 1), ("margin", 0), ("core", 1)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < lowest:
+                raise TilingError(
+                    f"{name} = {value!r} is not an integer of at least {lowest}; give it in lattice sites"
+                )
+            object.__setattr__(self, name, int(value))
+        if self.output < 1:
+            raise TilingError(
+                f"a margin of {self.margin} on each face leaves nothing of a crop of {self.crop}; "
+                f"use a margin of at most {(self.crop - 1) // 2} or a crop of at least {2 * self.margin + 1}"
+            )
+        if self.core > self.output:
+            raise TilingError(
+                f"core {self.core} exceeds the network's output, {self.output} = crop {self.crop} - 2 * {self.margin} "
+                f"of margin; use a core of at most {self.output} or a crop of at least {self.core + 2 * self.margin}"
+            )
+
+    @property
+    def output(self) -> int:
+        """Sites of the network's output a side, ``crop - 2 * margin``."""
+        return self.crop - 2 * self.margin
+
+    @property
+    def n_cores(self) -> int:
+        """Cores an axis, ``ceil(n / core)``."""
+        return -(-self.n // self.core)
+
+    @property
+    def boundaries(self) -> NDArray[np.int64]:
+        """Boundaries of lattice a's cores on an axis: ``round(i n / n_cores)``, int64, shape (n_cores + 1,)."""
+        i = np.arange(self.n_cores + 1, dtype=np.int64)
+        return (2 * i * self.n + self.n_cores) // (2 * self.n_cores)
+
+    @property
+    def offset_boundaries(self) -> NDArray[np.int64]:
+        """Boundaries of lattice b's cores on an axis, int64, shape (n_cores + 1,), from the first in [0, n) on.
+
+        The last is the first plus `n`.
+        """
+        middles = (self.boundaries[:-1] + self.boundaries[1:]) // 2
+        return np.append(middles, middles[0] + self.n)
+
+    @property
+    def octant_boundaries(self) -> NDArray[np.int64]:
+        """Union of both lattices' boundaries on an axis, int64, ascending from 0 to n.
+
+        Between them lie the octants of stitching: the largest volumes in which a core of a meets a core of b.
+        """
+        return np.union1d(self.boundaries, self.offset_boundaries[:-1])
+
+    def crops(self, which: Which) -> list[Crop]:
+        """Crops of one lattice, row-major by core.
+
+        Parameters
+        ----------
+        which : {"a", "b"}
+
+        Returns
+        -------
+        list of Crop
+            Their cores cover each site of the box once.
+        """
+        if which not in get_args(Which):
+            raise TilingError(f"lattice {which!r} does not exist; use 'a' or 'b'")
+        bounds = (self.boundaries if which == "a" else self.offset_boundaries).tolist()
+        cores = list(itertools.pairwise(bounds))
+        return [self._crop(which, index, ranges) for index, ranges in enumerate(itertools.product(cores, cores, cores))]
+
+    def _crop(self, which: Which, index: int, ranges: tuple[tuple[int, int], ...]) -> Crop:
+        start = [low for low, _ in ranges]
+        shape = [high - low for low, high in ranges]
+        # floor of both halves keeps any core of at most `output` sites inside the output
+        input_start = [low + length // 2 - self.crop // 2 for low, length in zip(start, shape, strict=True)]
+        return Crop(which, index, _triple(start), _triple(shape), _triple(input_start), self.crop, self.margin)
+
+
+def _triple(values: list[int]) -> Triple:
+    x, y, z = values
+    return (x, y, z)

@@ -1,0 +1,305 @@
+"""Turn network output into probabilities, and choose the semantic threshold (López-Cano et al. 2024, appendix C)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import minimize
+from scipy.special import expit
+
+from .._utils.progress import Progress, track
+from ..analysis.scores import match_haloes
+from ..exceptions import ScoringError
+from ..models.card import AMPLITUDE_KEYS, CALIBRATION_KEYS, CONTACT_KEY, MERGING_KEYS, ModelCard
+from ..prediction.inference import evaluate, flood_core, group_members, join_core
+from ..prediction.predictor import IOU_THRESHOLD, ProtohaloPredictor
+from ..segmentation.contact import join_in_contact
+from ..segmentation.stitching import remove_small, stitch
+from ..segmentation.tiling import Crop, CropPlan
+from ..segmentation.watershed import otsu_threshold
+from .dataset import LabelledField
+
+CANDIDATES = (
+    *(
+        {"persistence": persistence, "width_ratio": width_ratio, "distance": distance}
+        for persistence in (1.6, 2.5)
+        for width_ratio in (0.7, 0.85, 1.0, 1.2)
+        for distance in (0.0, 0.3, 0.5)
+    ),
+    {"persistence": 4.2, "width_ratio": 0.0, "distance": 0.0},
+)
+"""What `tune_clustering` tries; the last is the paper's and joins nothing."""
+
+CONTOURS = (0.0, 0.1, 0.2)
+"""What `watershed_candidates` adds to Otsu's contour threshold."""
+
+CONTACTS = (0.0, 0.5, 0.55, 0.6, 0.65, 0.7, 0.8)
+"""Contacts that it tries with the best of them, where there is an evolved field."""
+
+
+def fit_calibration(
+    raw: Sequence[NDArray[np.float32]],
+    true: Sequence[NDArray[np.bool_]],
+    changes: Sequence[float] = (),
+    n_bins: int = 4000,
+) -> dict[str, float]:
+    """Fit logit(p) = slope logit(raw) + intercept by maximum likelihood (Platt scaling).
+
+    The balanced cross-entropy shifts the odds by beta / (1 - beta); the intercept undoes that and what is left.
+
+    Parameters
+    ----------
+    raw : sequence of float32, any shape
+        Output of the semantic network on each validation run.
+    true : sequence of bool, same shapes
+        Membership in the simulation.
+    changes : sequence of float, optional
+        ln(sigma_8 / the model's sigma_8) of each run, at least two of them different: slope and intercept are then
+        fitted as linear functions of it (`ModelCard.calibration_at`).
+
+    Returns
+    -------
+    dict
+        ``slope`` and ``intercept``, and with `changes` what each gains for each unit of them.
+
+    Raises
+    ------
+    ScoringError
+        If the shapes differ, one class is missing, or the changes are all the same.
+    """
+    if len(set(changes)) == 1 or len(changes) not in (0, len(raw)):
+        raise ScoringError(f"changes {list(changes)} for {len(raw)} runs; give one a run, not all alike, or none")
+    if not any(cube.any() for cube in true) or all(cube.all() for cube in true):
+        raise ScoringError("the validation runs have only one class; calibration needs sites in and outside haloes")
+    counts = [_by_logit(*cubes, n_bins) for cubes in zip(raw, true, strict=True)]
+    logit, sites, inside = (np.concatenate(columns) for columns in zip(*counts, strict=True))
+    features = np.stack([logit, np.ones_like(logit)], axis=1)
+    if changes:
+        features = np.hstack([features, np.repeat(changes, n_bins)[:, None] * features])
+
+    def loss(parameters: NDArray) -> tuple[float, NDArray]:
+        shifted = features @ parameters
+        value = np.sum(sites * np.logaddexp(0, shifted) - inside * shifted)
+        return float(value / sites.sum()), features.T @ (sites * expit(shifted) - inside) / sites.sum()
+
+    start = np.zeros(features.shape[1])
+    start[0] = 1.0
+    best = minimize(loss, start, jac=True, method="BFGS", options={"gtol": 1e-8}).x
+    return dict(zip((*CALIBRATION_KEYS, *AMPLITUDE_KEYS), (float(value) for value in best), strict=False))
+
+
+def _by_logit(
+    raw: NDArray[np.float32], true: NDArray[np.bool_], n_bins: int
+) -> tuple[NDArray[np.float64], NDArray[np.intp], NDArray[np.intp]]:
+    """Mean logit, sites and members of one run in bins of the logit."""
+    if raw.shape != true.shape:
+        raise ScoringError(f"shapes {raw.shape} and {true.shape} differ; pass output and truth of the same sites")
+    clipped = np.clip(raw.astype(np.float64).ravel(), 1e-6, 1 - 1e-6)
+    logit = np.log(clipped) - np.log1p(-clipped)
+    index = np.rint((logit - logit.min()) / max(np.ptp(logit), 1e-9) * (n_bins - 1)).astype(np.int64)
+    sites = np.bincount(index, minlength=n_bins)
+    mean = np.bincount(index, weights=logit, minlength=n_bins) / np.maximum(sites, 1)
+    return mean, sites, np.bincount(index[true.ravel()], minlength=n_bins)
+
+
+def choose_threshold(probability: NDArray[np.float32], true: NDArray[np.bool_]) -> float:
+    """Threshold at which the predicted share of members equals the true one on validation runs (appendix C)."""
+    if probability.shape != true.shape:
+        raise ScoringError(f"shapes {probability.shape} and {true.shape} differ; pass the same sites")
+    return float(np.quantile(probability, 1.0 - float(np.mean(true))))
+
+
+def watershed_candidates(
+    predictor: ProtohaloPredictor, runs: Sequence[LabelledField], probabilities: Sequence[NDArray[np.float32]]
+) -> list[dict[str, float]]:
+    """Thresholds of `find_seeds` to choose from: Otsu's, as in appendix A, first, and others about them.
+
+    Otsu's are measured over the validation runs, of the contours on the first crop of each, and kept in the card:
+    measured crop by crop, they would differ between crops that share a halo.
+    """
+    card = predictor.card
+    network = card.instance_network()
+    assert predictor.instance is not None
+    contours = []
+    for run, probability in zip(runs, probabilities, strict=True):
+        crop = predictor.plan(network, run.field.n).crops("a")[0]
+        contours.append(evaluate(predictor.instance, network, run.field, crop, probability=probability))
+    foreground, contour = otsu_threshold(np.stack(list(probabilities))), otsu_threshold(np.stack(contours))
+    return [
+        {"foreground": round(foreground, 4), "contour": round(contour + change, 4)}
+        for change in CONTOURS
+        if contour + change < 1
+    ]
+
+
+def tune_clustering(
+    predictor: ProtohaloPredictor,
+    runs: Sequence[LabelledField],
+    probabilities: Sequence[NDArray[np.float32]],
+    candidates: Sequence[Mapping[str, float]] = CANDIDATES,
+    min_sites: int = 500,
+    progress: Progress = True,
+) -> tuple[dict[str, float], list[dict[str, float]]]:
+    """Choose the settings of clustering, merging and contact on validation runs, through the whole pipeline.
+
+    Of the candidates whose share of matched haloes is within one binomial standard error of the best share, the one
+    with the best mass function: matches alone cannot tell these apart, but whether large haloes are split or
+    neighbours swallowed shows in the mass function. For a model that sees the evolved field, the contact of
+    `join_in_contact` is then the one that matches most: it changes few haloes of the same labels, so that small
+    differences count.
+
+    Parameters
+    ----------
+    predictor : ProtohaloPredictor
+        With the threshold that its card shall keep.
+    runs, probabilities : sequences
+        Validation runs, and the calibrated probability (n, n, n) of each.
+    candidates : sequence of mapping
+        Settings that replace those of the card.
+    min_sites : int
+        Haloes with more sites than this count.
+
+    Returns
+    -------
+    clustering, table : dict, list of dict
+        The chosen candidate (equal ones: the first), and every one with its ``share`` of haloes matched with
+        IoU > 0.5 and its ``mass_function_error``, see `mass_function_error`.
+
+    Raises
+    ------
+    ScoringError
+        No validation run holds a halo of more than `min_sites` sites.
+    """
+    trials = _Trials(runs, min_sites)
+    with TemporaryDirectory() as folder:
+        # the labels of all candidates together would not fit into memory
+        kept = [[Path(folder) / f"{r}_{i}.npy" for i in range(len(candidates))] for r in range(len(runs))]
+        for r, (run, probability) in enumerate(zip(runs, probabilities, strict=True)):
+            for i, labels in enumerate(_labels_by_candidate(predictor, run, probability, candidates, progress)):
+                trials.count(i, run, labels)
+                np.save(kept[r][i], labels)
+        best, table = trials.judge(candidates)
+        chosen = {**predictor.card.clustering, **candidates[best]}
+        if not predictor.card.sees_evolution:
+            return chosen, table
+        trials = _Trials(runs, min_sites)
+        for r, run in enumerate(runs):
+            labels = np.load(kept[r][best])
+            for i, contact in enumerate(CONTACTS):
+                trials.count(i, run, join_in_contact(labels, run.field.evolved().displacement, contact))
+    _, contact_table = trials.judge([{**candidates[best], CONTACT_KEY: contact} for contact in CONTACTS])
+    most = max(range(len(CONTACTS)), key=lambda i: trials.matched[i])
+    return {**chosen, CONTACT_KEY: CONTACTS[most]}, [*table, *contact_table]
+
+
+class _Trials:
+    """Matches and mass functions of several candidates over several runs."""
+
+    def __init__(self, runs: Sequence[LabelledField], min_sites: int) -> None:
+        self.min_sites = min_sites
+        self.simulated = np.concatenate([_sizes(run.labels) for run in runs])
+        self.total = int(np.count_nonzero(self.simulated > min_sites))
+        if not self.total:
+            raise ScoringError(
+                f"no validation run holds a halo of more than {min_sites} sites; tune on runs that do, or lower "
+                "min_sites"
+            )
+        self.matched: dict[int, int] = {}
+        self.found: dict[int, list[NDArray[np.int64]]] = {}
+
+    def count(self, candidate: int, run: LabelledField, labels: NDArray[np.int32]) -> None:
+        """Add the labels of a candidate in a run."""
+        matches = match_haloes(labels, run.labels)
+        matched = np.count_nonzero(matches.iou[matches.size > self.min_sites] > 0.5)
+        self.matched[candidate] = self.matched.get(candidate, 0) + int(matched)
+        self.found.setdefault(candidate, []).append(_sizes(labels))
+
+    def judge(self, candidates: Sequence[Mapping[str, float]]) -> tuple[int, list[dict[str, float]]]:
+        """The best candidate and the table of all."""
+        order = range(len(candidates))
+        share = np.array([self.matched[i] for i in order]) / self.total
+        error = np.array(
+            [mass_function_error(np.concatenate(self.found[i]), self.simulated, self.min_sites) for i in order]
+        )
+        best = share.max()
+        equal = share >= best - np.sqrt(best * (1 - best) / self.total)
+        table = [
+            {**candidate, "share": round(float(share[i]), 4), "mass_function_error": round(float(error[i]), 4)}
+            for i, candidate in enumerate(candidates)
+        ]
+        return int(np.argmin(np.where(equal, error, np.inf))), table
+
+
+def mass_function_error(predicted: ArrayLike, simulated: ArrayLike, min_sites: int, fewest: int = 10) -> float:
+    """Mean departure |predicted / simulated - 1| of the counts of haloes in bins of 0.2 dex above `min_sites`.
+
+    Bins weigh as the root of their simulated haloes, the inverse of the scatter of such a ratio.
+
+    predicted, simulated : int arrays, sites of each halo
+    fewest : bins with fewer simulated haloes are left out; with none left, the bins are joined into one
+    """
+    predicted, simulated = np.asarray(predicted), np.asarray(simulated)
+    largest = max(int(predicted.max(initial=0)), int(simulated.max(initial=0)), min_sites + 1)
+    edges = np.log10(min_sites) + 0.2 * np.arange(np.ceil(np.log10(largest / min_sites) / 0.2) + 1)
+    a, b = (np.histogram(np.log10(sizes[sizes > min_sites]), edges)[0] for sizes in (predicted, simulated))
+    kept = b >= fewest
+    if not kept.any():
+        return float(abs(a.sum() - b.sum()) / max(b.sum(), 1))
+    return float(np.average(np.abs(a[kept] / b[kept] - 1), weights=np.sqrt(b[kept])))
+
+
+def _sizes(labels: NDArray[np.integer]) -> NDArray[np.int64]:
+    return np.bincount(labels.ravel())[1:]
+
+
+def _labels_by_candidate(
+    predictor: ProtohaloPredictor,
+    run: LabelledField,
+    probability: NDArray[np.float32],
+    candidates: Sequence[Mapping[str, float]],
+    progress: Progress,
+) -> Iterator[NDArray[np.int32]]:
+    """Final labels of a run for each candidate; the network runs once a crop for all of them."""
+    card, lattice = predictor.card, run.field.lattice
+    assert predictor.instance is not None
+    network = card.instance_network()
+    plan = CropPlan(lattice.n, network.side, network.margin, card.core)
+    cubes = [{which: np.zeros(lattice.shape, dtype=np.int32) for which in ("a", "b")} for _ in candidates]
+    offsets = [0] * len(candidates)
+    for crop in track([*plan.crops("a"), *plan.crops("b")], "Tuning the clustering", progress=progress):
+        near = lattice.crop(probability, crop.output_start, crop.output_shape)
+        if not (near > np.float32(card.threshold)).any():
+            continue
+        output = evaluate(predictor.instance, network, run.field, crop, probability=probability)
+        for i, block in enumerate(_blocks_by_candidate(card, output, near, crop, candidates)):
+            lattice.paste(cubes[i][crop.lattice], np.where(block > 0, block + offsets[i], 0), crop.core_start)
+            offsets[i] += int(block.max(initial=0))
+    boundaries = plan.octant_boundaries
+    for pair in cubes:
+        yield remove_small(stitch(pair["a"], pair["b"], boundaries, IOU_THRESHOLD).labels, card.min_sites)
+
+
+def _blocks_by_candidate(
+    card: ModelCard,
+    output: NDArray[np.float32],
+    near: NDArray[np.float32],
+    crop: Crop,
+    candidates: Sequence[Mapping[str, float]],
+) -> Iterator[NDArray[np.int32]]:
+    """Labels of a core for each candidate, as `separate_core` gives them; groups are found once where they can be."""
+    seen = near > np.float32(card.threshold)
+    points = output[seen]
+    groups: dict[tuple[float, ...], NDArray[np.int32]] = {}
+    for candidate in candidates:
+        settings = {**card.clustering, **candidate}
+        if card.method == "watershed":
+            yield flood_core(output[..., 0], near, seen, crop, settings)
+            continue
+        key = tuple(value for name, value in sorted(settings.items()) if name not in MERGING_KEYS)
+        if key not in groups:
+            groups[key] = group_members(points, settings)
+        yield join_core(points, groups[key], seen, crop, settings)

@@ -1,0 +1,271 @@
+"""yt fields of the predicted protohaloes.
+
+Registering is cheap; the first access of a field runs the whole-box prediction, and every later access, of any
+data object, looks its sites up in the result.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from yt.data_objects.static_output import Dataset
+from yt.fields.field_detector import FieldDetector
+from yt.utilities.logger import ytLogger
+
+from ..exceptions import InitialConditionsError, LatticeError
+from .dataset_state import BoxPrediction, box_prediction, predict
+from .linear import particle_sites
+from .options import OptionKeywords, PredictionOptions, Unpack, takes_options
+
+__all__ = ["CELL_FIELDS", "LINEAR_FIELDS", "PROTOHALO_FIELDS", "add_protohalo_fields", "predict"]
+
+Sites = NDArray[np.int64]
+FieldName = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class SiteField:
+    """A quantity with one value a lattice site.
+
+    Attributes
+    ----------
+    units : str
+        yt units of the values.
+    values : callable
+        ``values(box, flat site indices) -> float64 array`` of the same shape as the indices.
+    display : str
+        Name on plots.
+    take_log : bool
+    """
+
+    units: str
+    values: Callable[[BoxPrediction, Sites], NDArray[np.float64]]
+    display: str
+    take_log: bool = False
+
+
+def _probability(box: BoxPrediction, sites: Sites) -> NDArray[np.float64]:
+    return box.get_lazily().probability.reshape(-1)[sites].astype(np.float64)
+
+
+def _identifier(box: BoxPrediction, sites: Sites) -> NDArray[np.float64]:
+    return box.get_lazily().labels.reshape(-1)[sites].astype(np.float64) - 1
+
+
+def _mass(box: BoxPrediction, sites: Sites) -> NDArray[np.float64]:
+    prediction = box.get_lazily()
+    return np.asarray(prediction.label_mass, dtype=np.float64)[prediction.labels.reshape(-1)[sites]]
+
+
+def _overdensity(box: BoxPrediction, sites: Sites) -> NDArray[np.float64]:
+    return box.field.delta.reshape(-1)[sites].astype(np.float64)
+
+
+def _potential(box: BoxPrediction, sites: Sites) -> NDArray[np.float64]:
+    return box.field.phi.reshape(-1)[sites].astype(np.float64)
+
+
+_TODAY = " (z = 0)"
+PROTOHALO_FIELDS = {
+    "protohalo_probability": SiteField("", _probability, "Protohalo Probability"),
+    "protohalo_id": SiteField("", _identifier, "Protohalo ID"),
+    "protohalo_mass": SiteField("Msun", _mass, "Protohalo Mass", take_log=True),
+}
+LINEAR_FIELDS = {
+    "linear_overdensity": SiteField("", _overdensity, f"Linear Overdensity{_TODAY}"),
+    "linear_potential": SiteField("(Mpccm/h)**2", _potential, f"Linear Potential{_TODAY}"),
+}
+CELL_FIELDS = {**PROTOHALO_FIELDS, **LINEAR_FIELDS}
+
+
+def display_name(field: SiteField, box: BoxPrediction) -> str:
+    """Name of a field on plots, with the redshift of the prediction where that is not 0."""
+    redshift = box.field.target_redshift
+    return f"{field.display.removesuffix(_TODAY)} (z = {redshift:g})" if redshift else field.display
+
+
+@takes_options
+def add_protohalo_fields(
+    ds: Dataset,
+    model: str | Path | None = None,
+    **options: Unpack[OptionKeywords],
+) -> list[FieldName]:
+    """Register the protohalo fields of a dataset; no network runs here.
+
+    Particle fields, for every particle type that has particles, ``all`` and ``nbody``:
+    ``particle_protohalo_probability``, ``particle_protohalo_id`` (-1 outside) and ``particle_protohalo_mass``
+    (Lagrangian mass in Msun, 0 outside). Cell fields, of datasets with a grid: ``("gas", "protohalo_probability")``,
+    ``_id``, ``_mass``, ``("gas", "linear_overdensity")`` and ``("gas", "linear_potential")`` ((Mpccm/h)^2), both
+    at the redshift of the prediction, which display names say where it is not 0. For cells of a particle dataset see
+    `deposit_to_lattice`. Calling again with other options replaces them.
+
+    Parameters
+    ----------
+    ds : yt Dataset
+        Initial conditions.
+    model, **options
+        As in `PredictionOptions`.
+
+    Returns
+    -------
+    list of (str, str)
+        The fields now known.
+
+    Raises
+    ------
+    ModelError, InitialConditionsError, CosmologyError, LatticeError
+        If a prediction would be impossible: everything is checked now, for a field must not fail inside a plot.
+
+    Examples
+    --------
+    >>> ds = ph.load("ics.hdf5")
+    >>> len(ph.add_protohalo_fields(ds))
+    9
+    >>> mass = ds.all_data()["all", "particle_protohalo_mass"]
+    >>> str(mass.units)
+    'Msun'
+    """
+    _refuse_stored(ds)
+    box = box_prediction(ds, PredictionOptions.read(model, options))
+    names: list[FieldName] = []
+    for ptype in lattice_particle_types(ds):
+        for name, field in PROTOHALO_FIELDS.items():
+            names.append((ptype, f"particle_{name}"))
+            _register(ds, names[-1], field, _particle_function(ds, box, ptype, field), box, "particle")
+    if has_cells(ds):
+        for name, field in CELL_FIELDS.items():
+            names.append(("gas", name))
+            _register(ds, names[-1], field, _cell_function(box, field), box, "cell")
+    if not names:
+        raise InitialConditionsError(
+            f"{ds} has neither particles with positions nor a grid to attach fields to; load initial conditions"
+        )
+    ytLogger.info("Added %d protohalo fields; the first access runs model %s", len(names), box.card.name)
+    return names
+
+
+def _refuse_stored(ds: Dataset) -> None:
+    """Refuse a dataset that holds a prediction itself: its fields would hide what is registered here."""
+    ours = {*CELL_FIELDS, *(f"particle_{name}" for name in PROTOHALO_FIELDS)}
+    stored = [field for field in ds.field_list if field[1] in ours]
+    if stored:
+        raise InitialConditionsError(
+            f"{ds} already stores a field {stored[0]}; load the initial conditions themselves to predict again"
+        )
+
+
+def has_cells(ds: Dataset) -> bool:
+    """Whether a dataset has grid cells; the octree that yt builds over particles does not count."""
+    return hasattr(ds.index, "grids")
+
+
+def lattice_particle_types(ds: Dataset) -> list[str]:
+    """Particle types whose particles all have a lattice site: raw types first, then unions and filters."""
+    known: Any = ds  # yt's own annotations leave these attributes open
+    raw = [name for name in known.particle_types_raw or () if _has_positions(ds, name)]
+    others = [*known.particle_unions, *known.filtered_particle_types]
+    types = raw + [name for name in others if raw and name not in raw and _has_positions(ds, name)]
+    if len(raw) == 1 and not has_cells(ds):
+        return types
+    return [name for name in types if _has_sites(ds, name)]
+
+
+def _has_sites(ds: Dataset, ptype: str) -> bool:
+    try:
+        particle_sites(ds, ptype, ds.all_data())
+    except LatticeError as error:
+        ytLogger.info("No protohalo fields for particle type %s: %s", ptype, error)
+        return False
+    return True
+
+
+def _has_positions(ds: Dataset, ptype: str) -> bool:
+    return any((ptype, name) in ds.field_info for name in ("particle_position", "particle_position_x"))
+
+
+def _register(
+    ds: Dataset, name: FieldName, field: SiteField, function: Callable, box: BoxPrediction, sampling_type: str
+) -> None:
+    ds.add_field(
+        name, function=function, sampling_type=sampling_type, units=_units(ds, field.units), take_log=field.take_log,
+        display_name=display_name(field, box), force_override=True,
+    )  # fmt: skip
+
+
+def _units(ds: Dataset, units: str) -> str:
+    """`units`, or lengths in Mpc for a dataset that yt does not call cosmological and that has no comoving units."""
+    return units.replace("Mpccm/h", "Mpc") if "pccm" not in ds.unit_registry else units
+
+
+def with_units(ds: Dataset, values: NDArray[np.float64], field: SiteField, h: float) -> Any:
+    """Values of a field as the dataset's array, in units the dataset knows."""
+    units = _units(ds, field.units)
+    return ds.arr(values if units == field.units else values / h**2, units)
+
+
+# yt insists on the argument names `field` and `data` of field functions
+def _particle_function(ds: Dataset, box: BoxPrediction, ptype: str, quantity: SiteField) -> Callable:
+    # data.ds is a proxy, and a proxy finds nothing that is remembered by dataset
+    dataset = weakref.ref(ds)
+
+    def particle_field(field: Any, data: Any) -> Any:
+        # yt learns what must be read from what is touched here
+        template = data[ptype, "particle_ones"]
+        if (ptype, "particle_index") in data.ds.field_info:
+            data[ptype, "particle_index"]
+        if isinstance(data, FieldDetector):
+            return data.ds.arr(np.zeros(template.shape), quantity.units)
+        sites = particle_sites(dataset(), ptype, data)
+        return data.ds.arr(quantity.values(box, sites).reshape(template.shape), quantity.units)
+
+    return particle_field
+
+
+def _cell_function(box: BoxPrediction, quantity: SiteField) -> Callable:
+    def cell_field(field: Any, data: Any) -> Any:
+        axes = [data["index", axis] for axis in "xyz"]
+        if isinstance(data, FieldDetector):
+            return data.ds.arr(np.zeros(axes[0].shape), _units(data.ds, quantity.units))
+        values = quantity.values(box, cell_sites(data.ds, box.field.n, axes))
+        return with_units(data.ds, values, quantity, box.field.cosmology.h)
+
+    return cell_field
+
+
+def cell_sites(ds: Dataset, n: int, axes: list[Any]) -> Sites:
+    """Row-major site that holds each position.
+
+    Parameters
+    ----------
+    ds : yt Dataset
+        Gives the box that the `n` sites a side divide.
+    n : int
+    axes : list of 3 unyt arrays of one shape
+        Cell centres; those beyond the box (covering grids may reach there) are wrapped.
+
+    Returns
+    -------
+    int64 array of that shape.
+    """
+    if len(axes) != 3:
+        raise LatticeError(f"{len(axes)} coordinates were given; a site needs x, y and z")
+    left = ds.domain_left_edge.to_value("code_length")
+    width = ds.domain_width.to_value("code_length")
+    flat: Sites = np.zeros(axes[0].shape, dtype=np.int64)
+    for axis, positions in enumerate(axes):
+        fraction = (positions.to_value("code_length") - left[axis]) / width[axis]
+        flat = flat * n + np.floor(fraction * n).astype(np.int64) % n
+    return flat
+
+
+def site_arrays(box: BoxPrediction) -> Iterator[tuple[str, SiteField, NDArray[np.float64]]]:
+    """Name, description and (n, n, n) values of every cell field."""
+    sites = np.arange(box.field.lattice.n_sites, dtype=np.int64).reshape(box.field.lattice.shape)
+    for name, field in CELL_FIELDS.items():
+        yield name, field, field.values(box, sites)

@@ -1,0 +1,49 @@
+"""Dataset of a grafic2 folder. Displacements are in comoving Mpc/h, velocities in peculiar km/s."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ....fields.cosmology import Cosmology
+from ....initial_conditions.readers.grafic import GraficLayout, is_grafic, read_grafic_layout
+from ....initial_conditions.readers.music_conf import BoxFacts
+from ..unigrid import UnigridDataset, UnigridFieldInfo
+
+
+class GraficFieldInfo(UnigridFieldInfo):
+    """Linear overdensity, displacement and peculiar velocity at the starting redshift."""
+
+    known_other_fields = (
+        ("ic_deltab", ("", [], "linear overdensity")),
+        *((f"ic_posc{axis}", ("Mpccm/h", [], f"displacement {axis}")) for axis in "xyz"),
+        *((f"ic_velc{axis}", ("km/s", [], f"velocity {axis}")) for axis in "xyz"),
+    )
+
+
+class GraficDataset(UnigridDataset):
+    """One grafic2 level that fills the box; keywords override what its header says."""
+
+    _field_info_class = GraficFieldInfo
+    fluid_type = "grafic"
+    linear_density_field = ("grafic", "ic_deltab")
+
+    def _open(self) -> tuple[int, float, float, Cosmology]:
+        layout: GraficLayout = read_grafic_layout(Path(self.parameter_filename))
+        self._layout = layout
+        box_size, redshift, cosmology, _ = self._asked
+        facts = BoxFacts(box_size, redshift, cosmology)
+        header = BoxFacts(layout.box_size, layout.redshift, layout.cosmology)
+        return (layout.n, *facts.or_else(header).required(layout.folder.name))
+
+    def cube_names(self) -> list[str]:
+        """Names of the cubes on disk."""
+        return list(self._layout.fields)
+
+    def read_cube(self, name: str) -> Any:
+        """One cube, float64, (n, n, n), in the field's unit."""
+        return self._layout.read(name)
+
+    @classmethod
+    def _is_valid(cls, filename: str, *args: Any, **kwargs: Any) -> bool:
+        return is_grafic(Path(filename))

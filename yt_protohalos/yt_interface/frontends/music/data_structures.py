@@ -1,0 +1,106 @@
+"""Dataset of a MUSIC or monofonIC generic HDF5 file.
+
+Displacements are in box sides and velocities in km/s per Mpc/h of box, hence the units.
+"""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+from yt.frontends.gadget.data_structures import GadgetHDF5Dataset
+
+from ....exceptions import ProtohaloWarning
+from ....fields.cosmology import Cosmology
+from ....initial_conditions.readers.music_conf import BoxFacts, find_conf, read_conf
+from ....initial_conditions.readers.music_generic import is_generic, read_generic_layout
+from ..unigrid import UnigridDataset, UnigridFieldInfo
+
+
+def _species_fields(species: str) -> list[tuple[str, tuple[str, list[str], str]]]:
+    return [
+        (f"{species}_rho", ("", [], f"{species} linear overdensity")),
+        (f"{species}_delta", ("", [], f"{species} overdensity")),
+        *((f"{species}_d{axis}", ("code_length", [], f"{species} displacement {axis}")) for axis in "xyz"),
+        *((f"{species}_v{axis}", ("code_velocity", [], f"{species} velocity {axis}")) for axis in "xyz"),
+    ]
+
+
+class MusicFieldInfo(UnigridFieldInfo):
+    """Linear overdensity, displacement and peculiar velocity at the starting redshift."""
+
+    known_other_fields = tuple(_species_fields("DM") + _species_fields("BA"))
+
+
+class MusicDataset(UnigridDataset):
+    """Generic HDF5 initial conditions; box size, redshift and cosmology from keywords, the file or its .conf."""
+
+    _field_info_class = MusicFieldInfo
+    fluid_type = "music"
+
+    def _open(self) -> tuple[int, float, float, Cosmology]:
+        path = Path(self.parameter_filename)
+        self._layout = read_generic_layout(path)
+        box_size, redshift, cosmology, conf = self._asked
+        facts = BoxFacts(box_size, redshift, cosmology)
+        conf_path = Path(conf) if conf is not None else find_conf(path)
+        if conf_path is not None:
+            facts = facts.or_else(read_conf(conf_path))
+        self._choose_fields(path.name)
+        return (self._layout.n, *self._layout.facts(facts).required(path.name))
+
+    def _choose_fields(self, name: str) -> None:
+        names = self._layout.datasets
+        if "DM_rho" in names:
+            self.linear_density_field = (self.fluid_type, "DM_rho")
+        elif "DM_dx" in names:
+            places, speeds = ([(self.fluid_type, f"DM_{kind}{axis}") for axis in "xyz"] for kind in "dv")
+            self.displacement_fields = (places, speeds)
+        else:
+            warnings.warn(
+                f"{name} holds an evolved (Eulerian) density, read as linear: second-order parts of a few per cent "
+                "stay in "
+                "delta; write it with generic_out_eulerian = no to avoid them",
+                ProtohaloWarning,
+                stacklevel=2,
+            )
+            self.linear_density_field = (self.fluid_type, "DM_delta")
+
+    def _set_code_unit_attributes(self) -> None:
+        super()._set_code_unit_attributes()
+        self.velocity_unit = self.quan(self.box_size, "km/s")
+
+    def cube_names(self) -> list[str]:
+        """Names of the cubes on disk."""
+        return sorted(self._layout.datasets)
+
+    def read_cube(self, name: str) -> Any:
+        """One cube, float64, (n, n, n), in the field's unit."""
+        return self._layout.read(name)
+
+    @classmethod
+    def _is_valid(cls, filename: str, *args: Any, **kwargs: Any) -> bool:
+        return _is_generic(filename) and not GadgetHDF5Dataset._is_valid(filename)
+
+
+class MonofonicDataset(GadgetHDF5Dataset):
+    """Makes `yt.load` open monofonIC's files as `MusicDataset`.
+
+    yt takes any HDF5 file with a Header for Gadget's, and only a subclass of a candidate ranks before it.
+    """
+
+    def __new__(cls, filename: str, *args: Any, **kwargs: Any) -> Any:
+        """Open the file as `MusicDataset`."""
+        return MusicDataset(filename, *args, **kwargs)
+
+    @classmethod
+    def _is_valid(cls, filename: str, *args: Any, **kwargs: Any) -> bool:
+        return _is_generic(filename) and GadgetHDF5Dataset._is_valid(filename)
+
+
+def _is_generic(filename: str) -> bool:
+    try:
+        return is_generic(Path(filename))
+    except (OSError, RuntimeError, KeyError, ValueError):  # what HDF5 raises on a damaged file
+        return False

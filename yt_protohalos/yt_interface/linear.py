@@ -1,0 +1,302 @@
+"""From a yt dataset of initial conditions to delta and phi, and from its particles to lattice sites."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from numpy.typing import NDArray
+from yt.geometry.grid_geometry_handler import GridIndex
+from yt.geometry.particle_geometry_handler import ParticleIndex
+from yt.utilities.logger import ytLogger
+
+from ..exceptions import InitialConditionsError, LatticeError
+from ..fields.cosmology import Cosmology
+from ..fields.lattice import Lattice
+from ..fields.linear_field import LinearField
+from ..initial_conditions.checks import Reach, check_written, library_errors, quiet_casts
+from ..initial_conditions.displacements import field_from_displacements
+from ..initial_conditions.grids import field_from_density
+from ..initial_conditions.particles import field_from_source
+from ..initial_conditions.readers.music_conf import BoxFacts
+from ..initial_conditions.site_assignment import SiteMap
+from ..initial_conditions.sources import in_memory
+from .fingerprint import check_unchanged
+from .frontends.unigrid import UnigridDataset
+from .particles import YTParticles, box_positions, total_mass, whole_numbers
+
+DENSITY_NAMES = ("delta", "overdensity", "linear_overdensity", "linear_density", "density_contrast")
+"""Field names of an in-memory grid that are read as the linear overdensity at the dataset's redshift."""
+GAS_TYPES = ("Gas", "PartType0")
+LARGEST_HELD = 256**3
+"""Particles up to which a file is read once and held until the field is there; more are read in every pass."""
+
+Field = tuple[str, str]
+
+_facts: WeakKeyDictionary[Any, BoxFacts] = WeakKeyDictionary()
+_fields: WeakKeyDictionary[Any, dict[Any, LinearField]] = WeakKeyDictionary()
+_sites: WeakKeyDictionary[Any, SiteMap] = WeakKeyDictionary()
+
+
+def linear_field(
+    ds: Any,
+    *,
+    ptype: str | None = None,
+    field: Field | None = None,
+    box_size: float | None = None,
+    redshift: float | None = None,
+    cosmology: Cosmology | None = None,
+) -> LinearField:
+    """Linear density and potential of a dataset of initial conditions.
+
+    Parameters
+    ----------
+    ds : yt Dataset
+        Particles (Gadget, SWIFT, TIPSY, ... or `yt.load_particles`) or a uniform grid (MUSIC generic, monofonIC,
+        grafic2, or `yt.load_uniform_grid`). Open files with `yt_protohalos.load`.
+    ptype : str, optional
+        Particle type that samples the lattice; needed only where it is not plain.
+    field : (str, str), optional
+        Cell field with the linear overdensity at the dataset's redshift; found by name where there is one.
+    box_size, redshift, cosmology : float, float, Cosmology, optional
+        What the dataset does not know itself (comoving Mpc/h): `yt.load_uniform_grid` and `yt.load_particles` know
+        none of it. Remembered for later calls on the same dataset.
+
+    Returns
+    -------
+    LinearField
+        delta (n, n, n) float32 at z = 0, phi in (Mpc/h)^2 at z = 0; computed once a dataset.
+
+    Raises
+    ------
+    InitialConditionsError, LatticeError, CosmologyError, UnitsError
+        For anything that is not linear initial conditions on one cubic lattice, naming the remedy.
+
+    Examples
+    --------
+    >>> field = ph.linear_field(ph.load("ics.hdf5"))
+    >>> field.n, field.box_size
+    (32, 6.25)
+    """
+    check_unchanged(ds)
+    given = BoxFacts(box_size, redshift, cosmology)
+    if given != BoxFacts():
+        _facts[ds] = given.or_else(_facts.get(ds, BoxFacts()))
+        _fields.pop(ds, None)
+    known = _fields.setdefault(ds, {})
+    key = (ptype, field)
+    if key not in known:
+        with library_errors(str(ds), InitialConditionsError):
+            known[key] = _read(ds, ptype, field)
+    return known[key]
+
+
+def adopt_field(ds: Any, field: LinearField, sites: SiteMap | None) -> None:
+    """Let `linear_field` and `particle_sites` find a field and a site map that were made before, e.g. by another rank.
+
+    sites : None where no particles were read
+    """
+    _fields.setdefault(ds, {})[None, None] = field
+    if sites is not None:
+        _sites[ds] = sites
+
+
+def site_map(ds: Any) -> SiteMap | None:
+    """How the particles of a dataset find their sites; None where none were read."""
+    return _sites.get(ds)
+
+
+def particle_sites(ds: Any, ptype: str, data: Any) -> NDArray[np.int64]:
+    """Flat row-major site index of each particle of a data object.
+
+    Parameters
+    ----------
+    ds : yt Dataset
+        A particle dataset.
+    ptype : str
+        Particle type to read from `data`; raw type, ``all`` or ``nbody``, as long as it holds the lattice's particles.
+    data : yt data object
+
+    Returns
+    -------
+    int64, (N,)
+        In the order of ``data[ptype, "particle_index"]``.
+    """
+    check_unchanged(ds)
+    if ds not in _sites:
+        linear_field(ds)
+    if ds not in _sites:
+        raise LatticeError(f"{ds} has no particles on its lattice; look sites of cells up by their position")
+    sites = _sites[ds]
+    if sites.id_base is not None:
+        return sites.flat_from_ids(whole_numbers(np.asarray(data[ptype, "particle_index"])))
+    return sites.flat_from_positions(box_positions(ds, data[ptype, "particle_position"], sites.lattice.box_size))
+
+
+def dataset_facts(ds: Any) -> BoxFacts:
+    """Box size, redshift and cosmology of a dataset: as given to `linear_field`, else its own."""
+    own = BoxFacts()
+    if ds.cosmological_simulation:
+        own = BoxFacts(float(ds.domain_width[0].to("Mpccm/h")), float(ds.current_redshift), _own_cosmology(ds))
+    return _facts.get(ds, BoxFacts()).or_else(own)
+
+
+def _own_cosmology(ds: Any) -> Cosmology:
+    names = {"omega_b": "OmegaBaryon", "sigma_8": "Sigma8", "n_s": "PrimordialIndex"}
+    rest = {ours: float(ds.parameters[theirs]) for ours, theirs in names.items() if theirs in ds.parameters}
+    return Cosmology(float(ds.hubble_constant), float(ds.omega_matter), float(ds.omega_lambda), **rest)
+
+
+def _read(ds: Any, ptype: str | None, field: Field | None) -> LinearField:
+    _check_cubic(ds)
+    facts = dataset_facts(ds)
+    if isinstance(ds.index, ParticleIndex):
+        return _read_particles(ds, ptype, facts)
+    if isinstance(ds.index, GridIndex):
+        return _read_grid(ds, field, facts)
+    raise InitialConditionsError(
+        f"{type(ds).__name__} is neither a particle nor a uniform grid dataset; give initial conditions of one of them"
+    )
+
+
+def _check_cubic(ds: Any) -> None:
+    width = np.asarray(ds.domain_width.to("code_length"))
+    if not np.allclose(width, width[0], rtol=1e-6, atol=0.0, equal_nan=True):
+        raise LatticeError(f"the box measures {width.tolist()} in code units; it must be a cube: cut or remake it")
+
+
+def _read_particles(ds: Any, ptype: str | None, facts: BoxFacts) -> LinearField:
+    size, redshift, cosmology = facts.required(str(ds))
+    used, share = _lattice_type(ds, ptype)
+    stored = YTParticles(ds, used, size, cosmology.h / share if ds.cosmological_simulation else None)
+    source = in_memory(stored) if stored.count <= LARGEST_HELD else stored
+    field, sites = field_from_source(source, size, cosmology, redshift)
+    _sites[ds] = sites
+    ytLogger.info(
+        "Lattice of %d^3 sites, offset %.3g spacings, found by %s.",
+        sites.lattice.n,
+        sites.site_offset,
+        "position" if sites.id_base is None else f"IDs from {sites.id_base}",
+    )
+    return field
+
+
+def _lattice_type(ds: Any, ptype: str | None) -> tuple[str, float]:
+    """The particle type that samples the lattice, and its share of all the mass."""
+    counts = {name: count for name, count in ds.particle_type_counts.items() if count}
+    if not counts:
+        raise InitialConditionsError(f"{ds} holds no particles; give initial conditions with a lattice of them")
+    if ptype is not None and ptype not in counts:
+        raise InitialConditionsError(f"no particles of type {ptype!r} in {ds}; use one of {sorted(counts)}")
+    if len(counts) == 1:
+        return next(iter(counts)), 1.0
+    matter = {name: count for name, count in counts.items() if name not in GAS_TYPES}
+    if ptype is None and len(matter) != 1:
+        raise InitialConditionsError(
+            f"{ds} has particle types {counts} (zoom levels?); one uniform lattice has one type: give unigrid initial "
+            "conditions or the zoom's coarse run, or choose with ptype=..."
+        )
+    used = ptype or next(iter(matter))
+    masses = {name: total_mass(ds, name) for name in counts}
+    ytLogger.info(
+        "Displacements of %s (%.3g of the mass) stand for all matter.", used, masses[used] / sum(masses.values())
+    )
+    return used, masses[used] / sum(masses.values())
+
+
+def _read_grid(ds: Any, field: Field | None, facts: BoxFacts) -> LinearField:
+    shape = tuple(int(side) for side in ds.domain_dimensions)
+    if ds.index.max_level > 0:
+        raise InitialConditionsError(
+            f"{ds} has {ds.index.max_level + 1} refinement levels (a zoom?); one uniform lattice is needed: give "
+            "unigrid "
+            "initial conditions, or the zoom's coarse run"
+        )
+    if len(set(shape)) != 1:
+        raise LatticeError(f"the grid has {shape} cells; a cubic box needs as many on each axis")
+    size, redshift, cosmology = facts.required(str(ds))
+    displacements = getattr(ds, "displacement_fields", None)
+    if field is None and displacements:
+        return _from_displacement_fields(ds, displacements, Lattice(shape[0], size), cosmology, redshift)
+    used = field or _density_field(ds)
+    if used not in ds.derived_field_list:
+        raise InitialConditionsError(f"{ds} has no field {used}; name one of {sorted(ds.field_list)} with field=...")
+    delta = _overdensity(ds, used)
+    result = field_from_density(delta, size, cosmology, redshift)
+    # in files; what is in memory may be a test case with zeros in a row
+    if used == getattr(ds, "linear_density_field", None):
+        check_written("overdensities", delta)
+    return result
+
+
+def _overdensity(ds: Any, field: Field) -> NDArray[np.float32]:
+    """A cell field as overdensity, (n, n, n); that of a density is taken from its mean."""
+    values = _cells(ds, field)
+    if values.units.dimensions == ds.unit_registry["g"][1] / ds.unit_registry["cm"][1] ** 3:
+        reach = Reach("densities")
+        reach.add(values)
+        reach.check_finite()
+        mean = float(np.asarray(values).mean())
+        if not mean > 0:
+            raise InitialConditionsError(
+                f"field {field} has a mean of {mean:g}; a density is positive: give one, or an overdensity"
+            )
+        return _planes_as_float32(values, lambda plane: np.asarray(plane) / mean - 1)
+    if not values.units.is_dimensionless:
+        raise InitialConditionsError(
+            f"field {field} is in {values.units}; an overdensity has no units, a density those of mass per volume: "
+            "name another with field=..."
+        )
+    return _planes_as_float32(values, lambda plane: plane)
+
+
+def _cells(ds: Any, field: Field) -> Any:
+    """A cell field on the whole grid, (n, n, n) float64 with units; yt keeps nothing of it."""
+    if isinstance(ds, UnigridDataset) and field in ds.field_list:
+        # one grid fills the box: a covering grid would be its copy
+        with quiet_casts():
+            return ds.arr(ds.read_cube(field[1]), ds.field_info[field].units)
+    cube = ds.covering_grid(0, ds.domain_left_edge, ds.domain_dimensions)
+    with quiet_casts():
+        return cube[field]
+
+
+def _planes_as_float32(values: Any, convert: Callable[[Any], Any]) -> NDArray[np.float32]:
+    result = np.empty(values.shape, dtype=np.float32)
+    with quiet_casts():
+        for plane, cells in zip(result, values, strict=True):
+            plane[...] = np.asarray(convert(cells))
+    return result
+
+
+def _density_field(ds: Any) -> Field:
+    own = getattr(ds, "linear_density_field", None)
+    if own is not None:
+        return own
+    found = sorted(name for name in ds.field_list if name[1] in DENSITY_NAMES)
+    if not found:
+        found = [name for name in ds.field_list if name[1] == "density"]
+    if len(found) != 1:
+        raise InitialConditionsError(
+            f"{ds} has {'no field' if not found else 'several fields'} that could be the linear overdensity "
+            f"({found or sorted(ds.field_list)}); name it with field=..., e.g. field=('stream', 'delta')"
+        )
+    return found[0]
+
+
+def _from_displacement_fields(
+    ds: Any, names: tuple[list[Field], list[Field]], lattice: Lattice, cosmology: Cosmology, redshift: float
+) -> LinearField:
+    places, speeds = names
+
+    def displacement(axis: int) -> NDArray[np.float32]:
+        return _planes_as_float32(_cells(ds, places[axis]), lambda plane: plane.to("Mpccm/h"))
+
+    def velocity(axis: int) -> NDArray[np.float32]:
+        return _planes_as_float32(_cells(ds, speeds[axis]), lambda plane: plane.to("km/s"))
+
+    return field_from_displacements(
+        displacement, velocity if speeds else None, lattice, cosmology, redshift, ds.displacement_offset
+    )

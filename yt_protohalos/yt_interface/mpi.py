@@ -1,0 +1,136 @@
+"""Predictions shared by the ranks of a parallel yt script (extra ``mpi``)."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar, cast
+
+from yt.utilities.logger import ytLogger
+from yt.utilities.parallel_tools.parallel_analysis_interface import (
+    communication_system,
+    enable_parallelism,
+    parallel_objects,
+)
+
+from .._utils.devices import local_rank, use_own_device
+from ..exceptions import ParallelError
+
+T = TypeVar("T")
+
+_SIZE_VARIABLES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS")
+"""What the launchers of Open MPI, MPICH and Intel MPI, MVAPICH, and SLURM tell each rank."""
+
+
+def ranks_started() -> int:
+    """Number of ranks that an MPI launcher started, 1 without one; nothing is imported for it."""
+    sizes = [os.environ.get(name, "") for name in _SIZE_VARIABLES]
+    return max([1, *(int(size) for size in sizes if size.isdigit())])
+
+
+def start_ranks() -> bool:
+    """Turn yt's parallelism on where several ranks were started; returns whether they were.
+
+    Raises
+    ------
+    ParallelError
+        There are several ranks, but no mpi4py, or one that does not see them.
+    """
+    if ranks_started() == 1:
+        return False
+    if importlib.util.find_spec("mpi4py") is None:
+        raise ParallelError(
+            f"{ranks_started()} ranks were started without mpi4py, and would all do the same work; "
+            "install it with: pip install 'yt_protohalos[mpi]'"
+        )
+    if communication_system.communicators[-1].size == 1:
+        enable_parallelism(suppress_logging=True)
+    if communication_system.communicators[-1].size == 1:
+        raise ParallelError(
+            f"{ranks_started()} ranks were started, but MPI sees one and all would do the same work; mpi4py must be "
+            "built for the MPI library of the launcher: pip install --no-binary mpi4py mpi4py"
+        )
+    return True
+
+
+def stop_ranks(status: int) -> None:
+    """End all ranks: the others would wait for ever for one that left."""
+    from mpi4py import MPI
+
+    MPI.COMM_WORLD.Abort(status)
+
+
+class RankTeam:
+    """The ranks of yt's current communicator, after ``yt.enable_parallelism()`` under ``mpirun``."""
+
+    def __init__(self) -> None:
+        self._communicator: Any = communication_system.communicators[-1]
+
+    @property
+    def size(self) -> int:
+        """Number of ranks; 1 without MPI."""
+        return int(self._communicator.size)
+
+    @property
+    def rank(self) -> int:
+        """Number of this rank, from 0."""
+        return int(self._communicator.rank)
+
+    @property
+    def is_root(self) -> bool:
+        """Whether this is rank 0."""
+        return self.rank == 0
+
+    def take_device(self) -> None:
+        """Give each rank of a node its own GPU, where there are several; all ranks call it, before any backend runs."""
+        if self.size == 1:
+            return
+        known = local_rank()
+        # where the launcher tells nothing, the ranks of a node are those of one host name
+        hosts = self._communicator.comm.allgather(socket.gethostname())
+        device = use_own_device(hosts[: self.rank].count(hosts[self.rank]) if known is None else known)
+        if device is not None:
+            ytLogger.info("Rank %d uses GPU %s", self.rank, device)
+
+    def share(self, items: Sequence[T]) -> list[T]:
+        """Every size-th item, by yt's `parallel_objects`; all of them without MPI."""
+        # as a list, for a loop that an error leaves would leave yt's communicators behind too
+        return list(parallel_objects(list(items)))
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Wait for all ranks at the end; an error of one is raised by all.
+
+        Raises
+        ------
+        ParallelError
+            On the ranks that worked, naming the one that did not and why.
+        """
+        if self.size == 1:
+            yield
+            return
+        failure: Exception | None = None
+        try:
+            yield
+        except Exception as error:
+            failure = error
+        message = None if failure is None else f"{type(failure).__name__}: {failure}"
+        messages = self._communicator.comm.allgather(message)
+        if failure is not None:
+            raise failure
+        for rank, text in enumerate(messages):
+            if text is not None:
+                raise ParallelError(f"rank {rank} stopped with {text}; what is finished is kept, run it again")
+
+    def value_of_root(self, make: Callable[[], T]) -> T:
+        """What `make` returns on rank 0, on every rank; small values only."""
+        value: Any = None
+        with self.together():
+            if self.is_root:
+                value = make()
+        if self.size > 1:
+            value = self._communicator.comm.bcast(value, root=0)
+        return cast(T, value)

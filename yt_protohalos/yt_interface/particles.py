@@ -1,0 +1,101 @@
+"""Particles of a yt dataset as a source that is read chunk by chunk, in the package's units."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..exceptions import InitialConditionsError
+from ..initial_conditions.checks import quiet_casts
+from ..initial_conditions.sources import CHUNK, Chunk
+
+_FIELDS = {
+    "positions": "particle_position",
+    "velocities": "particle_velocity",
+    "ids": "particle_index",
+    "masses": "particle_mass",
+}
+
+
+class YTParticles:
+    """One particle type of a dataset, as `ParticleSource`: positions float64, velocities and masses float32.
+
+    The file is read in every pass, by yt's own chunks, of which yt keeps nothing.
+
+    Parameters
+    ----------
+    ds : yt Dataset
+    ptype : str
+        Raw particle type.
+    box_size : float
+        Comoving Mpc/h.
+    mass_unit : float, or None
+        Msun/h of a Msun, over the share of all mass that these particles stand for; None leaves masses aside.
+    """
+
+    def __init__(self, ds: Any, ptype: str, box_size: float, mass_unit: float | None) -> None:
+        self.count = int(ds.particle_type_counts[ptype])
+        known = set(ds.derived_field_list)
+        wanted = {"positions": True, "velocities": (ptype, "particle_velocity_x") in known}
+        wanted["ids"] = (ptype, "particle_index") in known
+        wanted["masses"] = mass_unit is not None and (ptype, "particle_mass") in known
+        self.names = frozenset(name for name, there in wanted.items() if there)
+        self._ds, self._ptype, self._box_size, self._mass_unit = ds, ptype, box_size, mass_unit
+
+    def chunks(self, *names: str) -> Iterator[Chunk]:
+        """Chunks of at most `CHUNK` particles as the file has them; see `ParticleSource.chunks`."""
+        fields = {name: (self._ptype, _FIELDS[name]) for name in names}
+        whole = self._ds.all_data()
+        for part in whole.chunks([], "io"):
+            with quiet_casts():
+                part.get_data(list(fields.values()))
+                read = {name: part[field] for name, field in fields.items()}
+            for start in range(0, len(read[names[0]]), CHUNK):
+                with quiet_casts():
+                    chunk = {name: self._in_units(name, read[name][start : start + CHUNK]) for name in names}
+                yield chunk
+            # before the next part is read
+            del read
+
+    def _in_units(self, name: str, values: Any) -> NDArray:
+        if name == "positions":
+            return box_positions(self._ds, values, self._box_size)
+        if name == "velocities":
+            return np.asarray(values.to("km/s"), dtype=np.float32)
+        if name == "ids":
+            return whole_numbers(np.asarray(values))
+        return np.asarray(values.to("Msun") * self._mass_unit, dtype=np.float32)
+
+
+def box_positions(ds: Any, positions: Any, box_size: float) -> NDArray[np.float64]:
+    """Positions in comoving Mpc/h from the box's corner; the same bits for the same particle in any data object.
+
+    positions : unyt array, (N, 3)
+    """
+    edge = np.asarray(ds.domain_left_edge.to("code_length"))
+    scale = box_size / float(ds.domain_width[0].to("code_length"))
+    return (np.asarray(positions.to("code_length"), dtype=np.float64) - edge) * scale
+
+
+def whole_numbers(values: NDArray) -> NDArray[np.int64]:
+    """IDs as int64; yt hands them over as float64, exact below 2^53."""
+    if values.dtype.kind == "f":
+        if not np.all(np.isfinite(values)) or np.abs(values).max(initial=0.0) >= 2.0**53:
+            raise InitialConditionsError(
+                "particle IDs reach 2^53 or are not finite, beyond what yt keeps exactly; renumber them from 0 or 1"
+            )
+        if np.any(values != np.rint(values)):
+            raise InitialConditionsError(
+                "particle IDs are not whole numbers; read with the wrong width? use yt_protohalos.load"
+            )
+    return values.astype(np.int64)
+
+
+def total_mass(ds: Any, ptype: str) -> float:
+    """Mass of all particles of a type in Msun."""
+    parts = ds.all_data().chunks([], "io")
+    with quiet_casts():
+        return float(sum(float(part[ptype, "particle_mass"].to("Msun").sum()) for part in parts))
