@@ -85,7 +85,7 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default=DEFAULT_MODEL)
-    parser.add_argument("--side", type=int, default=128, help="sites a side of a random box")
+    parser.add_argument("--side", type=int, default=128, help="sites per side of a random box")
     parser.add_argument("--runs", type=Path, nargs="*", default=[], help="held-out runs to score")
     parser.add_argument("-o", "--output", type=Path, default=Path("fidelity.json"))
     args = parser.parse_args()

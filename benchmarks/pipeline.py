@@ -264,7 +264,7 @@ def main() -> None:
     from yt_protohalos.models.registry import DEFAULT_MODEL
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sides", type=int, nargs="+", default=[128], help="sites a side, multiples of 64")
+    parser.add_argument("--sides", type=int, nargs="+", default=[128], help="sites per side, multiples of 64")
     parser.add_argument("--model", default=DEFAULT_MODEL)
     parser.add_argument("--shipped-only", action="store_true", help="leave the plain pipeline out")
     parser.add_argument("-o", "--output-dir", type=Path, default=Path("benchmark"))

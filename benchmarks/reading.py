@@ -81,13 +81,13 @@ def main() -> None:
             n, peak, kept, seconds, busy = (float(word) for word in words)
             found.append((n**3, peak, kept))
             print(
-                f"{side}^3: peak {peak / 2**20:.0f} MiB ({peak / n**3:.0f} bytes a site), kept "
+                f"{side}^3: peak {peak / 2**20:.0f} MiB ({peak / n**3:.0f} bytes per site), kept "
                 f"{kept / 2**20:.0f} MiB ({kept / n**3:.0f}), {seconds:.1f} s ({busy:.1f} s of processors)",
                 flush=True,
             )
     for (sites, peak, kept), (more, more_peak, more_kept) in itertools.pairwise(found):
         each = more - sites
-        print(f"slope of the next {each:.3g} sites: peak {(more_peak - peak) / each:.1f} bytes a site, "
+        print(f"slope of the next {each:.3g} sites: peak {(more_peak - peak) / each:.1f} bytes per site, "
               f"kept {(more_kept - kept) / each:.1f}")  # fmt: skip
 
 

@@ -56,9 +56,9 @@ class Memory:
 
 
 class Period:
-    """A team that computes the crops of one period of a repeated box and links the others to them.
+    """A communicator that computes the crops of one period of a repeated box and links the others to them.
 
-    Once the networks are done, the evolved densities are let go on disk, so that 62 bytes a site are enough.
+    Once the networks are done, the evolved densities are let go on disk, so that 62 bytes per site are enough.
 
     Attributes
     ----------
@@ -78,12 +78,12 @@ class Period:
         self._every = items
         return [crop for crop in items if max(crop.core_start) < PERIOD]
 
-    def value_of_root(self, make: Callable[[], Any]) -> Any:
+    def broadcast(self, make: Callable[[], Any]) -> Any:
         """What `make` returns."""
         return make()
 
     @contextmanager
-    def together(self) -> Iterator[None]:
+    def barrier(self) -> Iterator[None]:
         """Link what was computed to where its copies belong."""
         started = time.perf_counter()
         yield
@@ -183,12 +183,12 @@ def run_box(kind: str, ics: str, model: str, queue: Any) -> None:
     from yt_protohalos import predictor as module
     from yt_protohalos import streaming
     from yt_protohalos.catalog.catalog import protohalo_catalog
-    from yt_protohalos.prediction.communicator import Alone
+    from yt_protohalos.prediction.communicator import SerialCommunicator
 
     yt.set_log_level(50)
     store, clock, repeated = Path(kind.removeprefix("repeat:")), Clock(), kind.startswith("repeat:")
     predictor = ph.ProtohaloPredictor.from_pretrained(model)
-    team: Any = Period(store) if repeated else Alone()
+    communicator: Any = Period(store) if repeated else SerialCommunicator()
     evolve: Any = streaming.evolve_field
     if repeated:
         ics, cubes = prepare_repeated(ics, store, predictor.card.sees_evolution)
@@ -205,7 +205,7 @@ def run_box(kind: str, ics: str, model: str, queue: Any) -> None:
     module.separate_core = clock.timed("clustering", module.separate_core)
     module.stitch = clock.timed("stitching", module.stitch)
     with clock.stage("other"):
-        prediction = predictor.predict(field, progress=False, store=store, team=team)
+        prediction = predictor.predict(field, progress=False, store=store, communicator=communicator)
     with clock.stage("catalogue"):
         protohalo_catalog(prediction, field)
     seconds = time.perf_counter() - started
@@ -217,11 +217,11 @@ def run_box(kind: str, ics: str, model: str, queue: Any) -> None:
     if not repeated:
         result["disk"] = sum(path.stat().st_size for path in store.iterdir())
     else:
-        result["shares"] = team.shares
+        result["shares"] = communicator.shares
         result["evolution_share"] = EVOLUTION_STEPS / STEPS
-        whole = sum(spent * (1 / share - 1) for spent, share in team.shares)
+        whole = sum(spent * (1 / share - 1) for spent, share in communicator.shares)
         result["extrapolated_seconds"] = seconds + whole + evolve.seconds * (STEPS / EVOLUTION_STEPS - 1)
-        shares = dict(zip(("semantic", "instance"), (share for _, share in team.shares), strict=True))
+        shares = dict(zip(("semantic", "instance"), (share for _, share in communicator.shares), strict=True))
         shares["clustering"] = shares["instance"]
         result["extrapolated_stages"] = {name: clock.wall[name] / share for name, share in shares.items()} | {
             "evolved field": evolve.seconds * STEPS / EVOLUTION_STEPS
@@ -237,7 +237,7 @@ def summary(results: list[dict[str, Any]]) -> dict[str, float]:
     for name in ("anonymous", "resident"):
         peaks = np.array([max(one[name].values()) for one in results], dtype=float)
         slope, start = np.polyfit(sites, peaks, 1)
-        found |= {f"{name}_bytes_a_site": float(slope), f"{name}_start_gib": float(start / GIB)}
+        found |= {f"{name}_bytes_per_site": float(slope), f"{name}_start_gib": float(start / GIB)}
     return found
 
 
@@ -264,12 +264,12 @@ def plot(results: list[dict[str, Any]], path: Path) -> None:
     for name, marker in (("anonymous", "o-"), ("resident", "s--")):
         memory.plot(sides, [max(one[name].values()) / GIB for one in results], marker, label=name)
     found = summary(results)
-    fit = [found["anonymous_start_gib"] + found["anonymous_bytes_a_site"] * float(side) ** 3 / GIB for side in sides]
-    label = f"{found['anonymous_start_gib']:.1f} GiB + {found['anonymous_bytes_a_site']:.0f} bytes a site"
+    fit = [found["anonymous_start_gib"] + found["anonymous_bytes_per_site"] * float(side) ** 3 / GIB for side in sides]
+    label = f"{found['anonymous_start_gib']:.1f} GiB + {found['anonymous_bytes_per_site']:.0f} bytes per site"
     memory.plot(sides, fit, "k:", label=label)
     memory.set_ylabel("peak memory [GiB]")
     for axes in (times, memory):
-        axes.set(xscale="log", yscale="log", xlabel="sites a side")
+        axes.set(xscale="log", yscale="log", xlabel="sites per side")
         axes.set_xticks(sides, [f"{side}" for side in sides])
         axes.grid(alpha=0.3)
     memory.set_yticks([1, 2, 5, 10, 20], ["1", "2", "5", "10", "20"])
@@ -289,7 +289,7 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, nargs="*", default=[], help=f"sides that repeat a box of {PERIOD}^3")
     parser.add_argument("--model", default=DEFAULT_MODEL)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--work", type=Path, help="folder for stores, some 80 bytes a site; kept if given")
+    parser.add_argument("--work", type=Path, help="folder for stores, some 80 bytes per site; kept if given")
     parser.add_argument("-o", "--output-dir", type=Path, default=Path("scaling"))
     args = parser.parse_args()
     args.output_dir.mkdir(parents=True, exist_ok=True)

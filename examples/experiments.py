@@ -12,7 +12,7 @@ import yt_protohalos as ph
 from yt_protohalos.analysis.experiment_figures import plot_responses
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-parser.add_argument("-n", type=int, default=64, help="sites a side")
+parser.add_argument("-n", type=int, default=64, help="sites per side")
 parser.add_argument("--seed", type=int, default=1)
 parser.add_argument("--model", default="planck-v2")
 parser.add_argument("-o", "--output-dir", type=Path, default=Path("experiments"))

@@ -12,7 +12,7 @@ import yt_protohalos as ph
 from yt_protohalos.models.registry import DEFAULT_MODEL
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-parser.add_argument("-n", type=int, default=64, help="sites a side")
+parser.add_argument("-n", type=int, default=64, help="sites per side")
 parser.add_argument("--seed", type=int, default=1)
 parser.add_argument("--model", default=DEFAULT_MODEL)
 parser.add_argument("-o", "--output-dir", type=Path, default=Path("own_ics"))

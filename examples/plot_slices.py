@@ -23,7 +23,7 @@ ph.add_protohalo_fields(ds, model=args.model)
 ph.predict(ds, model=args.model)
 
 # particle fields cannot be sliced: put them on their Lagrangian lattice first
-grid = ph.deposit_to_lattice(ds, model=args.model)
+grid = ph.lattice_dataset(ds, model=args.model)
 args.output_dir.mkdir(parents=True, exist_ok=True)
 
 for name, colours in (

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from .yt_interface.finder import ProtohaloFinder as ProtohaloFinder
     from .yt_interface.finder import find_protohalos as find_protohalos
     from .yt_interface.finder import rebuild_catalog as rebuild_catalog
-    from .yt_interface.lattice_grid import deposit_to_lattice as deposit_to_lattice
+    from .yt_interface.lattice_grid import lattice_dataset as lattice_dataset
     from .yt_interface.load import load as load
     from .yt_interface.tree import ProgenitorTree as ProgenitorTree
     from .yt_interface.tree import progenitor_tree as progenitor_tree
@@ -54,7 +54,7 @@ _HOME = {
     "find_protohalos": "yt_interface.finder",
     "ProtohaloFinder": "yt_interface.finder",
     "rebuild_catalog": "yt_interface.finder",
-    "deposit_to_lattice": "yt_interface.lattice_grid",
+    "lattice_dataset": "yt_interface.lattice_grid",
     "ProtohaloPredictor": "prediction.predictor",
     "Prediction": "prediction.result",
     "Catalog": "catalog.catalog",

@@ -1,4 +1,4 @@
-"""One GPU a rank, told by the environment alone: no GPU is needed to know which one."""
+"""One GPU per rank, told by the environment alone: no GPU is needed to know which one."""
 
 from __future__ import annotations
 

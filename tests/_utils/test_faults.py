@@ -133,12 +133,12 @@ def test_two_processes_on_one_cache_both_end_with_the_same_labels(tmp_path, ics,
 
 def test_a_second_process_says_that_another_is_at_work(tmp_path, caplog):
     cache = PredictionCache(tmp_path)
-    with box._crop_folder(cache, "k", box.RankTeam()) as first:
+    with box._crop_folder(cache, "k", box.MPICommunicator()) as first:
         assert first is not None
         ph_logger = box.ytLogger
         ph_logger.addHandler(caplog.handler)
         try:
-            with box._crop_folder(cache, "k", box.RankTeam()) as second:
+            with box._crop_folder(cache, "k", box.MPICommunicator()) as second:
                 assert second is None
         finally:
             ph_logger.removeHandler(caplog.handler)

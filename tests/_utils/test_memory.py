@@ -1,4 +1,4 @@
-"""Steps over a whole box hold few bytes a site beside their input, and folders that ranks share end with the last."""
+"""Steps over a whole box hold few bytes per site beside their input, and folders that ranks share end with the last."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def prediction(labels) -> Prediction:
     )  # fmt: skip
 
 
-def peak_bytes_a_site(function: Callable[[], object]) -> float:
+def peak_bytes_per_site(function: Callable[[], object]) -> float:
     """Largest memory that numpy's arrays take while a function runs, its result among them."""
     function()  # whatever is compiled or remembered at first
     tracemalloc.start()
@@ -61,14 +61,14 @@ def peak_bytes_a_site(function: Callable[[], object]) -> float:
 def test_joining_and_counting_hold_no_index_of_the_box(labels, prediction):
     displacement = np.zeros((3, *labels.shape), dtype=np.float32)
     # a joined and a renumbered cube, and less than a byte of tables
-    assert 8 <= peak_bytes_a_site(lambda: join_in_contact(labels, displacement, 0.3)) < 9.5
-    assert peak_bytes_a_site(lambda: label_map(labels, labels)) < 0.5
+    assert 8 <= peak_bytes_per_site(lambda: join_in_contact(labels, displacement, 0.3)) < 9.5
+    assert peak_bytes_per_site(lambda: label_map(labels, labels)) < 0.5
 
     def count() -> None:
         vars(prediction).pop("sizes", None)
         prediction.sizes  # noqa: B018
 
-    assert peak_bytes_a_site(count) < 0.5
+    assert peak_bytes_per_site(count) < 0.5
     np.testing.assert_array_equal(prediction.sizes, np.bincount(labels.ravel()))
 
 
@@ -77,7 +77,7 @@ def test_a_catalogue_holds_its_members_and_the_pieces_alone(prediction, monkeypa
     assert len(whole) > 800
     monkeypatch.setattr(catalog, "_PART", 4000)
     # members 8 bytes for half of the sites, pieces 4
-    assert 8 <= peak_bytes_a_site(lambda: protohalo_catalog(prediction)) < 10
+    assert 8 <= peak_bytes_per_site(lambda: protohalo_catalog(prediction)) < 10
     parts = protohalo_catalog(prediction)
     for name in ("members", "member_offset", "lagrangian_center", "extent", "inertia", "confidence", "n_pieces"):
         np.testing.assert_array_equal(getattr(parts, name), getattr(whole, name), err_msg=name)

@@ -172,7 +172,7 @@ def test_the_response_to_density_is_the_bias_of_counts():
 
 @pytest.mark.parametrize(
     ("change", "words"),
-    [({"edges": (12, 11)}, "ascend"), ({"smoothing": -1.0}, "negative"), ({"blocks": 0}, "blocks a side")],
+    [({"edges": (12, 11)}, "ascend"), ({"smoothing": -1.0}, "negative"), ({"blocks": 0}, "blocks per side")],
 )
 def test_arguments_out_of_range_are_refused(field, change, words):
     with pytest.raises(ScoringError, match=words):

@@ -55,7 +55,7 @@ def test_a_uniform_field_stays(field) -> None:
 
 
 def test_a_plane_wave_follows_zeldovich_which_is_exact_in_one_dimension() -> None:
-    """With a particle a cell the mesh sees its own grid, which moves sites by up to half a site, never more."""
+    """With a particle per cell the mesh sees its own grid, which moves sites by up to half a site, never more."""
     n, amplitude = 48, 0.5
     lattice = Lattice(n, 24.0)
     q = 2 * np.pi * np.arange(n) / n

@@ -291,7 +291,7 @@ def test_regions_that_are_none_are_refused(center, side):
 
 def test_regions_outside_the_lattice_are_refused(field):
     for side in (0.3 * SPACING, 1.1 * field.box_size):
-        with pytest.raises(LatticeError, match="sites a side"):
+        with pytest.raises(LatticeError, match="sites per side"):
             predict_region(make_predictor(), field, Region((0, 0, 0), side), progress=False)
 
 

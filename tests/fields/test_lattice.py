@@ -86,7 +86,7 @@ def test_impossible_lattices_are_refused(n, size):
 
 def test_cubes_and_blocks_of_the_wrong_shape_are_refused(cube):
     lattice = Lattice(7, 3.0)
-    with pytest.raises(LatticeError, match="one value a site"):
+    with pytest.raises(LatticeError, match="one value per site"):
         lattice.crop(cube[:5], (0, 0, 0), (2, 2, 2))
     with pytest.raises(LatticeError, match="at most one period"):
         lattice.paste(cube.copy(), np.zeros((8, 2, 2)), (0, 0, 0))

@@ -23,7 +23,7 @@ LAZY = {"keras", "tensorflow"}
 
 
 def modules() -> list[str]:
-    """Dotted names below the package, e.g. ``surface.load``; a package's own name stands for its ``__init__``."""
+    """Dotted names below the package, e.g. ``yt_interface.load``; a package's own name stands for its ``__init__``."""
     found = []
     for path in sorted(PACKAGE.rglob("*.py")):
         parts = path.relative_to(PACKAGE).with_suffix("").parts

@@ -143,7 +143,7 @@ def test_real_networks_give_the_same_in_batches(tmp_path):
 
 def test_batches_follow_from_the_memory_of_a_gpu_and_are_one_without(monkeypatch):
     card = make_card().semantic
-    need = card.side**3 * loading.bytes_a_site(card)
+    need = card.side**3 * loading.bytes_per_site(card)
     monkeypatch.setattr(loading, "_sees_gpu", lambda: False)
     assert loading.crops_at_once(card) == 1
     monkeypatch.setattr(loading, "_sees_gpu", lambda: True)

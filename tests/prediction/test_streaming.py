@@ -110,7 +110,7 @@ def test_waves_along_one_axis_need_no_displacement_along_the_others(particles):
         np.testing.assert_allclose(field.delta, expected, atol=1e-3 * float(field.delta.max()))
 
 
-def test_a_box_with_counting_ids_needs_sixteen_bytes_a_site_at_most(monkeypatch):
+def test_a_box_with_counting_ids_needs_sixteen_bytes_per_site_at_most(monkeypatch):
     # what does not grow with the box would drown what does
     monkeypatch.setattr(displacements, "_SAMPLE", 1000)
     monkeypatch.setattr(displacements, "_SAMPLED_PLANES", 2)
@@ -159,5 +159,5 @@ def test_reading_leaves_nothing_but_the_field_in_memory(tmp_path, monkeypatch, l
         kept, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    # one quantity of the particles alone takes four bytes a particle or more
+    # one quantity of the particles alone takes four bytes per particle or more
     assert kept < field.delta.nbytes + field.phi.nbytes + 3 * 48**3

@@ -1,4 +1,4 @@
-"""Memory of a whole-box prediction, stage by stage, in bytes a site: what the process holds beside mapped files.
+"""Memory of a whole-box prediction, stage by stage, in bytes per site: what the process holds beside mapped files.
 
 Run as ``python tests/support/memory_stages.py --side 256 --folder FOLDER``. Analytic networks stand in for trained
 ones, with the evolved field and the joining of protohaloes in contact; what large boxes do (fields on disk, files read
@@ -34,7 +34,7 @@ from yt_protohalos.yt_interface.dataset_state import BoxPrediction
 
 CROP, MARGIN, CORE = 80, 8, 64
 BLOCK = 12
-"""Sites a side of the cubes that the stand-in takes for protohaloes."""
+"""Sites per side of the cubes that the stand-in takes for protohaloes."""
 
 
 class Sampler:
@@ -120,7 +120,7 @@ def make_predictor() -> ProtohaloPredictor:
 
 
 def measure(path: Path, folder: Path) -> tuple[int, Sampler]:
-    """Predict a file and write its catalogue; sites a side and what each stage took."""
+    """Predict a file and write its catalogue; sites per side and what each stage took."""
     linear.LARGEST_HELD = 0
     streaming.MAPPED_SIDE = shared_field.MAPPED_SIDE = 0
     evaluation.group_members = corner_groups
@@ -168,7 +168,7 @@ def main() -> None:
     print(f"{n}^3 sites, {sampler.peak['start'] / 2**20:.0f} MiB at the start")  # noqa: T201
     for stage, seconds in sampler.seconds.items():
         peak, kept = (value.get(stage, 0) / n**3 for value in (sampler.peak, sampler.kept))
-        print(f"{stage:30s} peak {peak:6.1f}  after {kept:6.1f} bytes a site  {seconds:7.1f} s")  # noqa: T201
+        print(f"{stage:30s} peak {peak:6.1f}  after {kept:6.1f} bytes per site  {seconds:7.1f} s")  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ import yt_protohalos as ph
 from yt_protohalos.prediction.streaming import is_mapped
 from yt_protohalos.yt_interface.dataset_state import box_prediction
 from yt_protohalos.yt_interface.linear import particle_sites
-from yt_protohalos.yt_interface.mpi import RankTeam, start_ranks
+from yt_protohalos.yt_interface.mpi import MPICommunicator, start_ranks
 from yt_protohalos.yt_interface.particles import YTParticles
 
 
@@ -30,18 +30,18 @@ def main() -> None:
     options = dict(word.split("=") for word in sys.argv[4:])
     start_ranks()
     yt.set_log_level("error")
-    predictor, team = make_predictor(), RankTeam()
+    predictor, communicator = make_predictor(), MPICommunicator()
     if "die" in options:
         finished, network = [0], predictor.instance
 
         def dying(batch: np.ndarray) -> np.ndarray:
             finished[0] += 1
-            if not team.is_root and finished[0] > int(options["die"]):
+            if not communicator.is_root and finished[0] > int(options["die"]):
                 os.kill(os.getpid(), signal.SIGKILL)
             return network(batch)
 
         predictor.instance = dying
-    if "full" in options and not team.is_root:
+    if "full" in options and not communicator.is_root:
         resource.setrlimit(resource.RLIMIT_FSIZE, (int(options["full"]),) * 2)
     read = count_particles()
     ds, redshift = ph.load(ics), float(options.get("redshift", 0))
@@ -49,10 +49,10 @@ def main() -> None:
     try:
         prediction = ph.predict(ds, **keywords)
     except Exception as error:
-        (Path(output) / f"rank{team.rank}.txt").write_text(f"{type(error).__name__}: {error}")
+        (Path(output) / f"rank{communicator.rank}.txt").write_text(f"{type(error).__name__}: {error}")
         # the first rank that leaves ends the others, who must have their say
         start = time.monotonic()
-        while len(list(Path(output).glob("rank*.txt"))) < team.size and time.monotonic() < start + 10:
+        while len(list(Path(output).glob("rank*.txt"))) < communicator.size and time.monotonic() < start + 10:
             time.sleep(0.05)
         raise
     box = box_prediction(ds)
@@ -65,7 +65,7 @@ def main() -> None:
         found["site"] = particle_sites(ds, "all", data)
         found["members"] = catalog.halo("halos", 0)["member_ids"]
     np.savez(
-        Path(output) / f"rank{team.rank}.npz", labels=prediction.labels, probability=prediction.probability,
+        Path(output) / f"rank{communicator.rank}.npz", labels=prediction.labels, probability=prediction.probability,
         delta=box.field.delta, key=box.key, calls=[predictor.standins.calls[role] for role in ("semantic", "instance")],
         **found,
     )  # fmt: skip

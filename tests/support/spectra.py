@@ -13,7 +13,7 @@ def power_spectrum(delta: np.ndarray, lattice: Lattice, n_bins: int = 0) -> tupl
     Returns
     -------
     wavenumber, power, modes : arrays
-        Mean wavenumber (h/Mpc), power ((Mpc/h)^3) and number of independent modes a bin of width 2 pi / L.
+        Mean wavenumber (h/Mpc), power ((Mpc/h)^3) and number of independent modes per bin of width 2 pi / L.
     """
     spectrum = np.fft.rfftn(delta)
     kx, ky, kz = lattice.wavenumbers()

@@ -60,7 +60,7 @@ def make_card(side: int = 40, margin: int = 5, core: int = 12, **changes: Any) -
 
 
 def make_field(n: int = 32, seed: int = 3, spacing: float = SPACING) -> LinearField:
-    """Gaussian initial conditions of the paper's cosmology, `n` sites a side."""
+    """Gaussian initial conditions of the paper's cosmology, `n` sites per side."""
     return generate_initial_conditions(n, n * spacing, seed=seed)
 
 
@@ -95,7 +95,7 @@ class StandIns:
 
 
 def smoothed(delta: NDArray[np.float32], mode: str = "nearest") -> NDArray[np.float32]:
-    """Gaussian smoothing in a fixed order of operations a site, hence equal for equal surroundings."""
+    """Gaussian smoothing in a fixed order of operations per site, hence equal for equal surroundings."""
     return ndimage.gaussian_filter(delta, SMOOTHING, mode=mode, truncate=REACH / SMOOTHING)
 
 

@@ -389,7 +389,7 @@ def test_a_run_without_haloes_is_refused(ics, own, tmp_path):
         ({"Group/GroupLen": np.array([3])}, FormatError, r"Group/\*; a catalogue needs"),
         ({"labels": np.zeros(3), "halo_id": np.zeros(3)}, ScoringError, "exactly one"),
         ({"labels": np.zeros((4, 4, 4), dtype=int)}, LatticeError, "label cube of cat.h5 has shape"),
-        ({"particle_ids": np.arange(3), "halo_ids": np.arange(4)}, FormatError, "one halo a particle"),
+        ({"particle_ids": np.arange(3), "halo_ids": np.arange(4)}, FormatError, "one halo per particle"),
         ({"particle_ids": np.arange(3) + 0.5, "halo_ids": np.arange(3)}, InitialConditionsError, "whole numbers"),
         ({"particle_ids": np.array([9999, 5]), "halo_ids": np.zeros(2, int)}, InitialConditionsError, "1 of the 2"),
         ({"particle_ids": np.array([5, 5]), "halo_ids": np.arange(2)}, InitialConditionsError, "1 of the 2 .* repeats"),

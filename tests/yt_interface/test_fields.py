@@ -294,7 +294,7 @@ print(ds.all_data()["all", "particle_protohalo_mass"].sum().v, len(made))
     assert [result[1] for result in results] == ["1", "0"]
 
 
-TAKE_OPTIONS = ["predict", "add_protohalo_fields", "deposit_to_lattice", "find_protohalos", "ProtohaloFinder"]
+TAKE_OPTIONS = ["predict", "add_protohalo_fields", "lattice_dataset", "find_protohalos", "ProtohaloFinder"]
 OPTION_NAMES = [each.name for each in fields(PredictionOptions)]
 
 
@@ -393,7 +393,7 @@ def test_initial_conditions_that_are_no_lattice_are_refused_at_registration():
 
 
 def test_fields_on_disk_are_not_overridden(ics):
-    grid = ph.deposit_to_lattice(grid_dataset(ics[0]), predictor=FakePredictor(), progress=False)
+    grid = ph.lattice_dataset(grid_dataset(ics[0]), predictor=FakePredictor(), progress=False)
     with pytest.raises(InitialConditionsError):
         ph.add_protohalo_fields(grid, predictor=FakePredictor())
     assert ("gas", "protohalo_id") in grid.field_list

@@ -36,7 +36,7 @@ def ds(ics):
 
 @pytest.fixture(scope="module")
 def grid(ds):
-    return ph.deposit_to_lattice(ds, progress=False)
+    return ph.lattice_dataset(ds, progress=False)
 
 
 @pytest.fixture(scope="module")

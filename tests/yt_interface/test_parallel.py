@@ -177,11 +177,11 @@ def test_the_command_runs_on_several_ranks_and_writes_once(tmp_path) -> None:
 
 
 def test_several_ranks_need_a_folder_to_meet_in(ics) -> None:
-    class Two(parallel.RankTeam):
+    class Two(parallel.MPICommunicator):
         size = 2
 
     with pytest.raises(StoreError, match="folder that all see"):
-        make_predictor().predict(ph.linear_field(ph.load(ics)), progress=False, team=Two())
+        make_predictor().predict(ph.linear_field(ph.load(ics)), progress=False, communicator=Two())
 
 
 def test_several_ranks_without_mpi4py_are_refused(monkeypatch) -> None:

@@ -157,7 +157,7 @@ def test_fields_say_at_which_redshift_they_are(ds):
     assert ds.field_info["all", "particle_protohalo_mass"].display_name == "Protohalo Mass (z = 0.5)"
     then = ds.all_data()["all", "particle_protohalo_mass"]
     assert (then > 0).sum() < (today > 0).sum()
-    grid = ph.deposit_to_lattice(ds, progress=False)
+    grid = ph.lattice_dataset(ds, progress=False)
     assert grid.field_info["gas", "linear_overdensity"].display_name == "Linear Overdensity (z = 0.5)"
     delta = grid.all_data()["gas", "linear_overdensity"].v
     np.testing.assert_allclose(delta.std(), GROWTH * ph.linear_field(ds).delta.std(), rtol=1e-5)
@@ -314,7 +314,7 @@ def test_the_amplitude_of_the_file_counts_and_not_only_what_it_states():
 
 def test_outside_the_range_nothing_runs_unless_asked(ds):
     predictor = FakePredictor()
-    for call in (ph.predict, ph.find_protohalos, ph.add_protohalo_fields, ph.ProtohaloFinder, ph.deposit_to_lattice):
+    for call in (ph.predict, ph.find_protohalos, ph.add_protohalo_fields, ph.ProtohaloFinder, ph.lattice_dataset):
         with pytest.raises(OutOfRangeError, match=r"up to z = 0\.3"):
             call(ds, predictor=predictor, cache=False, redshift=0.5)
     with pytest.raises(OutOfRangeError, match=r"up to z = 0\.3"):

@@ -161,7 +161,7 @@ def tracer_bias(
     if bounds.ndim != 1 or len(bounds) < 2 or not (np.diff(bounds) > 0).all():
         raise ScoringError(f"edges {edges!r} do not ascend; give log10 masses in Msun/h")
     if isinstance(blocks, bool) or int(blocks) != blocks or not 1 <= blocks <= field.n:
-        raise ScoringError(f"blocks = {blocks!r} is not a number of blocks a side; use 1 to {field.n}, e.g. {BLOCKS}")
+        raise ScoringError(f"blocks = {blocks!r} is not a number of blocks per side; use 1 to {field.n}, e.g. {BLOCKS}")
     density = smoothed_overdensity(field.delta, field.lattice, smoothing)
     place = np.rint(sites).astype(np.int64) % field.n
     there = density.ravel()[field.lattice.flat_index(place)].astype(np.float64)

@@ -128,7 +128,7 @@ def tally_box(
     site_mass : float
         Msun/h.
     mask : bool, (n, n, n), optional
-        Predicted membership, for the scores a site; by default where `labels` is not 0.
+        Predicted membership, for the scores per site; by default where `labels` is not 0.
     probability : float, (n, n, n), optional
         In [0, 1]; without it there is no calibration.
     blocks : int
@@ -145,7 +145,7 @@ def tally_box(
         if cube is not None:
             lattice.check_cube(cube, name)
     if not 1 <= blocks <= lattice.n:
-        raise ScoringError(f"{blocks} blocks a side on a lattice of {lattice.n}; use 1 to {lattice.n}")
+        raise ScoringError(f"{blocks} blocks per side on a lattice of {lattice.n}; use 1 to {lattice.n}")
     matches = match_haloes(labels, true_labels)
     block = _block_of_sites(lattice, blocks)
     n_blocks = blocks**3

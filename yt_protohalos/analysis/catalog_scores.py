@@ -18,7 +18,7 @@ from .scores import Matches, match_haloes
 MASS_BINS = (11.0, 11.5, 12.0, 12.5, 13.0, 13.5, 15.0)
 CONFIDENCE_BINS = (0.0, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0)
 Table = dict[str, list[float | int | None]]
-"""Columns of one entry a bin; None without data."""
+"""Columns of one entry per bin; None without data."""
 
 
 @dataclass(frozen=True, eq=False)

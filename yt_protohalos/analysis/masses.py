@@ -1,4 +1,4 @@
-"""Figures of a `Tally`: scores a site, by halo mass, by halo and by probability.
+"""Figures of a `Tally`: scores per site, by halo mass, by halo and by probability.
 
 Every function takes a tally of D rows (`Tally.total` or `Tally.weighted`) and returns float64 with D on axis 0; a value
 without data is NaN. Masses are log10 of Msun/h. Sources: López-Cano et al. 2024, section 3.

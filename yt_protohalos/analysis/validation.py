@@ -159,7 +159,7 @@ def _json(values: NDArray) -> list[float | None]:
 
 
 def format_table(columns: dict[str, Table]) -> str:
-    """Text of several tables side by side, ``value+-error``; figures in bins get a line a bin.
+    """Text of several tables side by side, ``value+-error``; figures in bins get a line per bin.
 
     What follows from other lines (FNR) and details (percentiles, reliability) are in the tables alone.
     """

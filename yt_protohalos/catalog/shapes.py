@@ -33,7 +33,7 @@ def count_pieces(labels: NDArray[np.int32]) -> NDArray[np.int64]:
 
     Notes
     -----
-    Union of sets: 4 bytes a site (8 above 2^31 sites), a tenth of a second at 256^3.
+    Union of sets: 4 bytes per site (8 above 2^31 sites), a tenth of a second at 256^3.
     """
     kind = np.int32 if labels.size < 2**31 else np.int64
     parent: NDArray[Any] = np.arange(labels.size, dtype=kind)
@@ -148,7 +148,7 @@ def tidal_tensors(
 
     Notes
     -----
-    One forward and six inverse transforms, 12 bytes a site: three seconds at 256^3 on one core.
+    One forward and six inverse transforms, 12 bytes per site: three seconds at 256^3 on one core.
     """
     radius = np.maximum(np.cbrt(3 * n_sites / (4 * np.pi)), _SMALLEST_RADIUS)
     tide = np.empty((len(n_sites), 3, 3))

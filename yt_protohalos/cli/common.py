@@ -149,13 +149,13 @@ def write_results(ds: Any, folder: Path, options: dict[str, Any], progress: bool
     from ..catalog.catalog import protohalo_catalog
     from ..yt_interface.dataset_state import box_prediction
     from ..yt_interface.finder import find_protohalos
-    from ..yt_interface.mpi import RankTeam
+    from ..yt_interface.mpi import MPICommunicator
     from ..yt_interface.options import PredictionOptions
 
     check_writable(folder)
     box = box_prediction(ds, PredictionOptions(**options))
     prediction = box.get(progress)
-    if not RankTeam().is_root:
+    if not MPICommunicator().is_root:
         if prediction.n_protohalos:
             find_protohalos(ds, folder, progress=False, **options)
         return prediction

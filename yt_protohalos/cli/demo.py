@@ -28,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
     import yt
 
     from ..yt_interface.fields import add_protohalo_fields
-    from ..yt_interface.lattice_grid import deposit_to_lattice
+    from ..yt_interface.lattice_grid import lattice_dataset
     from ..yt_interface.load import load
 
     set_log_level(args)
@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
         write_results(ds, args.output_dir, options, progress=not args.quiet)
         inside = ds.all_data()["all", "particle_protohalo_id"] >= 0
         say(f"{inside.mean():.1%} of the particles are in protohalos")
-        grid = deposit_to_lattice(ds, progress=False, **options)
+        grid = lattice_dataset(ds, progress=False, **options)
         for name in ("linear_overdensity", "protohalo_mass"):
             plot = yt.SlicePlot(grid, "z", ("gas", name), axes_unit="Mpccm/h")
             plot.set_cmap(("gas", name), "viridis")

@@ -245,7 +245,7 @@ def _site_table(initial: Any) -> tuple[Lattice, SiteTable, str]:
 
 
 def _lattice_type(ds: Any, lattice: Lattice, what: str, preferred: str = "") -> str:
-    """Particle type with one particle a site, and IDs; not gas where another fits."""
+    """Particle type with one particle per site, and IDs; not gas where another fits."""
     from ..yt_interface.linear import GAS_TYPES
 
     counts = {name: int(count) for name, count in ds.particle_type_counts.items() if count}

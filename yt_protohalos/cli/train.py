@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("-o", "--output-dir", type=Path, required=True, metavar="DIR", help="checkpoint, log, settings")
     parser.add_argument("--stages", nargs="+", default=["144:8000"], metavar="SIDE:STEPS", help="default: 144:8000")
-    parser.add_argument("--batch", type=int, default=1, help="crops a step (default: %(default)s)")
+    parser.add_argument("--batch", type=int, default=1, help="crops per step (default: %(default)s)")
     parser.add_argument("--learning-rate", type=float, default=1e-3, help="highest rate (default: %(default)s)")
     parser.add_argument(
         "--loss",

@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    from ..yt_interface.mpi import RankTeam, start_ranks, stop_ranks
+    from ..yt_interface.mpi import MPICommunicator, start_ranks, stop_ranks
     from ..yt_interface.tree import progenitor_tree
 
     shared = start_ranks()
@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
             raise
         fail(str(error))
         stop_ranks(USER_ERROR)
-    if RankTeam().is_root:
+    if MPICommunicator().is_root:
         say(table(tree.links))
         say(f"wrote {tree.path} and {len(tree.links) - 1} more; ytree.load('{tree.path}') reads them all")
     return 0

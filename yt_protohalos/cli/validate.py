@@ -37,7 +37,7 @@ EXAMPLE = """  protohalos validate --ics ics_gadget.hdf5 --labels halo_labels.h5
 RESULT_FORMAT = 2
 SPACING_TOLERANCE = 0.01
 BASELINES = ("threshold+watershed", "spheres", "evolved+FoF")
-"""Simple methods: the watershed's mask is the threshold, so that its scores a site are the threshold's; the last is
+"""Simple methods: the watershed's mask is the threshold, so that its scores per site are the threshold's; the last is
 what the evolved field gives without a network, and needs yt_astro_analysis."""
 EVOLVED_LINKING_LENGTH = 0.25
 """Longer than the 0.2 of the halo definition, for the mesh blurs."""

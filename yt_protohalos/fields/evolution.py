@@ -1,6 +1,6 @@
 """Approximate evolution of a linear field to its target time, in a few steps of growth factor.
 
-A particle mesh with one cell a site and the BullFrog integrator (Rampf, List & Hahn 2024), which follows second-order
+A particle mesh with one cell per site and the BullFrog integrator (Rampf, List & Hahn 2024), which follows second-order
 Lagrangian perturbation theory exactly before shell crossing and keeps collapsed matter together after it. The time is
 the growth factor, 1 at the target, so that delta alone determines everything. It does not resolve haloes: it says
 roughly where each site ends and in how dense a place, which the networks refine.
@@ -82,7 +82,7 @@ def evolve_field(
         See `progress.track`.
     allocate : callable, optional
         ``allocate(name, shape, dtype)`` makes the large arrays, ``"displacement"``, ``"velocity"`` and ``"density"``,
-        42 bytes a site together, e.g. mapped from disk; in memory by default. Three meshes of 4 bytes a site are in
+        42 bytes per site together, e.g. mapped from disk; in memory by default. Three meshes of 4 bytes per site are in
         memory in any case.
 
     Returns
@@ -145,7 +145,7 @@ def _kick(
 
 
 def _wavenumbers(lattice: Lattice) -> list[NDArray[np.float32]]:
-    """Wavenumbers in radians a site, ready to broadcast."""
+    """Wavenumbers in radians per site, ready to broadcast."""
     return [(k * lattice.spacing).astype(np.float32) for k in lattice.wavenumbers()]
 
 

@@ -22,7 +22,7 @@ class Lattice:
     Attributes
     ----------
     n : int
-        Sites a side.
+        Sites per side.
     box_size : float
         Comoving side of the box in Mpc/h.
 
@@ -40,7 +40,7 @@ class Lattice:
 
     def __post_init__(self) -> None:
         if isinstance(self.n, bool) or int(self.n) != self.n or self.n < 1:
-            raise LatticeError(f"lattice side {self.n!r} is not a positive integer; give the number of sites a side")
+            raise LatticeError(f"lattice side {self.n!r} is not a positive integer; give the number of sites per side")
         if not np.isfinite(self.box_size) or self.box_size <= 0:
             raise LatticeError(f"box size {self.box_size!r} Mpc/h is not positive and finite; give the comoving side")
         object.__setattr__(self, "n", int(self.n))
@@ -53,7 +53,7 @@ class Lattice:
 
     @property
     def shape(self) -> Triple:
-        """Shape of a cube with one value a site."""
+        """Shape of a cube with one value per site."""
         return (self.n, self.n, self.n)
 
     @property
@@ -64,7 +64,9 @@ class Lattice:
     def check_cube(self, cube: NDArray, name: str = "cube") -> None:
         """Raise `LatticeError` unless the first three axes of `cube` are this lattice's."""
         if cube.shape[:3] != self.shape:
-            raise LatticeError(f"{name} has shape {cube.shape}, but the lattice is {self.shape}; pass one value a site")
+            raise LatticeError(
+                f"{name} has shape {cube.shape}, but the lattice is {self.shape}; pass one value per site"
+            )
 
     def axis_indices(self, start: int, length: int) -> NDArray[np.int64]:
         """Site indices ``start .. start + length - 1`` on one axis, wrapped as often as needed."""
@@ -76,11 +78,11 @@ class Lattice:
         Parameters
         ----------
         cube : array, shape (n, n, n, ...)
-            One value (or vector) a site; numpy array or h5py dataset read into memory by the caller.
+            One value (or vector) per site; numpy array or h5py dataset read into memory by the caller.
         start : tuple of int
             First site of the block, any integers.
         shape : tuple of int
-            Sites of the block a side; may exceed `n`, the box then repeats.
+            Sites of the block per side; may exceed `n`, the box then repeats.
 
         Returns
         -------

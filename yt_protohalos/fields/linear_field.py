@@ -37,7 +37,7 @@ class LinearField:
     phi : float32, (n, n, n)
         Potential with laplacian(phi) = delta, in comoving (Mpc/h)^2 at `target_redshift`.
     lattice : Lattice
-        Sites a side and box size.
+        Sites per side and box size.
     cosmology : Cosmology
     redshift : float
         Redshift of the initial conditions the field was measured from.
@@ -102,7 +102,7 @@ class LinearField:
 
     @property
     def n(self) -> int:
-        """Sites a side."""
+        """Sites per side."""
         return self.lattice.n
 
     @property
@@ -186,7 +186,7 @@ class LinearField:
         return {"target_redshift": self.target_redshift} if self.target_redshift else {}
 
     def resampled(self, n: int) -> LinearField:
-        """Same field on a lattice of `n` sites a side, by Fourier truncation or padding."""
+        """Same field on a lattice of `n` sites per side, by Fourier truncation or padding."""
         lattice = Lattice(n, self.box_size)
         # the sites keep their places in the box: a cell-centre lattice stays one
         shift = (self.site_offset / n - self.site_offset / self.n) * self.box_size
@@ -349,7 +349,7 @@ def first_order_displacement(
 
 
 def fourier_resample(cube: Cube, lattice: Lattice, n: int, shift: float = 0.0) -> Cube:
-    """Resample a periodic cube to `n` sites a side by truncating or padding its spectrum.
+    """Resample a periodic cube to `n` sites per side by truncating or padding its spectrum.
 
     cube : float32, (m, m, m)
     shift : distance in Mpc/h by which the new site 0 lies after the old one, on each axis

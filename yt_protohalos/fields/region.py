@@ -50,12 +50,12 @@ class Region:
 
     @classmethod
     def of_sites(cls, lattice: Lattice, start: Sequence[int], n: int, site_offset: float = 0.0) -> Region:
-        """Region of the cells of `n` sites a side from site `start` on, the inverse of `sites`."""
+        """Region of the cells of `n` sites per side from site `start` on, the inverse of `sites`."""
         center = [(low + site_offset - 0.5 + 0.5 * n) * lattice.spacing for low in start]
         return cls(cast(tuple[float, float, float], tuple(center)), n * lattice.spacing)
 
     def sites(self, lattice: Lattice, site_offset: float = 0.0) -> tuple[Triple, int]:
-        """First site, any integers, and sites a side of the nearest cube of whole cells around sites.
+        """First site, any integers, and sites per side of the nearest cube of whole cells around sites.
 
         Raises
         ------
@@ -65,7 +65,7 @@ class Region:
         n = round(self.side / lattice.spacing)
         if not 1 <= n <= lattice.n:
             raise LatticeError(
-                f"region of {self.side:g} Mpc/h is {n} sites a side; use {lattice.spacing:g} to "
+                f"region of {self.side:g} Mpc/h is {n} sites per side; use {lattice.spacing:g} to "
                 f"{lattice.box_size:g} Mpc/h, one site to the whole box"
             )
         corner = np.asarray(self.center) / lattice.spacing - 0.5 * n + 0.5 - site_offset
@@ -82,7 +82,7 @@ def overlaps(lattice: Lattice, start: Triple, shape: Triple, other: Triple, othe
 
 
 def contains(lattice: Lattice, start: Triple, n: int, block: Triple, shape: Triple) -> bool:
-    """Whether a periodic cube of `n` sites a side holds all of a block of sites."""
+    """Whether a periodic cube of `n` sites per side holds all of a block of sites."""
     if n >= lattice.n:
         return True
     return all((b - a) % lattice.n + length <= n for a, b, length in zip(start, block, shape, strict=True))

@@ -32,7 +32,7 @@ def decimated_particles(
     Parameters
     ----------
     n : int
-        Particles a side that are kept.
+        Particles per side that are kept.
     box_size : float
         Comoving box side in Mpc/h.
     seed : int

@@ -36,7 +36,7 @@ _LARGEST_REST = 0.5
 _LARGEST_OVER_MEDIAN = 30.0
 """Or in medians of that part, where second order is large: the largest of a smooth field is below 15."""
 _SECOND_ORDER_SIDE = 256
-"""Sites a side of the block in which the size of the second order is measured."""
+"""Sites per side of the block in which the size of the second order is measured."""
 
 Component = Callable[[int], tuple[Cube, Cube | None]]
 """Displacement psi = x - q (comoving Mpc/h) and peculiar velocity (km/s) along an axis, float32 (n, n, n), fresh."""

@@ -28,7 +28,7 @@ def generate_initial_conditions(
     Parameters
     ----------
     n : int
-        Sites a side.
+        Sites per side.
     box_size : float
         Comoving box side in Mpc/h.
     seed : int

@@ -15,7 +15,7 @@ from .site_assignment import Located, SiteMap, axis_site, locate_sites
 from .sources import ArraySource, ParticleSource, numbered
 
 FEWEST_SITES = 3
-"""Sites a side: below, a lattice has no mode but its Nyquist ones, which are left out."""
+"""Sites per side: below, a lattice has no mode but its Nyquist ones, which are left out."""
 
 
 def field_from_particles(
@@ -66,7 +66,7 @@ def field_from_source(
 ) -> tuple[LinearField, SiteMap]:
     """Linear field of particles that are read chunk by chunk, several times.
 
-    A box of IDs that count the sites needs 12 bytes a site beside one chunk; one whose sites are told by positions
+    A box of IDs that count the sites needs 12 bytes per site beside one chunk; one whose sites are told by positions
     some 21. Returns and errors are those of `field_from_particles`.
 
     Parameters
@@ -154,7 +154,7 @@ def _lattice_of(n_particles: int, box_size: float) -> Lattice:
     if n**3 != n_particles:
         near = max(n, FEWEST_SITES)
         raise LatticeError(
-            f"{n_particles} particles are not a cube (nearest: {near}^3 = {near**3}); one particle a site of a cubic "
+            f"{n_particles} particles are not a cube (nearest: {near}^3 = {near**3}); one particle per site of a cubic "
             "lattice is needed: give unigrid initial conditions of one particle type, no zoom, no bcc or fcc load"
         )
     check_side(n)
@@ -165,6 +165,6 @@ def check_side(n: int) -> None:
     """Raise `LatticeError` for a lattice too small to hold any perturbation."""
     if n < FEWEST_SITES:
         raise LatticeError(
-            f"a lattice of {n}^3 sites has no mode below its Nyquist wavenumber; at least {FEWEST_SITES} sites a side "
-            "are needed: give initial conditions of more particles or cells"
+            f"a lattice of {n}^3 sites has no mode below its Nyquist wavenumber; at least {FEWEST_SITES} sites per "
+            "side are needed: give initial conditions of more particles or cells"
         )

@@ -117,7 +117,7 @@ class Located:
     stored: Callable[[], NDArray[np.integer]] | None = None
 
     def complete(self, source: ParticleSource) -> SiteMap:
-        """The whole site map, for when `flat` is needed no more: 12 bytes a site where it looks positions up.
+        """The whole site map, for when `flat` is needed no more: 12 bytes per site where it looks positions up.
 
         Raises
         ------
@@ -137,7 +137,7 @@ class Located:
 
 
 def _sort_together(keys: NDArray[np.uint64], sites: NDArray[np.integer]) -> None:
-    """Sort keys in place, each with its site; an order of all of them would take another 8 bytes a site or more."""
+    """Sort keys in place, each with its site; an order of all of them would take another 8 bytes per site or more."""
     start = _into_buckets(keys, sites)
     for first, last in pairwise(start.tolist()):
         order = np.argsort(keys[first:last])
@@ -197,7 +197,7 @@ def locate_sites(
     Raises
     ------
     InitialConditionsError, LatticeError
-        For duplicate IDs, and for particles that are on no lattice or not one a site.
+        For duplicate IDs, and for particles that are on no lattice or not one per site.
     """
     if id_range is not None:
         base = id_range[0]

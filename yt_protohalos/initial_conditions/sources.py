@@ -107,7 +107,7 @@ def numbered(source: ParticleSource, *names: str) -> Iterator[tuple[int, Chunk]]
 
 
 def in_memory(source: ParticleSource) -> ArraySource:
-    """All particles of a source in arrays, read one quantity after the other: 44 bytes a particle, masses 4 more.
+    """All particles of a source in arrays, read one quantity after the other: 44 bytes per particle, masses 4 more.
 
     Positions as float64, IDs as int64, velocities and masses as float32.
     """

@@ -111,7 +111,7 @@ def crop_cubes(
     start : tuple of int
         First site of the crop.
     side : int
-        Sites a side.
+        Sites per side.
     probability : float32, (n, n, n), optional
         Calibrated probability of the whole box.
 

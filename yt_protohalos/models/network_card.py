@@ -16,7 +16,7 @@ _OPTIONAL_KEYS = ("embedding", "input_skip", "residual")
 WEIGHTS_SUFFIX = ".weights.h5"
 """Of weight files: keras takes other names for whole models, with code, or for lists of further files."""
 LARGEST_SIDE = 1024
-"""Sites a side of a crop; one of twice as many has no place in memory."""
+"""Sites per side of a crop; one of twice as many has no place in memory."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ class NetworkCard:
 
     @property
     def side(self) -> int:
-        """Sites a side of the input crop."""
+        """Sites per side of the input crop."""
         return int(self.architecture["side"])
 
     @property
@@ -141,7 +141,7 @@ class NetworkCard:
 
     @property
     def output_side(self) -> int:
-        """Sites a side of the output, ``side - 2 margin``."""
+        """Sites per side of the output, ``side - 2 margin``."""
         return self.side - 2 * self.margin
 
     @property

@@ -22,7 +22,7 @@ CPU_FACTS = Path("/proc/cpuinfo")
 GPU_BUDGET = 8 * 2**30
 """Bytes of a GPU that batches are made for where its backend does not say how many are free."""
 GPU_SHARE = 0.5
-"""Part of that memory for activations by `bytes_a_site`: the rest is for what an estimate misses."""
+"""Part of that memory for activations by `bytes_per_site`: the rest is for what an estimate misses."""
 LARGEST_BATCH = 16
 
 
@@ -50,10 +50,10 @@ def crops_at_once(card: NetworkCard) -> int:
     free = _free_gpu_memory() if _sees_gpu() else None
     if free is None:
         return 1
-    return max(1, min(LARGEST_BATCH, int(GPU_SHARE * free / (card.side**3 * bytes_a_site(card)))))
+    return max(1, min(LARGEST_BATCH, int(GPU_SHARE * free / (card.side**3 * bytes_per_site(card)))))
 
 
-def bytes_a_site(card: NetworkCard) -> int:
+def bytes_per_site(card: NetworkCard) -> int:
     """Memory that a V-Net needs for each site of a crop while it runs, an estimate in float32.
 
     Seven times the filters of the finest level, and the channels: at its end there are the skipped and the incoming

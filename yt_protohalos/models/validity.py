@@ -204,7 +204,7 @@ def check_amplitude(card: ModelCard, field: LinearField, on_range: str = "error"
 
 
 def model_side(card: ModelCard, lattice: Lattice, on_spacing: str = "warn") -> int:
-    """Sites a side of the lattice on which the model must see a box, ``round(L / spacing)``.
+    """Sites per side of the lattice on which the model must see a box, ``round(L / spacing)``.
 
     Parameters
     ----------
@@ -238,5 +238,5 @@ def model_side(card: ModelCard, lattice: Lattice, on_spacing: str = "warn") -> i
             f"{both}, more than a factor {LARGEST_RESAMPLING:g}; use a model of that spacing, "
             "or on_spacing='allow' to resample all the same"
         )
-    warnings.warn(f"{both}; the field is resampled from {lattice.n} to {side} sites a side", SpacingWarning, 3)
+    warnings.warn(f"{both}; the field is resampled from {lattice.n} to {side} sites per side", SpacingWarning, 3)
     return side

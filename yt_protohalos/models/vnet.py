@@ -1,6 +1,6 @@
 """The V-Net of López-Cano et al. 2024 (section 2.6, figure 4), written with the Keras 3 API alone.
 
-Five levels (144-72-36-18-9 sites a side for the paper's crop), blocks of three convolutions with leaky ReLU, the
+Five levels (144-72-36-18-9 sites per side for the paper's crop), blocks of three convolutions with leaky ReLU, the
 last of a block strided (down) or transposed (up), skip connections between equal levels, and
 an output cropped to the centre.
 """
@@ -36,7 +36,7 @@ def build_vnet(
     Parameters
     ----------
     side : int
-        Sites a side of the input crop; a multiple of the network's stride, 2^(levels - 1).
+        Sites per side of the input crop; a multiple of the network's stride, 2^(levels - 1).
     in_channels : int
         2 for delta and phi, 5 with the three Lagrangian positions.
     head : {"semantic", "instance", "contour"}

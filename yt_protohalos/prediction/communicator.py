@@ -1,6 +1,6 @@
-"""How the crops of a box are shared by the processes that work on it.
+"""The processes that share the crops of a box.
 
-A team of several ranks is `surface.parallel.RankTeam`; the networks and the stitching know only what is here.
+`yt_interface.mpi.MPICommunicator` is that of several ranks; the networks and the stitching know only what is here.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Protocol, TypeVar
 T = TypeVar("T")
 
 
-class Team(Protocol):
-    """What a prediction asks of the processes that share it."""
+class Communicator(Protocol):
+    """Operations that a prediction needs of the processes that share it."""
 
     @property
     def size(self) -> int:
@@ -21,20 +21,20 @@ class Team(Protocol):
 
     @property
     def is_root(self) -> bool:
-        """Whether this process does what only one must do."""
+        """True on rank 0."""
 
     def share(self, items: Sequence[T]) -> Iterable[T]:
-        """The items of this process; every item is one process's."""
+        """Items of this process; every item belongs to one process."""
 
-    def value_of_root(self, make: Callable[[], T]) -> T:
-        """What `make` returns on the process that does what only one must do, on every process; small values only."""
+    def broadcast(self, make: Callable[[], T]) -> T:
+        """Run `make` on rank 0 and broadcast its result, which must be small."""
 
-    def together(self) -> AbstractContextManager[None]:
-        """Work that all processes end together: an error of one ends it for all, with its message."""
+    def barrier(self) -> AbstractContextManager[None]:
+        """Wait for all processes at the end of a block; an error of one is raised on all."""
 
 
-class Alone:
-    """One process that does everything."""
+class SerialCommunicator:
+    """A single process."""
 
     size = 1
     is_root = True
@@ -43,10 +43,10 @@ class Alone:
         """All items."""
         return items
 
-    def value_of_root(self, make: Callable[[], T]) -> T:
-        """What `make` returns."""
+    def broadcast(self, make: Callable[[], T]) -> T:
+        """Result of `make`."""
         return make()
 
-    def together(self) -> AbstractContextManager[None]:
-        """Nothing to wait for."""
+    def barrier(self) -> AbstractContextManager[None]:
+        """Context that does nothing."""
         return nullcontext()

@@ -26,7 +26,7 @@ from ..segmentation.contact import join_in_contact
 from ..segmentation.stitching import relabel_by_size, remove_small, stitch
 from ..segmentation.tiling import Crop, CropPlan
 from .batches import Batch
-from .communicator import Alone, Team
+from .communicator import Communicator, SerialCommunicator
 from .inference import calibrated, evaluate_batch, separate_core
 from .result import FIELD_SAMPLE, Prediction, field_sample
 from .store import CropStore
@@ -43,7 +43,7 @@ from .streaming import (
 PRECISIONS = ("auto", "float32", "mixed", "bfloat16")
 IOU_THRESHOLD = 0.5
 
-ALONE = Alone()
+SERIAL = SerialCommunicator()
 Embedded = tuple[NDArray[np.float32], NDArray[np.float32]]
 """Output of the network on a crop, and the calibrated probability of its sites."""
 _SHARED_PREDICTION = "prediction.h5"
@@ -127,7 +127,7 @@ class ProtohaloPredictor:
         on_spacing: str = "warn",
         on_range: str = "error",
         probability: NDArray[np.float32] | None = None,
-        team: Team = ALONE,
+        communicator: Communicator = SERIAL,
     ) -> Prediction:
         """Find the protohaloes of a box.
 
@@ -148,7 +148,7 @@ class ProtohaloPredictor:
         probability : float32, (n, n, n), optional
             Calibrated probability of every site, where `probability` of this class has computed it before: the
             semantic network then does not run.
-        team : Team
+        communicator : Communicator
             The processes that share the crops, each calling this with the same arguments and a store that all see.
 
         Returns
@@ -171,18 +171,20 @@ class ProtohaloPredictor:
         settings.update(field.identity())
         if probability is not None:
             Lattice(side, field.box_size).check_cube(probability, "probability")
-        seen, crops = open_store(store, field, side, {**settings, "model": self.card.sha256}, team)
+        seen, crops = open_store(store, field, side, {**settings, "model": self.card.sha256}, communicator)
         if self.card.sees_evolution:
-            evolve_once(seen, crops, team, progress)
+            evolve_once(seen, crops, communicator, progress)
 
         if probability is None:
-            probability = self._probability(seen, semantic_plan, crops, progress, team)
-        labels = self._core_labels(seen, probability, settings["threshold"], instance_plan, crops, progress, team)
+            probability = self._probability(seen, semantic_plan, crops, progress, communicator)
+        labels = self._core_labels(
+            seen, probability, settings["threshold"], instance_plan, crops, progress, communicator
+        )
         prediction = None
-        with team.together():
-            if team.is_root:
+        with communicator.barrier():
+            if communicator.is_root:
                 prediction = self._assemble(field, seen, probability, labels, instance_plan, settings, crops)
-                if crops is not None and team.size > 1:
+                if crops is not None and communicator.size > 1:
                     prediction.save(crops.folder / _SHARED_PREDICTION)
         if prediction is None:
             assert crops is not None
@@ -307,23 +309,30 @@ class ProtohaloPredictor:
         return {"threshold": float(value), "precision": self.precision, "iou_threshold": IOU_THRESHOLD}
 
     def plan(self, network: NetworkCard, n: int) -> CropPlan:
-        """Crops of one of the networks in a box of `n` sites a side."""
+        """Crops of one of the networks in a box of `n` sites per side."""
         core = self.card.core_of(network.architecture["head"])
         return CropPlan(n=n, crop=network.side, margin=network.margin, core=core)
 
     def _probability(
-        self, field: LinearField, plan: CropPlan, crops: CropStore | None, progress: Progress, team: Team = ALONE
+        self,
+        field: LinearField,
+        plan: CropPlan,
+        crops: CropStore | None,
+        progress: Progress,
+        communicator: Communicator = SERIAL,
     ) -> NDArray[np.float32]:
         """Calibrated probability of every site, float32 (n, n, n)."""
         every = list(plan.crops("a"))
-        calibration = team.value_of_root(lambda: self.calibration(field))
+        calibration = communicator.broadcast(lambda: self.calibration(field))
 
         def compute(todo: Sequence[Crop]) -> Blocks:
             return self.probability_of_cores(field, todo, calibration)
 
-        blocks = finished_blocks("probability", every, compute, crops, team, "Finding protohalo sites", progress)
-        with team.together():
-            if team.is_root:
+        blocks = finished_blocks(
+            "probability", every, compute, crops, communicator, "Finding protohalo sites", progress
+        )
+        with communicator.barrier():
+            if communicator.is_root:
                 probability = new_cube(crops, "probability", field.lattice, np.float32)
                 for crop, block in blocks:
                     field.lattice.paste(probability, block, crop.core_start)
@@ -337,7 +346,7 @@ class ProtohaloPredictor:
         plan: CropPlan,
         crops: CropStore | None,
         progress: Progress,
-        team: Team,
+        communicator: Communicator,
     ) -> Blocks:
         """Labels of each core of both lattices, see `label_cores`."""
 
@@ -345,4 +354,4 @@ class ProtohaloPredictor:
             return self.label_cores(field, todo, probability, threshold)
 
         every = [*plan.crops("a"), *plan.crops("b")]
-        return finished_blocks("labels", every, compute, crops, team, "Separating protohalos", progress)
+        return finished_blocks("labels", every, compute, crops, communicator, "Separating protohalos", progress)

@@ -84,7 +84,7 @@ class RegionPrediction(LabelledSites):
 
     @property
     def n(self) -> int:
-        """Sites of the region a side, m."""
+        """Sites of the region per side, m."""
         return len(self.labels)
 
 
@@ -205,7 +205,7 @@ def needed_context(predictor: ProtohaloPredictor, field: LinearField, region: Re
 
 
 def _needed_sites(field: LinearField, region: Region, crops: list[Crop]) -> tuple[Triple, int]:
-    """First site and sites a side of a cube that holds the input of all crops."""
+    """First site and sites per side of a cube that holds the input of all crops."""
     n_box = field.lattice.n
     start, n = region.sites(field.lattice, field.site_offset)
     low, high = np.array(start), np.array(start) + n

@@ -145,7 +145,7 @@ class Prediction(LabelledSites):
         """Raise `InitialConditionsError` unless the prediction was made from this field, as far as it remembers."""
         field = field.at_redshift(self.target_redshift)
         for name, own, given in (
-            ("sites a side", self.lattice.n, field.n), ("box size", self.lattice.box_size, field.box_size),
+            ("sites per side", self.lattice.n, field.n), ("box size", self.lattice.box_size, field.box_size),
             ("redshift", self.redshift, field.redshift), ("site offset", self.site_offset, field.site_offset),
             ("linear overdensity at some sites", self.settings.get(FIELD_SAMPLE), field_sample(field)),
         ):  # fmt: skip

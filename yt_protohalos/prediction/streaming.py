@@ -20,11 +20,11 @@ from ..fields.evolution import EvolvedField, evolve_field
 from ..fields.lattice import Lattice
 from ..fields.linear_field import LinearField
 from ..segmentation.tiling import Crop
-from .communicator import Team
+from .communicator import Communicator
 from .store import CropStore, field_identity
 
 MAPPED_SIDE = 384
-"""Sites a side from which a prediction with a store reads delta and phi from disk, where the crops need them."""
+"""Sites per side from which a prediction with a store reads delta and phi from disk, where the crops need them."""
 
 Blocks = Iterator[tuple[Crop, NDArray]]
 
@@ -34,26 +34,26 @@ def finished_blocks(
     every: Sequence[Crop],
     compute: Callable[[Sequence[Crop]], Blocks],
     crops: CropStore | None,
-    team: Team,
+    communicator: Communicator,
     title: str,
     progress: Progress,
 ) -> Blocks:
     """The finished block of every crop, in their order; with a store, all are computed before this returns."""
     if crops is None:
         return track(compute(every), title, total=len(every), progress=progress)
-    with team.together():
-        own = list(team.share(every))
+    with communicator.barrier():
+        own = list(communicator.share(every))
         todo = [crop for crop in own if f"{kind}_{crop.key}" not in crops]
-        shown = progress if team.is_root else False
+        shown = progress if communicator.is_root else False
         for crop, block in track(compute(todo), title, total=len(todo), progress=shown):
             crops.save(f"{kind}_{crop.key}", block)
     return ((crop, crops.take(f"{kind}_{crop.key}")) for crop in every)
 
 
 def open_store(
-    store: str | Path | None, field: LinearField, side: int, settings: Mapping[str, Any], team: Team
+    store: str | Path | None, field: LinearField, side: int, settings: Mapping[str, Any], communicator: Communicator
 ) -> tuple[LinearField, CropStore | None]:
-    """The field as a model sees it, `side` sites a side, and the store of finished crops.
+    """The field as a model sees it, `side` sites per side, and the store of finished crops.
 
     Of several ranks, the first alone resamples and identifies the field. All map the result from the store, unless it
     is mapped already; so does one rank alone from `MAPPED_SIDE` on.
@@ -63,8 +63,8 @@ def open_store(
     StoreError
         Several ranks have no store, or it is that of another run.
     """
-    if store is None and team.size > 1:
-        raise StoreError(f"{team.size} ranks share their crops on disk; give a store, a folder that all see")
+    if store is None and communicator.size > 1:
+        raise StoreError(f"{communicator.size} ranks share their crops on disk; give a store, a folder that all see")
     seen = field
 
     def make() -> tuple[dict[str, Any], LinearField | None]:
@@ -75,15 +75,15 @@ def open_store(
             return known, None
         known |= field_identity(seen)
         crops = CropStore(store, known)
-        if (team.size > 1 or side >= MAPPED_SIDE) and not is_mapped(seen):
+        if (communicator.size > 1 or side >= MAPPED_SIDE) and not is_mapped(seen):
             seen.move(crops.keep)
         return known, None if side == field.n else without_cubes(seen)
 
-    known, facts = team.value_of_root(make)
+    known, facts = communicator.broadcast(make)
     if store is None:
         return seen, None
     crops = CropStore(store, known)
-    if not team.is_root:
+    if not communicator.is_root:
         seen = field if facts is None else facts
         if not is_mapped(seen):
             seen.move(lambda name, _: crops.open(name))
@@ -106,14 +106,14 @@ def is_mapped(field: LinearField) -> bool:
     return cube is not None
 
 
-def evolve_once(field: LinearField, crops: CropStore | None, team: Team, progress: Progress) -> None:
+def evolve_once(field: LinearField, crops: CropStore | None, communicator: Communicator, progress: Progress) -> None:
     """Evolve the field once for all ranks and, with a store, for all starts."""
     if crops is None:
         field.evolved(progress)
         return
-    with team.together():
+    with communicator.barrier():
         # a store begun before velocities were kept has none
-        if team.is_root and not ("evolved_density" in crops and "evolved_velocity" in crops):
+        if communicator.is_root and not ("evolved_density" in crops and "evolved_velocity" in crops):
             delta = field.periodic_delta()
             evolve_field(delta, field.lattice, progress, lambda name, *kind: crops.create(f"evolving_{name}", *kind))
             # the density comes last, so that it says that all are whole
@@ -158,6 +158,6 @@ def label_map(old: NDArray[np.int32], new: NDArray[np.int32], size: int = 0) -> 
 
 @njit(cache=True, nogil=True)
 def _fill_map(old: NDArray[np.int32], new: NDArray[np.int32], table: NDArray[np.int64]) -> None:
-    # site by site, for an index of the whole box would be another 8 bytes a site
+    # site by site, for an index of the whole box would be another 8 bytes per site
     for site in range(len(old)):
         table[old[site]] = new[site]

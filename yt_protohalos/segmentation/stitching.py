@@ -196,7 +196,7 @@ def _check_threshold(iou_threshold: float) -> float:
 def _regular_boundaries(quadrant: int, n: int) -> list[int]:
     if quadrant < 1 or n % quadrant:
         raise StitchingError(
-            f"quadrant {quadrant} does not divide the box of {n} sites a side; "
+            f"quadrant {quadrant} does not divide the box of {n} sites per side; "
             f"pass a divisor, or the boundaries CropPlan({n}).octant_boundaries"
         )
     return list(range(0, n, quadrant))

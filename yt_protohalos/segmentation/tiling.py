@@ -33,13 +33,13 @@ class Crop:
     core_start : tuple of int
         First site of the core, in [0, n); the core may wrap around the box.
     core_shape : tuple of int
-        Sites of the core a side.
+        Sites of the core per side.
     input_start : tuple of int
         First site of the network's input, any integers: `Lattice.crop` wraps them as often as needed.
     side : int
-        Sites of the input a side; the core is at its centre.
+        Sites of the input per side; the core is at its centre.
     margin : int
-        Sites the network drops on each face: its output is ``side - 2 * margin`` sites a side.
+        Sites the network drops on each face: its output is ``side - 2 * margin`` sites per side.
     """
 
     lattice: Which
@@ -57,7 +57,7 @@ class Crop:
 
     @property
     def input_shape(self) -> Triple:
-        """Sites of the input a side."""
+        """Sites of the input per side."""
         return (self.side, self.side, self.side)
 
     @property
@@ -68,7 +68,7 @@ class Crop:
 
     @property
     def output_shape(self) -> Triple:
-        """Sites of the network's output a side."""
+        """Sites of the network's output per side."""
         side = self.side - 2 * self.margin
         return (side, side, side)
 
@@ -84,7 +84,7 @@ class Crop:
 
 @dataclass(frozen=True)
 class CropPlan:
-    """Crops of fixed side whose cores tile a periodic box of `n` sites a side exactly, twice.
+    """Crops of fixed side whose cores tile a periodic box of `n` sites per side exactly, twice.
 
     Lattice "a" cuts each axis into ``ceil(n / core)`` cores of nearly equal side, the first at site 0; lattice
     "b" cuts at the midpoints of a's cores, so its last core wraps around the box. A box of at most `core` sites
@@ -95,7 +95,7 @@ class CropPlan:
     n : int
         Sites of the box a side; any positive integer.
     crop : int
-        Sites of a network's input a side.
+        Sites of a network's input per side.
     margin : int
         Sites the network drops on each face.
     core : int
@@ -133,7 +133,7 @@ class CropPlan:
 
     @property
     def output(self) -> int:
-        """Sites of the network's output a side, ``crop - 2 * margin``."""
+        """Sites of the network's output per side, ``crop - 2 * margin``."""
         return self.crop - 2 * self.margin
 
     @property

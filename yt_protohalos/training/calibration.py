@@ -72,7 +72,7 @@ def fit_calibration(
         If the shapes differ, one class is missing, or the changes are all the same.
     """
     if len(set(changes)) == 1 or len(changes) not in (0, len(raw)):
-        raise ScoringError(f"changes {list(changes)} for {len(raw)} runs; give one a run, not all alike, or none")
+        raise ScoringError(f"changes {list(changes)} for {len(raw)} runs; give one per run, not all alike, or none")
     if not any(cube.any() for cube in true) or all(cube.all() for cube in true):
         raise ScoringError("the validation runs have only one class; calibration needs sites in and outside haloes")
     counts = [_by_logit(*cubes, n_bins) for cubes in zip(raw, true, strict=True)]

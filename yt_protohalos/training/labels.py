@@ -40,11 +40,11 @@ def friends_of_friends(
     Raises
     ------
     InitialConditionsError
-        If the positions are not one finite triple a site.
+        If the positions are not one finite triple per site.
     """
     if positions.shape != (lattice.n_sites, 3):
         raise InitialConditionsError(
-            f"positions have shape {positions.shape}, the lattice needs ({lattice.n_sites}, 3); give one row a site"
+            f"positions have shape {positions.shape}, the lattice needs ({lattice.n_sites}, 3); give one row per site"
         )
     if not np.all(np.isfinite(positions)):
         raise InitialConditionsError("final positions hold NaN or infinite values; check the snapshot")

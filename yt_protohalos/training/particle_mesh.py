@@ -31,11 +31,11 @@ class SimulationSettings:
     Attributes
     ----------
     n : int
-        Particles a side.
+        Particles per side.
     box_size : float
         Comoving box side, Mpc/h.
     mesh : int
-        Force mesh cells a side, a power of two.
+        Force mesh cells per side, a power of two.
     redshift : float
         Starting redshift.
     courant_factor : float

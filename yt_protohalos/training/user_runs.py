@@ -31,7 +31,7 @@ REDSHIFT_TOLERANCE = 0.01
 """Haloes hardly change over this difference in redshift."""
 
 _LAYOUTS = (
-    "`labels` or `halo_id` (a cube on the initial lattice), `particle_ids` and `halo_ids` (one halo a particle), or "
+    "`labels` or `halo_id` (a cube on the initial lattice), `particle_ids` and `halo_ids` (one halo per particle), or "
     "`Group/GroupLen` and `IDs/ID` (member IDs in the order of the groups)"
 )
 
@@ -96,7 +96,7 @@ def whole_ids(ids: NDArray, what: str) -> NDArray[np.int64]:
     values = np.asarray(ids)
     if values.ndim != 1 or values.dtype.kind not in "iuf":
         raise InitialConditionsError(
-            f"the particle IDs of {what} are {values.dtype} of shape {values.shape}; give one whole number a particle"
+            f"the particle IDs of {what} are {values.dtype} of shape {values.shape}; give one whole number per particle"
         )
     if values.dtype.kind == "f" and not np.all((np.abs(values) < 2.0**53) & (values == np.rint(values))):
         raise InitialConditionsError(
@@ -124,7 +124,7 @@ def positions_by_site(
     Raises
     ------
     LatticeError
-        If there is not one particle a site.
+        If there is not one particle per site.
     InitialConditionsError
         If the IDs are not those of the initial conditions.
     """

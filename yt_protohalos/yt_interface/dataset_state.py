@@ -29,7 +29,7 @@ from ..prediction.predictor import ProtohaloPredictor
 from ..prediction.result import Prediction
 from ..prediction.store import PredictionCache, cache_key, field_identity
 from .fingerprint import check_unchanged
-from .mpi import RankTeam
+from .mpi import MPICommunicator
 from .options import OptionKeywords, PredictionOptions, Unpack, takes_options
 from .shared_field import shared_field
 
@@ -120,12 +120,12 @@ class BoxPrediction:
         return self.get()
 
     def _read(self) -> Prediction | None:
-        team = RankTeam()
+        communicator = MPICommunicator()
         # all ranks read it or none does
-        if self._cache is None or not team.value_of_root(self._cache.path(self.key).is_file):
+        if self._cache is None or not communicator.broadcast(self._cache.path(self.key).is_file):
             return None
         try:
-            with team.together():
+            with communicator.barrier():
                 prediction = self._cache.get(self.key)
         except (StoreError, ParallelError) as error:
             ytLogger.warning("Predicting again, because the cached prediction is unusable: %s", error)
@@ -137,15 +137,17 @@ class BoxPrediction:
     def _run(self, progress: Progress) -> Prediction:
         set_bar(_Bar)
         ytLogger.info("Predicting protohaloes on %d^3 sites with model %s", self.field.n, self.card.name)
-        team = RankTeam()
-        team.take_device()
+        communicator = MPICommunicator()
+        communicator.take_device()
         predictor = self._make_predictor()
         # the ranges were checked when this object was made; a field must not fail on them later
         options = {"threshold": self.settings["threshold"], "on_spacing": "allow", "on_range": "allow"}
-        with _named_memory_errors(self.field.n), _crop_folder(self._cache, self.key, team) as crops:
-            prediction = predictor.predict(self.field, progress=progress, store=crops, team=team, **options)
-            with team.together():
-                if team.is_root and self._cache is not None:
+        with _named_memory_errors(self.field.n), _crop_folder(self._cache, self.key, communicator) as crops:
+            prediction = predictor.predict(
+                self.field, progress=progress, store=crops, communicator=communicator, **options
+            )
+            with communicator.barrier():
+                if communicator.is_root and self._cache is not None:
                     self._keep(prediction)
         return prediction
 
@@ -214,7 +216,7 @@ def _request(ds: Dataset, options: PredictionOptions) -> tuple[Any, Callable[[],
             model_side(card, field.lattice, options.on_spacing)
             check_range(card, target, options.on_range)
 
-        RankTeam().value_of_root(check)
+        MPICommunicator().broadcast(check)
         settings = {"threshold": threshold, "precision": precision}
         return BoxPrediction(target, card, settings, make_predictor, disk, source=field)
 
@@ -327,7 +329,7 @@ def _named_memory_errors(n: int) -> Iterator[None]:
 
 
 @contextmanager
-def _crop_folder(cache: PredictionCache | None, key: str, team: RankTeam) -> Iterator[Path | None]:
+def _crop_folder(cache: PredictionCache | None, key: str, communicator: MPICommunicator) -> Iterator[Path | None]:
     """Folder for finished crops, from which an interrupted run resumes; removed when all went well.
 
     None without a cache, if another process is at work there, or if the disk cannot be written. Of several ranks the
@@ -355,13 +357,13 @@ def _crop_folder(cache: PredictionCache | None, key: str, team: RankTeam) -> Ite
                 return False
             return True
 
-        if not team.value_of_root(take):
+        if not communicator.broadcast(take):
             yield None
             return
         yield folder
-        with team.together():
+        with communicator.barrier():
             pass  # no rank may lose the folder while another reads from it
-        if team.is_root:
+        if communicator.is_root:
             shutil.rmtree(folder, ignore_errors=True)
             lock_of(folder).unlink(missing_ok=True)
 

@@ -103,7 +103,7 @@ def add_protohalo_fields(
     (Lagrangian mass in Msun, 0 outside). Cell fields, of datasets with a grid: ``("gas", "protohalo_probability")``,
     ``_id``, ``_mass``, ``("gas", "linear_overdensity")`` and ``("gas", "linear_potential")`` ((Mpccm/h)^2), both
     at the redshift of the prediction, which display names say where it is not 0. For cells of a particle dataset see
-    `deposit_to_lattice`. Calling again with other options replaces them.
+    `lattice_dataset`. Calling again with other options replaces them.
 
     Parameters
     ----------
@@ -244,7 +244,7 @@ def cell_sites(ds: Dataset, n: int, axes: list[Any]) -> Sites:
     Parameters
     ----------
     ds : yt Dataset
-        Gives the box that the `n` sites a side divide.
+        Gives the box that the `n` sites per side divide.
     n : int
     axes : list of 3 unyt arrays of one shape
         Cell centres; those beyond the box (covering grids may reach there) are wrapped.

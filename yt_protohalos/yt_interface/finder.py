@@ -27,7 +27,7 @@ from ..prediction.result import Prediction
 from .dataset_state import box_prediction
 from .fields import lattice_particle_types
 from .linear import linear_field, particle_sites
-from .mpi import RankTeam
+from .mpi import MPICommunicator
 from .options import OptionKeywords, PredictionOptions, Unpack, takes_options
 
 CATALOG_NAME = "protohalos"
@@ -85,9 +85,9 @@ class ProtohaloFinder:
             No protohalo was found: yt cannot read a catalogue without haloes, so none is written.
         """
         prediction = self.box.get(self.progress)
-        team = RankTeam()
-        with team.together():
-            if team.is_root:
+        communicator = MPICommunicator()
+        with communicator.barrier():
+            if communicator.is_root:
                 _describe(self.ds, self.box.field, prediction, self.path)
         return load_catalog(self.path)
 
@@ -266,7 +266,7 @@ def member_ids(ds: Dataset, field: LinearField, members: NDArray[np.int64]) -> t
         return members, SITE_INDICES
     ptype = types[0]
     of_site = np.zeros(field.lattice.n_sites, dtype=np.int64)
-    # as many as there are up to 255, so that a byte a site is enough
+    # as many as there are up to 255, so that a byte per site is enough
     found = np.zeros(field.lattice.n_sites, dtype=np.uint8)
     for part in ds.all_data().chunks([], "io"):
         sites = particle_sites(ds, ptype, part)
@@ -277,7 +277,7 @@ def member_ids(ds: Dataset, field: LinearField, members: NDArray[np.int64]) -> t
     if held != field.lattice.n_sites:
         raise CatalogError(
             f"{field.lattice.n_sites - held} of {field.lattice.n_sites} sites are held by no or several {ptype} "
-            "particles; members need one particle a site"
+            "particles; members need one particle per site"
         )
     return of_site[members], f"{ptype} particle IDs"
 

@@ -16,11 +16,11 @@ from yt.data_objects.static_output import _cached_datasets
 from ..exceptions import InitialConditionsError
 
 _GRIDS = ("ic_*", "Particle*", "Grid*")
-_STAMP = "_protohalo_stamp"
-Stamp = dict[str, tuple[int, int, int]]
+_FINGERPRINT = "_protohalo_fingerprint"
+Fingerprint = dict[str, tuple[int, int, int]]
 
 
-def file_stamp(path: Path) -> Stamp:
+def file_fingerprint(path: Path) -> Fingerprint:
     """Inode, size and time of change (ns) of a file, of all files of its set, or of the grids of a folder."""
     match = re.fullmatch(r"(.*\.)\d+(\.hdf5|\.h5)?", path.name)
     files = [path]
@@ -31,29 +31,29 @@ def file_stamp(path: Path) -> Stamp:
     elif match is not None:
         others = re.compile(rf"{re.escape(match[1])}\d+{re.escape(match[2] or '')}")
         files = [file for file in path.parent.iterdir() if others.fullmatch(file.name)]
-    found: Stamp = {}
+    found: Fingerprint = {}
     for file in files:
         status = file.stat()
         found[os.path.abspath(file)] = (status.st_ino, status.st_size, status.st_mtime_ns)
     return found
 
 
-def set_stamp(ds: Any, stamp: Stamp) -> None:
+def set_fingerprint(ds: Any, fingerprint: Fingerprint) -> None:
     """Remember what a dataset was opened from."""
-    setattr(ds, _STAMP, stamp)
+    setattr(ds, _FINGERPRINT, fingerprint)
 
 
-def forget_changed(stamp: Stamp) -> None:
+def forget_changed(fingerprint: Fingerprint) -> None:
     """Make yt forget the datasets of these files that were opened when the files were others."""
     for key, ds in list(_cached_datasets.items()):
-        known = getattr(ds, _STAMP, None)
-        if known is not None and known.keys() & stamp.keys() and known != stamp:
+        known = getattr(ds, _FINGERPRINT, None)
+        if known is not None and known.keys() & fingerprint.keys() and known != fingerprint:
             _cached_datasets.pop(key, None)
 
 
 def check_unchanged(ds: Any) -> None:
     """Raise `InitialConditionsError` where a file of a dataset is another than when it was opened; it may be gone."""
-    for name, known in getattr(ds, _STAMP, {}).items():
+    for name, known in getattr(ds, _FINGERPRINT, {}).items():
         try:
             status = os.stat(name)
         except FileNotFoundError:

@@ -17,7 +17,7 @@ from .options import OptionKeywords, PredictionOptions, Unpack, takes_options
 
 
 @takes_options
-def deposit_to_lattice(
+def lattice_dataset(
     ds: Dataset,
     model: str | Path | None = None,
     *,
@@ -49,7 +49,7 @@ def deposit_to_lattice(
 
     Examples
     --------
-    >>> grid = ph.deposit_to_lattice(ds)
+    >>> grid = ph.lattice_dataset(ds)
     >>> written = yt.SlicePlot(grid, "z", ("gas", "protohalo_mass")).save("mass.png")
     """
     box = box_prediction(ds, PredictionOptions.read(model, options))

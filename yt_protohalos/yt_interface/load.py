@@ -22,7 +22,7 @@ from ..initial_conditions.readers.gadget_hdf5 import read_header
 from ..initial_conditions.readers.grafic import is_grafic
 from ..initial_conditions.readers.music_conf import BoxFacts, find_conf, read_conf
 from ..initial_conditions.readers.music_generic import is_generic
-from .fingerprint import file_stamp, forget_changed, set_stamp
+from .fingerprint import file_fingerprint, forget_changed, set_fingerprint
 
 # lengths and masses that writers use together, as (Mpc/h or Mpc per unit, yt name), in the order they are tried
 _UNIT_PAIRS = (
@@ -80,14 +80,14 @@ def load(
     """
     target = _existing(Path(os.fspath(path)).expanduser())
     given = BoxFacts(box_size, redshift, cosmology)
-    stamp = file_stamp(target)
-    forget_changed(stamp)
+    fingerprint = file_fingerprint(target)
+    forget_changed(fingerprint)
     conf_path = Path(os.fspath(conf)) if conf is not None else find_conf(target)
     # a wrong keyword is the caller's fault, not the file's
     with library_errors(target.name, let_pass=(TypeError,) if kwargs else ()):
         ds = _load(target, given, conf, conf_path, kwargs)
     if not isinstance(ds, StreamDataset):
-        set_stamp(ds, stamp)
+        set_fingerprint(ds, fingerprint)
     return ds
 
 

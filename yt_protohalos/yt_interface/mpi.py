@@ -63,7 +63,7 @@ def stop_ranks(status: int) -> None:
     MPI.COMM_WORLD.Abort(status)
 
 
-class RankTeam:
+class MPICommunicator:
     """The ranks of yt's current communicator, after ``yt.enable_parallelism()`` under ``mpirun``."""
 
     def __init__(self) -> None:
@@ -101,7 +101,7 @@ class RankTeam:
         return list(parallel_objects(list(items)))
 
     @contextmanager
-    def together(self) -> Iterator[None]:
+    def barrier(self) -> Iterator[None]:
         """Wait for all ranks at the end; an error of one is raised by all.
 
         Raises
@@ -125,10 +125,10 @@ class RankTeam:
             if text is not None:
                 raise ParallelError(f"rank {rank} stopped with {text}; what is finished is kept, run it again")
 
-    def value_of_root(self, make: Callable[[], T]) -> T:
+    def broadcast(self, make: Callable[[], T]) -> T:
         """What `make` returns on rank 0, on every rank; small values only."""
         value: Any = None
-        with self.together():
+        with self.barrier():
             if self.is_root:
                 value = make()
         if self.size > 1:

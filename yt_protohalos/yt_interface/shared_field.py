@@ -24,7 +24,7 @@ from ..initial_conditions.site_assignment import SiteMap
 from ..prediction.store import CropStore, PredictionCache
 from ..prediction.streaming import MAPPED_SIDE, is_mapped, without_cubes
 from .linear import adopt_field, linear_field, site_map
-from .mpi import RankTeam
+from .mpi import MPICommunicator
 
 _SUFFIX = ".field"
 _KEYS, _SITES = "site_keys", "sites"
@@ -59,7 +59,7 @@ _notices: dict[str, _Notice] = {}
 def shared_field(ds: Dataset, redshift: float, cache: PredictionCache | None) -> LinearField:
     """`linear_field` of a dataset at a target redshift; with several ranks, all must call this.
 
-    The first rank alone reads the file. With a cache and several ranks, or `MAPPED_SIDE` sites a side, delta, phi and
+    The first rank alone reads the file. With a cache and several ranks, or `MAPPED_SIDE` sites per side, delta, phi and
     the site map lie in a folder of the cache, from which all ranks map them; the last rank that lets go of them
     removes it. So `linear_field(ds)` and `particle_sites` read nothing on the other ranks from then on.
 
@@ -78,8 +78,8 @@ def shared_field(ds: Dataset, redshift: float, cache: PredictionCache | None) ->
     StoreError
         Several ranks cannot write or see the folder.
     """
-    team = RankTeam()
-    if cache is None or team.size == 1:
+    communicator = MPICommunicator()
+    if cache is None or communicator.size == 1:
         field = linear_field(ds).at_redshift(redshift)
         if cache is not None and field.n >= MAPPED_SIDE and not is_mapped(field):
             try:
@@ -94,11 +94,11 @@ def shared_field(ds: Dataset, redshift: float, cache: PredictionCache | None) ->
         token = next((token for token, field in _known.items() if field is own[0]), None)
         return _notices[token] if token is not None else _write(ds, own[0], cache)
 
-    with team.together():
+    with communicator.barrier():
         # yt's ranks make its index together, and one that did so alone would wait for the others
         ds.index  # noqa: B018
-    notice = team.value_of_root(make)
-    with team.together():
+    notice = communicator.broadcast(make)
+    with communicator.barrier():
         field = own[0] if own else _known.get(notice.token) or _mapped(ds, notice)
     return field
 

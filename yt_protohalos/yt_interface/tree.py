@@ -28,7 +28,7 @@ from ..models.registry import AMPLITUDE_MODEL
 from ..prediction.result import Prediction
 from .dataset_state import passing_prediction
 from .finder import catalog_attributes
-from .mpi import RankTeam
+from .mpi import MPICommunicator
 from .options import OptionKeywords, PredictionOptions, Unpack, takes_options
 
 TREE_NAME = "protohalo_tree"
@@ -120,12 +120,12 @@ def progenitor_tree(
         passing_prediction(ds, replace(chosen, redshift=z))
     # all ranges have been checked, with their warnings
     chosen = replace(chosen, on_range="allow", on_spacing="allow")
-    team = RankTeam()
+    communicator = MPICommunicator()
     paths = [folder / f"tree_{number:04d}.0.h5" for number in range(len(levels))]
     with ExitStack() as stack:
         writer: _Writer | None = None
-        with team.together():
-            if team.is_root:
+        with communicator.barrier():
+            if communicator.is_root:
                 writer = _Writer(stack, paths)
         links: list[Link] = []
         sizes: list[NDArray[np.int64]] = []
@@ -137,7 +137,7 @@ def progenitor_tree(
                 links.append(link_labels(before, prediction.labels))
             before = prediction.labels
             sizes.append(prediction.sizes[1:])
-            with team.together():
+            with communicator.barrier():
                 if writer is not None:
                     writer.add(prediction, box.field, links[-1] if links else None)
             # the next level must not find these beside it
@@ -147,10 +147,10 @@ def progenitor_tree(
                 f"no protohalo was found at z = {levels[-1]:g}, from which a tree would grow; use a larger box, a "
                 "lower redshift or a lower threshold"
             )
-        with team.together():
+        with communicator.barrier():
             if writer is not None:
                 writer.finish()
-    if team.is_root:
+    if communicator.is_root:
         for stale in {*folder.glob("tree_[0-9][0-9][0-9][0-9].0.h5")} - {*paths}:
             stale.unlink()
         ytLogger.info("Wrote a tree of %d redshifts to %s", len(levels), folder)

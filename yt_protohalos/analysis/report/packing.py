@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 LARGEST_SIDE = 256
-"""Sites a side of a packed cube: 67 MB of labels in the browser's memory."""
+"""Sites per side of a packed cube: 67 MB of labels in the browser's memory."""
 LARGEST_TEXT = 14_000_000
 """Characters of a packed cube."""
 PROBABILITY_STEPS = 100
@@ -27,7 +27,7 @@ class PackedCube:
     ----------
     stride : int
     side : int
-        Sites a side that are kept, ceil(n / stride).
+        Sites per side that are kept, ceil(n / stride).
     type : str
         ``"uint8"``, ``"uint16"`` or ``"uint32"``, little-endian, row-major.
     text : str

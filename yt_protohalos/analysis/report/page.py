@@ -88,7 +88,7 @@ def write_report(
 ) -> None:
     """Write the page of a prediction, whole or not at all; an existing file is replaced.
 
-    Cubes have at most 256 sites a side, and at most 14 MB each as text: of larger ones every second, third, ... site
+    Cubes have at most 256 sites per side, and at most 14 MB each as text: of larger ones every second, third, ... site
     along each axis is kept, which the page says. With 20 000 rows of the table, a page has at most some 33 MB.
 
     Parameters

@@ -45,7 +45,7 @@ def write_gadget_hdf5(
     Raises
     ------
     InitialConditionsError
-        For arrays that do not hold one particle a site.
+        For arrays that do not hold one particle per site.
     """
     import h5py
 

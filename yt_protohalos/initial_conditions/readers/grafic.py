@@ -26,7 +26,7 @@ class GraficLayout:
     ----------
     folder : Path
     n : int
-        Cells a side.
+        Cells per side.
     endian : {"<", ">"}
     box_size : float
         Comoving Mpc/h.
@@ -117,7 +117,7 @@ def read_grafic_layout(path: Path) -> GraficLayout:
         )
     if not 0 < shape[0] < 2**16:
         raise FormatError(
-            f"ic_deltab says {shape[0]} cells a side; between 1 and 65535 can be: it is damaged or not grafic2"
+            f"ic_deltab says {shape[0]} cells per side; between 1 and 65535 can be: it is damaged or not grafic2"
         )
     if any(not abs(value) <= 1e-3 * abs(spacing) for value in origin):
         raise InitialConditionsError(

@@ -28,7 +28,7 @@ class GenericLayout:
     ----------
     path : Path
     n : int
-        Cells a side, ghost cells left out.
+        Cells per side, ghost cells left out.
     ghosts : int
         Ghost cells on each face.
     datasets : dict of str to str

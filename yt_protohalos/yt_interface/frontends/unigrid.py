@@ -130,7 +130,7 @@ class UnigridDataset(Dataset):
         )
 
     def _open(self) -> tuple[int, float, float, Cosmology]:
-        """Sites a side, box size (Mpc/h), redshift and cosmology of the file."""
+        """Sites per side, box size (Mpc/h), redshift and cosmology of the file."""
         raise NotImplementedError
 
     def cube_names(self) -> list[str]:
