@@ -98,7 +98,7 @@ class ProtohaloPredictor:
         precision : {"auto", "float32", "mixed", "bfloat16"}
             Of the networks' inner layers. ``"mixed"`` computes the semantic network in bfloat16 and of the instance
             network the deeper levels, those that see every site in float32; ``"bfloat16"`` all of both;
-            ``"auto"`` what `models.loading.best_precision` says of the machine. First and last layers are float32.
+            ``"auto"`` what `models.runtime.best_precision` says of the machine. First and last layers are float32.
 
         Raises
         ------
@@ -141,10 +141,10 @@ class ProtohaloPredictor:
         store : path, optional
             Folder for finished crops; a run with the same field, model and settings takes them from there.
         on_spacing : {"warn", "error", "allow"}
-            What to do when the lattice spacing is not the model's; see `models.limits.model_side`.
+            What to do when the lattice spacing is not the model's; see `models.validity.model_side`.
         on_range : {"error", "warn", "allow"}
             What to do when sigma_8, as stated or as measured from delta, is outside the model's range; see
-            `models.limits`.
+            `models.validity`.
         probability : float32, (n, n, n), optional
             Calibrated probability of every site, where `probability` of this class has computed it before: the
             semantic network then does not run.
