@@ -23,12 +23,13 @@ from standins import SPACING, make_predictor
 from test_frontends import write_grafic
 
 import yt_protohalos as ph
-from yt_protohalos import atomic, cli
-from yt_protohalos._utils.atomic import atomic_path, check_writable
+from yt_protohalos import cli
+from yt_protohalos._utils import locks
+from yt_protohalos._utils.files import STALE_SECONDS, atomic_path, check_writable
 from yt_protohalos.exceptions import CatalogError, InitialConditionsError, OutOfMemoryError, StoreError
 from yt_protohalos.prediction.predictor import ProtohaloPredictor
 from yt_protohalos.prediction.store import CropStore, PredictionCache
-from yt_protohalos.yt_interface import box, holding
+from yt_protohalos.yt_interface import dataset_state
 
 matplotlib.use("Agg")
 N = 24
@@ -95,7 +96,7 @@ def test_what_killed_writers_left_is_removed_once_it_is_old(tmp_path):
     for path in (old, young, other):
         path.write_text("half")
     young = young.rename(tmp_path / ".result.h5.4567.partial")
-    long_ago = time.time() - atomic.STALE_SECONDS - 10
+    long_ago = time.time() - STALE_SECONDS - 10
     for path in (old, other):
         os.utime(path, (long_ago, long_ago))
     with atomic_path(target) as partial:
@@ -133,12 +134,12 @@ def test_two_processes_on_one_cache_both_end_with_the_same_labels(tmp_path, ics,
 
 def test_a_second_process_says_that_another_is_at_work(tmp_path, caplog):
     cache = PredictionCache(tmp_path)
-    with box._crop_folder(cache, "k", box.MPICommunicator()) as first:
+    with dataset_state._crop_folder(cache, "k", dataset_state.MPICommunicator()) as first:
         assert first is not None
-        ph_logger = box.ytLogger
+        ph_logger = dataset_state.ytLogger
         ph_logger.addHandler(caplog.handler)
         try:
-            with box._crop_folder(cache, "k", box.MPICommunicator()) as second:
+            with dataset_state._crop_folder(cache, "k", dataset_state.MPICommunicator()) as second:
                 assert second is None
         finally:
             ph_logger.removeHandler(caplog.handler)
@@ -149,7 +150,7 @@ def test_a_second_process_says_that_another_is_at_work(tmp_path, caplog):
 
 def test_a_lock_that_its_holder_removed_is_taken_anew(tmp_path, monkeypatch):
     path, taken = tmp_path / "x.lock", []
-    real = holding.fcntl.flock
+    real = locks.fcntl.flock
 
     def removed_meanwhile(lock, flags):
         real(lock, flags)
@@ -157,8 +158,8 @@ def test_a_lock_that_its_holder_removed_is_taken_anew(tmp_path, monkeypatch):
             path.unlink()
         taken.append(lock)
 
-    monkeypatch.setattr(holding.fcntl, "flock", removed_meanwhile)
-    with holding.locked(path):
+    monkeypatch.setattr(locks.fcntl, "flock", removed_meanwhile)
+    with locks.file_lock(path):
         assert len(taken) == 2 and path.exists()
 
 

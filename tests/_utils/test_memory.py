@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from standins import SPACING, make_card
 
-from yt_protohalos import catalog
-from yt_protohalos._utils.locks import hold, lock_of
+from yt_protohalos._utils.locks import hold_folder, lock_path
+from yt_protohalos.catalog import catalog
 from yt_protohalos.catalog.catalog import protohalo_catalog
 from yt_protohalos.exceptions import StitchingError
 from yt_protohalos.fields.cosmology import PAPER_COSMOLOGY
@@ -115,16 +115,16 @@ class User:
 def test_the_last_user_of_a_folder_removes_it(tmp_path):
     folder = tmp_path / "cache" / "some.field"
     first, second = User(), User()
-    hold(folder, first)
+    hold_folder(folder, first)
     (folder / "delta.npy").write_bytes(b"1")
-    hold(folder, second)
+    hold_folder(folder, second)
     del first
     assert (folder / "delta.npy").exists()
     del second
-    assert not folder.exists() and not lock_of(folder).exists()
+    assert not folder.exists() and not lock_path(folder).exists()
     # and it can be made again
     third = User()
-    hold(folder, third)
+    hold_folder(folder, third)
     assert folder.is_dir()
 
 

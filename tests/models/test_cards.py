@@ -23,7 +23,7 @@ from yt_protohalos.exceptions import (
 from yt_protohalos.fields.cosmology import PAPER_COSMOLOGY, Cosmology
 from yt_protohalos.fields.lattice import Lattice
 from yt_protohalos.initial_conditions.generate import generate_initial_conditions
-from yt_protohalos.models import loading, registry
+from yt_protohalos.models import registry, runtime
 from yt_protohalos.models.card import ModelCard
 from yt_protohalos.models.validity import check_amplitude, check_cosmology, measured_amplitude, model_side
 from yt_protohalos.prediction.predictor import ProtohaloPredictor
@@ -284,6 +284,6 @@ def test_the_amplitude_is_measured_within_its_error_whatever_the_file_says(sigma
 )  # fmt: skip
 def test_the_precision_follows_what_the_machine_multiplies_fast(monkeypatch, tmp_path, flags, gpu, expected):
     (tmp_path / "cpuinfo").write_text(f"flags : fpu {flags} sse\n", encoding="ascii")
-    monkeypatch.setattr(loading, "CPU_FACTS", tmp_path / "cpuinfo")
-    monkeypatch.setattr(loading, "_sees_gpu", lambda: gpu)
-    assert loading.best_precision() == expected
+    monkeypatch.setattr(runtime, "CPU_FACTS", tmp_path / "cpuinfo")
+    monkeypatch.setattr(runtime, "_sees_gpu", lambda: gpu)
+    assert runtime.best_precision() == expected

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from standins import make_card, make_field
 
-from yt_protohalos._utils.atomic import atomic_path
+from yt_protohalos._utils.files import atomic_path
 from yt_protohalos.exceptions import StoreError
 from yt_protohalos.prediction.result import Prediction
 from yt_protohalos.prediction.store import (

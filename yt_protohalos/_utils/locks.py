@@ -12,50 +12,55 @@ from pathlib import Path
 
 
 @contextmanager
-def locked(path: Path, shared: bool = False) -> Iterator[None]:
-    """Hold a lock file, alone or with others that share it; alone, `BlockingIOError` if another process does.
+def file_lock(path: Path, shared: bool = False) -> Iterator[None]:
+    """Lock a file while the context is open; the lock ends with the process, however that ends.
 
-    The lock goes with the process, however that ends.
+    A shared lock waits until no process has the exclusive one.
+
+    Raises
+    ------
+    BlockingIOError
+        The exclusive lock is asked for, and another process has the file locked.
     """
     while True:
         with open(path, "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_SH if shared else fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # who held it before may have removed the file after it was opened here
-            if _names(path, lock.fileno()):
+            # the last owner may have removed the file between open and flock
+            if _is_open_file(path, lock.fileno()):
                 yield
                 return
 
 
-def _names(path: Path, descriptor: int) -> bool:
+def _is_open_file(path: Path, descriptor: int) -> bool:
     try:
         return os.path.samestat(path.stat(), os.fstat(descriptor))
     except FileNotFoundError:
         return False
 
 
-def lock_of(folder: Path) -> Path:
-    """The lock file of a folder, beside it: a folder cannot be removed with an open file on every file system."""
+def lock_path(folder: Path) -> Path:
+    """Return the lock file of a folder, beside it: some file systems cannot remove a folder with an open file."""
     return folder.with_suffix(".lock")
 
 
-def hold(folder: Path, user: object) -> None:
-    """Make a folder and keep it for as long as `user` lives; the last process that holds it removes it.
+def hold_folder(folder: Path, user: object) -> None:
+    """Make a folder and keep it while `user` is alive; the last process that holds it removes it.
 
     Raises
     ------
     OSError
-        It cannot be made, or the file system has no locks.
+        The folder cannot be made, or the file system has no locks.
     """
     with ExitStack() as stack:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        stack.enter_context(locked(lock_of(folder), shared=True))
+        stack.enter_context(file_lock(lock_path(folder), shared=True))
         folder.mkdir(exist_ok=True)
-        weakref.finalize(user, _let_go, stack.pop_all(), folder)
+        weakref.finalize(user, _release_folder, stack.pop_all(), folder)
 
 
-def _let_go(held: ExitStack, folder: Path) -> None:
+def _release_folder(held: ExitStack, folder: Path) -> None:
     held.close()
-    # others that still hold it will remove it
-    with suppress(OSError), locked(lock_of(folder)):
+    # if other processes still hold it, one of them removes it
+    with suppress(OSError), file_lock(lock_path(folder)):
         shutil.rmtree(folder, ignore_errors=True)
-        lock_of(folder).unlink(missing_ok=True)
+        lock_path(folder).unlink(missing_ok=True)

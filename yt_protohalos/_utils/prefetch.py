@@ -1,4 +1,4 @@
-"""Two stages of a long loop that run beside each other."""
+"""Two stages of a long loop that run at the same time."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ Begun = TypeVar("Begun")
 Result = TypeVar("Result")
 
 
-def overlapped(
+def pipeline(
     groups: Iterable[Sequence[Item]],
     begin: Callable[[Sequence[Item]], Sequence[Begun]],
     finish: Callable[[Item, Begun], Result],
     threads: int = 1,
 ) -> Iterator[tuple[Item, Result]]:
-    """Yield ``(item, finish(item, begun))`` in the order of the items, where ``begin(group)`` begins all of a group.
+    """Yield ``(item, finish(item, begun))`` in the order of the items.
 
-    `finish` runs in threads of its own, `threads` items at a time, while `begin` works on the next group in the
-    caller's; so the begun items of two groups are in memory at most. An error of either stage is raised where the item
-    would have come, and what was not begun then never is.
+    ``begin(group)`` runs in the calling thread and returns one value per item of the group. `finish` runs in `threads`
+    other threads while `begin` works on the next group, so that at most two groups are in memory. An error of either
+    stage is raised at its item's place, and later groups are not begun.
     """
     with ThreadPoolExecutor(threads, thread_name_prefix="protohalos") as pool:
         waiting: deque[tuple[Item, Future[Result]]] = deque()

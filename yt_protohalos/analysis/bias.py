@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import fft
 
-from .._utils.cores import available_cores
+from .._utils.system import available_cores
 from ..exceptions import CosmologyError, ScoringError
 from ..fields.cosmology import Cosmology
 from ..fields.lattice import Lattice

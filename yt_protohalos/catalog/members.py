@@ -9,8 +9,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from .._utils.hdf5 import own_file
-from .._utils.versions import CATALOG_FORMAT, unknown_format
+from .._utils.files import CATALOG_FORMAT, format_remedy, open_hdf5
 from ..exceptions import CatalogError, ProtohaloError, StoreError
 from ..fields.lattice import Lattice
 from ..prediction.result import PREDICTION_NAME, Prediction
@@ -58,7 +57,7 @@ def stored_region(path: Path, halo_id: int) -> LatticeRegion:
     if not path.is_file():
         raise StoreError(f"{path} does not exist; give a folder or catalogue that `protohalos find` wrote")
     try:
-        with own_file(path) as file:
+        with open_hdf5(path) as file:
             if file.attrs.get("data_type") == "halo_catalog":
                 check_catalog_format(file, path)
                 return _of_catalog(file, path, halo_id)
@@ -73,7 +72,7 @@ def check_catalog_format(file: h5py.File, path: Path) -> None:
     """Raise `StoreError` for the catalogue of a later version."""
     found = file.attrs.get("catalog_format", CATALOG_FORMAT)
     if not np.array_equal(found, CATALOG_FORMAT):
-        remedy = unknown_format(found, CATALOG_FORMAT, "run `protohalos find` again")
+        remedy = format_remedy(found, CATALOG_FORMAT, "run `protohalos find` again")
         raise StoreError(f"catalogue {path} has format {found}, {remedy}")
 
 

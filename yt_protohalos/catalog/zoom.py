@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from .._utils.atomic import atomic_path
+from .._utils.files import atomic_path
 from ..exceptions import RegionError, StoreError
 from ..fields.lattice import Lattice
 from ..prediction.result import Prediction

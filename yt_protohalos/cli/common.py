@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .._utils.atomic import atomic_path
+from .._utils.files import atomic_path
 from ..exceptions import StoreError
 from ..models.registry import DEFAULT_MODEL, DEFAULT_MODELS
 from ..prediction.result import PREDICTION_NAME as PREDICTION_NAME
@@ -145,7 +145,7 @@ def write_results(ds: Any, folder: Path, options: dict[str, Any], progress: bool
     -------
     Prediction
     """
-    from .._utils.atomic import check_writable
+    from .._utils.files import check_writable
     from ..catalog.catalog import protohalo_catalog
     from ..yt_interface.dataset_state import box_prediction
     from ..yt_interface.finder import find_protohalos

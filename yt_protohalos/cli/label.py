@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .._utils.hdf5 import own_file
+from .._utils.files import open_hdf5
 from ..exceptions import InitialConditionsError, LatticeError
 from .common import say, set_log_level
 
@@ -213,7 +213,7 @@ def _labels_of_catalog(path: Path, initial: Any) -> NDArray[np.int32]:
     from .label_files import read_labels
 
     if path.is_file() and h5py.is_hdf5(path):
-        with own_file(path) as file:
+        with open_hdf5(path) as file:
             is_cube = any(name in file for name in CUBE_NAMES)
         if is_cube:
             cube = read_labels(path)

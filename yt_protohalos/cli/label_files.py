@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .._utils.hdf5 import own_file
+from .._utils.files import open_hdf5
 from ..exceptions import ScoringError
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def read_labels(path: Path) -> NDArray[np.int64]:
 
     if not path.is_file():
         raise FileNotFoundError(f"no file {path}; give an HDF5 file with halo labels on the initial lattice")
-    with own_file(path) as file:
+    with open_hdf5(path) as file:
         found = [name for name in CUBE_NAMES if name in file]
         if len(found) != 1:
             raise ScoringError(f"{path} holds {found or 'neither'} of `labels` and `halo_id`; it needs exactly one")
@@ -41,6 +41,6 @@ def read_haloes(path: Path, labels: NDArray[np.integer]) -> SimulatedHaloes:
     """Haloes of a label file: ``halo_position`` (Mpc/h), and where they are ``halo_velocity`` (km/s), ``halo_spin``."""
     from ..analysis.catalog_scores import SimulatedHaloes
 
-    with own_file(path) as file:
+    with open_hdf5(path) as file:
         velocity, spin = (file[name][()] if name in file else None for name in ("halo_velocity", "halo_spin"))
         return SimulatedHaloes(labels, file["halo_position"][()], velocity, spin)

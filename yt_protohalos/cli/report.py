@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    from .._utils.atomic import check_writable
+    from .._utils.files import check_writable
     from ..analysis.report.page import REPORT_NAME, write_report
     from ..catalog.members import catalog_in
     from ..exceptions import StoreError

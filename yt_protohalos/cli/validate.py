@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .._utils.hdf5 import own_file
+from .._utils.files import open_hdf5
 from ..exceptions import ScoringError
 from ..models.registry import DEFAULT_MODEL
 from .common import add_cache_options, chosen_cache, save_figure, say, set_log_level
@@ -100,7 +100,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    from .._utils.atomic import atomic_path, check_writable
+    from .._utils.files import atomic_path, check_writable
     from ..analysis.block_counts import Tally
     from ..analysis.limits import format_limits, limit_table
     from ..analysis.validation import format_table, pair_table, validation_table
@@ -232,7 +232,7 @@ def _read_pair(a: Path, b: Path, lattice: Lattice) -> tuple[NDArray[np.int64], N
     """Labels of a pair; where its files say their spacing, it must be that of the runs."""
     for path in (a, b):
         if path.is_file():
-            with own_file(path) as file:
+            with open_hdf5(path) as file:
                 settings = json.loads(file.attrs.get("settings", "{}"))
             if {"n", "box_size"} <= set(settings):
                 spacing = settings["box_size"] / settings["n"]
@@ -287,7 +287,7 @@ def _check_catalog(complete: bool, files: list[Path], model: str) -> None:
     if not complete:
         raise ScoringError(f"model {model} has no instance network and makes no catalogue; leave --catalog out")
     for path in files:
-        with own_file(path) as file:
+        with open_hdf5(path) as file:
             if "halo_position" not in file:
                 raise ScoringError(f"{path} lacks halo_position, (K, 3); --catalog needs it, or leave it out")
 

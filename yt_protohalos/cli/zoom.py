@@ -48,7 +48,7 @@ def padding(text: str) -> tuple[float, str]:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    from .._utils.atomic import check_writable
+    from .._utils.files import check_writable
     from ..catalog.zoom import SHAPES, zoom_region
     from ..exceptions import RegionError
 

@@ -19,8 +19,8 @@ from numba import njit
 from numpy.typing import NDArray
 from scipy import fft
 
-from .._utils.cores import available_cores
 from .._utils.progress import Progress, track
+from .._utils.system import available_cores
 from .lattice import Lattice
 
 STEPS = 12

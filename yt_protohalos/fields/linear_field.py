@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
-from .._utils.cores import available_cores
 from .._utils.progress import Progress
+from .._utils.system import available_cores
 from ..exceptions import InitialConditionsError, LatticeError
 from .cosmology import Cosmology
 from .cosmology import target_redshift as checked_target

@@ -100,7 +100,7 @@ def check_time(what: str, redshift: float, time: float) -> None:
 
 
 def stored_dataset(file_name: str, file: Any, name: str) -> Any:
-    """The HDF5 dataset `name` of a file that `own_file` opened; `FormatError` if it is missing or not of numbers."""
+    """The HDF5 dataset `name` of a file that `open_hdf5` opened; `FormatError` if it is missing or not of numbers."""
     import h5py
 
     found = file.get(name)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from .._utils.quiet import silent_descriptor
+from .._utils.system import silent_descriptor
 
 
 @contextmanager

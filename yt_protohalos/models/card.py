@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .._utils.versions import CARD_FORMAT, unknown_format
+from .._utils.files import CARD_FORMAT, format_remedy
 from ..exceptions import CosmologyError, ModelError
 from ..fields.cosmology import Cosmology
 from .channels import sees_evolution
@@ -266,7 +266,7 @@ class ModelCard:
         version = values.pop("format", None)
         if version != CARD_FORMAT:
             raise ModelError(
-                f"model card format {version!r} is unknown, {unknown_format(version, CARD_FORMAT, 'restore the file')}"
+                f"model card format {version!r} is unknown, {format_remedy(version, CARD_FORMAT, 'restore the file')}"
             )
         values["semantic"] = build(NetworkCard, "semantic", values.get("semantic"))
         if values.get("instance") is not None or "instance" not in values:

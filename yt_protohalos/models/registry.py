@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from .._utils.atomic import atomic_path
+from .._utils.files import atomic_path
 from ..exceptions import ModelError, ModelIntegrityError, UnknownModelError
 from .card import ModelCard, NetworkCard
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._utils.hdf5 import own_file
+from .._utils.files import open_hdf5
 from ..exceptions import FormatError, ModelError
 from .backend import import_keras
 from .card import NetworkCard
@@ -143,7 +143,7 @@ def _check_weights(card: NetworkCard, path: Path) -> None:
             found[0] += item.size or 0
 
     try:
-        with own_file(path) as file:
+        with open_hdf5(path) as file:
             file.visititems(count)
     except (FormatError, OSError) as error:
         raise ModelError(f"{path} holds no weights that can be loaded ({error}); restore the file") from error

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._utils.cores import available_cores
-from .._utils.prefetch import overlapped
+from .._utils.prefetch import pipeline
 from .._utils.progress import Progress
+from .._utils.system import available_cores
 from ..exceptions import ModelError
 from ..fields.lattice import Lattice, nearest_sites
 from ..fields.linear_field import LinearField
@@ -293,7 +293,7 @@ class ProtohaloPredictor:
             return separate_core(self.card, *embedded, threshold, crop)
 
         # a network on a GPU leaves the cores free
-        return overlapped(batch.groups(every), embed, separate, threads=min(batch.size, available_cores()))
+        return pipeline(batch.groups(every), embed, separate, threads=min(batch.size, available_cores()))
 
     def settings(self, threshold: float | None = None) -> dict[str, Any]:
         """What a prediction depends on beside field and card, JSON values: part of every store and cache key.

@@ -12,9 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import __version__
-from .._utils.atomic import atomic_path, reserve
-from .._utils.hdf5 import own_file
-from .._utils.versions import PREDICTION_FORMAT, unknown_format
+from .._utils.files import PREDICTION_FORMAT, atomic_path, format_remedy, open_hdf5, reserve_space
 from ..exceptions import InitialConditionsError, ProtohaloError, StoreError
 from ..fields.cosmology import Cosmology
 from ..fields.lattice import Lattice
@@ -169,7 +167,7 @@ class Prediction(LabelledSites):
         cubes = (self.probability, self.mask, self.labels)
         try:
             # compression helps, but not every cube
-            reserve(Path(path).parent, sum(cube.nbytes for cube in cubes) + self.overlap.nbytes)
+            reserve_space(Path(path).parent, sum(cube.nbytes for cube in cubes) + self.overlap.nbytes)
             with atomic_path(path) as partial, h5py.File(partial, "w") as file:
                 self._write(file)
         except (OSError, RuntimeError) as error:  # HDF5 raises the second where a file cannot be closed
@@ -202,13 +200,13 @@ class Prediction(LabelledSites):
             The file is missing, is no prediction, has an unknown format or is damaged.
         """
         try:
-            with own_file(path) as file:
+            with open_hdf5(path) as file:
                 if file.attrs.get("kind") != _KIND:
                     raise StoreError(f"{path} is not a prediction of yt_protohalos; give a file that save() wrote")
                 if file.attrs["format"] != PREDICTION_FORMAT:
                     raise StoreError(
                         f"{path} has format {file.attrs['format']}, "
-                        + unknown_format(file.attrs["format"], PREDICTION_FORMAT, "run the prediction again")
+                        + format_remedy(file.attrs["format"], PREDICTION_FORMAT, "run the prediction again")
                     )
                 return cls._read(file)
         except StoreError:

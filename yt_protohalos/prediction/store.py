@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._utils.atomic import atomic_path
-from .._utils.versions import PREDICTION_FORMAT, STORE_FORMAT
+from .._utils.files import PREDICTION_FORMAT, STORE_FORMAT, atomic_path
 from ..exceptions import StoreError
 from ..fields.linear_field import LinearField
 from .result import Prediction

@@ -19,7 +19,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
-from .._utils.cores import available_cores
+from .._utils.system import available_cores
 from ..exceptions import ClusteringError
 from .neighbours import LEAF, NeighbourTree
 

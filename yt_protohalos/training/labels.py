@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .._utils.quiet import silent_descriptor
+from .._utils.system import silent_descriptor
 from ..exceptions import InitialConditionsError
 from ..fields.lattice import Lattice
 

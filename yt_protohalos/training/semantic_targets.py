@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .._utils.atomic import atomic_path
+from .._utils.files import atomic_path
 from .._utils.progress import Progress, track
 from ..exceptions import ModelError
 from ..models.card import NetworkCard

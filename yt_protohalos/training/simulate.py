@@ -15,8 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import __version__
-from .._utils.hdf5 import own_file
-from .._utils.versions import FIELD_RUN_FORMAT, SEED_RUN_FORMAT, unknown_format
+from .._utils.files import FIELD_RUN_FORMAT, SEED_RUN_FORMAT, format_remedy, open_hdf5
 from ..exceptions import FormatError, InitialConditionsError
 from ..fields.cosmology import Cosmology
 from ..fields.lattice import Lattice
@@ -165,7 +164,7 @@ def write_run(
 def _check_same_run(
     filename: Path, seed: int, fine_seed: int | None, settings: SimulationSettings, output_redshift: float
 ) -> None:
-    with own_file(filename) as file:
+    with open_hdf5(filename) as file:
         stored = {name: file.attrs.get(name) for name in ("seed", "fine_seed")}
         stored["output_redshift"] = file.attrs.get("output_redshift", 0.0)
         stored |= json.loads(str(file.attrs.get("settings", "{}")))
@@ -218,7 +217,7 @@ def read_run(filename: str | Path) -> tuple[LinearField, NDArray[np.int32], dict
         For a file of a format this version does not know.
     """
     known = {SEED_RUN_FORMAT: ("labels",), FIELD_RUN_FORMAT: ("labels", "delta")}
-    with own_file(filename) as file:
+    with open_hdf5(filename) as file:
         attributes = dict(file.attrs)
         version = attributes.get("format_version", "none")
         names = [every for number, every in known.items() if np.array_equal(version, number)]
@@ -226,7 +225,7 @@ def read_run(filename: str | Path) -> tuple[LinearField, NDArray[np.int32], dict
     if not cubes:
         raise FormatError(
             f"{filename} has run format {version}, "
-            + unknown_format(version, FIELD_RUN_FORMAT, "make it again with protohalos simulate or label")
+            + format_remedy(version, FIELD_RUN_FORMAT, "make it again with protohalos simulate or label")
         )
     values = json.loads(attributes["settings"])
     values["cosmology"] = Cosmology(**values["cosmology"])

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._utils.atomic import atomic_path
+from .._utils.files import atomic_path
 from .._utils.progress import Progress, track
 from ..exceptions import ModelError
 from ..models.backend import import_keras, without_backend_lines

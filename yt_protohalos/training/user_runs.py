@@ -13,9 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import __version__
-from .._utils.atomic import atomic_path
-from .._utils.hdf5 import own_file
-from .._utils.versions import FIELD_RUN_FORMAT
+from .._utils.files import FIELD_RUN_FORMAT, atomic_path, open_hdf5
 from ..exceptions import FormatError, InitialConditionsError, LatticeError
 from ..fields.linear_field import LinearField
 from .labels import MIN_SITES, rank_by_size
@@ -164,7 +162,7 @@ def read_members(path: str | Path) -> tuple[NDArray[np.int64], NDArray[np.int64]
         raise FileNotFoundError(f"no file {path}; give an HDF5 halo catalogue with member IDs")
     if not h5py.is_hdf5(path):
         raise FormatError(f"{path.name} is not an HDF5 file, or truncated; give one with {_LAYOUTS}")
-    with own_file(path) as file:
+    with open_hdf5(path) as file:
         if "particle_ids" in file and "halo_ids" in file:
             ids, groups = file["particle_ids"][()], file["halo_ids"][()]
             if ids.shape != groups.shape:
@@ -196,7 +194,7 @@ def stated_redshift(path: str | Path) -> float | None:
     path = Path(path)
     if not path.is_file() or not h5py.is_hdf5(path):
         return None
-    with own_file(path) as file:
+    with open_hdf5(path) as file:
         header = dict(file["Header"].attrs) if "Header" in file else {}
         own = dict(file.attrs)
     for place, name in ((header, "Redshift"), (own, "output_redshift"), (own, "redshift")):
@@ -259,7 +257,7 @@ def _members_in_group_order(files: Sequence[Path]) -> tuple[NDArray[np.int64], N
     name = files[0].name if len(files) == 1 else f"{files[0].name} to {files[-1].name}"
     parts: dict[str, list[NDArray]] = {"IDs/ID": [], "Group/GroupLen": [], "Group/GroupOffset": []}
     for path in files:
-        with own_file(path) as file:
+        with open_hdf5(path) as file:
             for key, arrays in parts.items():
                 # a file of a set may have no group, or no member
                 if key in file:

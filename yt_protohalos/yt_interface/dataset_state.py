@@ -17,7 +17,7 @@ from yt.funcs import get_pbar
 from yt.utilities.logger import ytLogger
 from yt.utilities.parallel_tools.parallel_analysis_interface import communication_system
 
-from .._utils.locks import lock_of, locked
+from .._utils.locks import file_lock, lock_path
 from .._utils.progress import Progress, set_bar
 from ..exceptions import MissingPredictionError, OutOfMemoryError, ParallelError, StoreError
 from ..fields.cosmology import target_redshift
@@ -344,7 +344,7 @@ def _crop_folder(cache: PredictionCache | None, key: str, communicator: MPICommu
         def take() -> bool:
             try:
                 cache.folder.mkdir(parents=True, exist_ok=True)
-                stack.enter_context(locked(lock_of(folder)))
+                stack.enter_context(file_lock(lock_path(folder)))
                 folder.mkdir(exist_ok=True)
             except BlockingIOError:
                 ytLogger.warning(
@@ -365,7 +365,7 @@ def _crop_folder(cache: PredictionCache | None, key: str, communicator: MPICommu
             pass  # no rank may lose the folder while another reads from it
         if communicator.is_root:
             shutil.rmtree(folder, ignore_errors=True)
-            lock_of(folder).unlink(missing_ok=True)
+            lock_path(folder).unlink(missing_ok=True)
 
 
 def _itself(predictor: ProtohaloPredictor) -> ProtohaloPredictor:

@@ -16,9 +16,8 @@ from yt.frontends.ytdata.utilities import save_as_dataset
 from yt.utilities.cosmology import Cosmology as YTCosmology
 from yt.utilities.logger import ytLogger
 
-from .._utils.atomic import atomic_path, check_writable, reserve
+from .._utils.files import CATALOG_FORMAT, atomic_path, check_writable, reserve_space
 from .._utils.progress import Progress
-from .._utils.versions import CATALOG_FORMAT
 from ..catalog.catalog import LAGRANGIAN, Catalog, protohalo_catalog
 from ..catalog.members import MEMBER_SITES, SITE_INDICES
 from ..exceptions import CatalogError, StoreError
@@ -233,7 +232,7 @@ def write_catalog(
     groups = dict.fromkeys(data, ".") | {"ids": "particles", MEMBER_SITES: "particles"}
     attributes = catalog_attributes(catalog, prediction, field) | provenance
     try:
-        reserve(Path(path).parent, sum(column.nbytes for column in data.values()))
+        reserve_space(Path(path).parent, sum(column.nbytes for column in data.values()))
         with atomic_path(Path(path)) as partial:
             save_as_dataset({}, str(partial), data, field_types=groups, extra_attrs=attributes)
     except (OSError, RuntimeError) as error:  # HDF5 raises the second where a file cannot be closed

@@ -13,7 +13,7 @@ from yt.frontends.stream.api import StreamDataset
 from yt.utilities.exceptions import YTUnidentifiedDataType
 from yt.utilities.logger import ytLogger
 
-from .._utils.hdf5 import own_file
+from .._utils.files import open_hdf5
 from ..exceptions import CosmologyError, FormatError, LatticeError, UnitsError
 from ..fields.cosmology import CRITICAL_DENSITY, Cosmology
 from ..initial_conditions.checks import check_box, check_time, header_numbers, library_errors
@@ -123,7 +123,7 @@ def _existing(path: Path) -> Path:
 
 
 def _is_gadget_hdf5(path: Path) -> bool:
-    with own_file(path) as file:
+    with open_hdf5(path) as file:
         return isinstance(file.get("Header"), h5py.Group) and "MassTable" in file["Header"].attrs
 
 

@@ -16,7 +16,7 @@ from yt.utilities.parallel_tools.parallel_analysis_interface import (
     parallel_objects,
 )
 
-from .._utils.devices import local_rank, use_own_device
+from .._utils.system import local_rank, use_own_device
 from ..exceptions import ParallelError
 
 T = TypeVar("T")

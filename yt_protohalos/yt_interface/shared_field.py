@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from yt.data_objects.static_output import Dataset
 from yt.utilities.logger import ytLogger
 
-from .._utils.locks import hold
+from .._utils.locks import hold_folder
 from ..exceptions import StoreError
 from ..fields.linear_field import LinearField
 from ..initial_conditions.site_assignment import SiteMap
@@ -115,7 +115,7 @@ def _write(ds: Dataset, field: LinearField, cache: PredictionCache) -> _Notice:
         digest.update(np.ascontiguousarray(array).data)
     folder = cache.folder / (digest.hexdigest() + _SUFFIX)
     try:
-        hold(folder, field)
+        hold_folder(folder, field)
     except OSError as error:
         raise StoreError(f"{folder} cannot be used ({error}); give a cache folder you may write to") from error
     store = CropStore(folder, {"arrays": digest.hexdigest()})
@@ -138,7 +138,7 @@ def _mapped(ds: Dataset, notice: _Notice) -> LinearField:
     if not notice.folder.is_dir():
         raise StoreError(f"{notice.folder} is not there; all ranks must see the cache folder, give one that they share")
     field = notice.facts
-    hold(notice.folder, field)
+    hold_folder(notice.folder, field)
     store = CropStore(notice.folder, {"arrays": notice.folder.stem})
     field.move(lambda name, _: store.open(name))
     _known[notice.token] = field

@@ -17,7 +17,7 @@ from yt.data_objects.static_output import Dataset
 from yt.frontends.ytdata.utilities import save_as_dataset
 from yt.utilities.logger import ytLogger
 
-from .._utils.atomic import atomic_path, check_writable
+from .._utils.files import atomic_path, check_writable
 from .._utils.progress import Progress
 from ..catalog.catalog import Catalog, protohalo_catalog
 from ..catalog.progenitors import NO_DESCENDANT, ProgenitorLinks, check_redshifts, link_labels, linked_levels

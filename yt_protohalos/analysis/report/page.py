@@ -21,8 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..._utils.atomic import atomic_path
-from ..._utils.hdf5 import own_file
+from ..._utils.files import atomic_path, open_hdf5
 from ...catalog.catalog import Catalog, protohalo_catalog
 from ...catalog.members import check_catalog_format
 from ...exceptions import CatalogError, StoreError
@@ -239,7 +238,7 @@ def stored_columns(path: Path, prediction: Prediction) -> StoredColumns:
         It is of another prediction.
     """
     try:
-        with own_file(path) as file:
+        with open_hdf5(path) as file:
             check_catalog_format(file, path)
             h = float(file.attrs["hubble_constant"])
             # catalogues hold proper Mpc

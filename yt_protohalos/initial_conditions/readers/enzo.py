@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..._utils.hdf5 import own_file
+from ..._utils.files import open_hdf5
 from ...exceptions import FormatError, InitialConditionsError, LatticeError
 from ..checks import check_reach, library_errors, stored_dataset
 from .music_conf import BoxFacts
@@ -84,7 +84,7 @@ def _vector(folder: Path, name: str) -> NDArray[np.float64]:
         path = folder / f"{name}_{axis}"
         if not path.is_file():
             raise FormatError(f"{folder.name} has no {path.name}; all three components are needed")
-        with library_errors(path.name), own_file(path) as file:
+        with library_errors(path.name), open_hdf5(path) as file:
             grid = np.squeeze(stored_dataset(path.name, file, path.name)[()])
         if grid.ndim != 3 or len(set(grid.shape)) != 1:
             raise LatticeError(f"{path.name} has shape {grid.shape}; a cubic grid is needed: give a whole cubic box")

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..._utils.atomic import atomic_path
-from ..._utils.hdf5 import own_file
+from ..._utils.files import atomic_path, open_hdf5
 from ...exceptions import CosmologyError, FormatError, InitialConditionsError
 from ...fields.cosmology import Cosmology
 from ...fields.lattice import Lattice
@@ -76,7 +75,7 @@ def read_header(path: Path) -> tuple[dict[str, Any], dict[str, Any], float]:
     CosmologyError
         For groups that contradict each other.
     """
-    with library_errors(path.name), own_file(path) as file:
+    with library_errors(path.name), open_hdf5(path) as file:
         own, parameters = dict(file["Header"].attrs), dict(file["Parameters"].attrs) if "Parameters" in file else {}
         _check_agreement(path.name, own, parameters)
         units = dict(file["Units"].attrs) if "Units" in file else {}

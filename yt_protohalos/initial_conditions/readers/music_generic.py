@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..._utils.hdf5 import own_file
+from ..._utils.files import open_hdf5
 from ...exceptions import CosmologyError, FormatError, InitialConditionsError, LatticeError
 from ...fields.cosmology import Cosmology
 from ..checks import library_errors, stored_dataset
@@ -46,7 +46,7 @@ class GenericLayout:
     def read(self, name: str) -> NDArray[np.float64]:
         """One field, float64, (n, n, n), x on axis 0."""
         inner = slice(self.ghosts, self.ghosts + self.n)
-        with library_errors(self.path.name), own_file(self.path) as file:
+        with library_errors(self.path.name), open_hdf5(self.path) as file:
             return np.asarray(file[self.datasets[name]][inner, inner, inner], dtype=np.float64)
 
     def facts(self, known: BoxFacts) -> BoxFacts:
@@ -89,7 +89,7 @@ def read_generic_layout(path: Path) -> GenericLayout:
     FormatError, LatticeError
         For a file without dark-matter fields, or whose fields are no cube.
     """
-    with library_errors(path.name), own_file(path) as file:
+    with library_errors(path.name), open_hdf5(path) as file:
         levels = [match for match in map(_LEVEL.fullmatch, file) if match]
         if not levels:
             return _single_grid(path, file)

@@ -15,7 +15,7 @@ from initial_files import Particles, realisation
 from standins import make_field
 from test_catalog import box_labels, predicted
 
-from yt_protohalos._utils.hdf5 import own_file
+from yt_protohalos._utils.files import open_hdf5
 from yt_protohalos.catalog.members import stored_region
 from yt_protohalos.cli.validate import read_haloes, read_labels
 from yt_protohalos.exceptions import FormatError, StoreError
@@ -113,7 +113,7 @@ def test_circles_of_links_end(tmp_path, particles):
     with h5py.File(path, "a") as file:
         file["PartType1/Up"] = file["/"]
         file["Loop"] = h5py.SoftLink("/Loop")
-    with own_file(path) as file:
+    with open_hdf5(path) as file:
         assert "PartType1" in file
 
 
@@ -177,7 +177,7 @@ def test_arrays_that_were_never_written_are_refused_in_them_too(tmp_path):
             read(path)
 
 
-@pytest.mark.parametrize("open_it", [own_file, read_labels])
+@pytest.mark.parametrize("open_it", [open_hdf5, read_labels])
 def test_what_is_no_hdf5_is_refused(tmp_path, open_it: Callable):
     (tmp_path / "no.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(200))
     with pytest.raises(OSError), open_it(tmp_path / "no.h5"):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from yt_protohalos import devices
-from yt_protohalos._utils.devices import LOCAL_RANK_VARIABLES, VISIBLE, devices_of_node, local_rank, use_own_device
+from yt_protohalos._utils import system
+from yt_protohalos._utils.system import LOCAL_RANK_VARIABLES, VISIBLE, devices_of_node, local_rank, use_own_device
 
 
 @pytest.mark.parametrize("name", LOCAL_RANK_VARIABLES)
@@ -45,7 +45,7 @@ def test_several_gpus_that_a_scheduler_gave_are_shared_by_their_names():
 
 
 def test_a_node_without_gpus_changes_nothing(monkeypatch, tmp_path):
-    monkeypatch.setattr(devices, "Path", lambda _: tmp_path)
+    monkeypatch.setattr(system, "Path", lambda _: tmp_path)
     environment: dict[str, str] = {}
     assert devices_of_node(environment) == [] and use_own_device(1, environment=environment) is None
     for bus in ("0000:01:00.0", "0000:02:00.0"):
