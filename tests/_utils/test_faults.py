@@ -18,9 +18,8 @@ import matplotlib
 import numpy as np
 import pytest
 import yt
-from initial_files import realisation
+from initial_files import realisation, write_grafic
 from standins import SPACING, make_predictor
-from test_frontends import write_grafic
 
 import yt_protohalos as ph
 from yt_protohalos import cli

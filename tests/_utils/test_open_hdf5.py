@@ -12,8 +12,8 @@ import pytest
 import yt
 from fuzz_readers import facts, read_apart, write_valid
 from initial_files import Particles, realisation
+from labelled_boxes import box_labels, predicted
 from standins import make_field
-from test_catalog import box_labels, predicted
 
 from yt_protohalos._utils.files import open_hdf5
 from yt_protohalos.catalog.members import stored_region

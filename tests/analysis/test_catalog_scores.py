@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from test_catalog import box_labels, predicted
+from labelled_boxes import box_labels, predicted
 
 from yt_protohalos.analysis.catalog_scores import (
     CatalogErrors,

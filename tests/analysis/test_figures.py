@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from colossus.cosmology import cosmology as colossus
 from colossus.lss import mass_function as colossus_fits
+from labelled_boxes import LATTICE, SITE_MASS, toy_pair
 from matplotlib.figure import Figure
-from test_validate import LATTICE, SITE_MASS, toy_pair
 
 from yt_protohalos.analysis import figures, masses
 from yt_protohalos.analysis.block_counts import tally_box

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from test_catalog import box_labels, predicted
+from labelled_boxes import box_labels, predicted
 
 from yt_protohalos.analysis.shape_scores import ShapeErrors, format_shapes, shape_errors, shapes_by_mass
 from yt_protohalos.catalog.catalog import protohalo_catalog

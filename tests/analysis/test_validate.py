@@ -10,7 +10,7 @@ import h5py
 import matplotlib
 import numpy as np
 import pytest
-from scipy import ndimage
+from labelled_boxes import LATTICE, SITE_MASS, toy_labels, toy_pair
 from surface_fakes import BOX, FakePredictor, N, write_fake_model
 
 import yt_protohalos as ph
@@ -32,22 +32,6 @@ from yt_protohalos.fields.lattice import Lattice
 from yt_protohalos.prediction.predictor import ProtohaloPredictor
 
 matplotlib.use("Agg")
-SITE_MASS = 2e10  # haloes of 7 sites and more are in the bins
-LATTICE = Lattice(24, 24.0)
-
-
-def toy_labels(seed: int, level: float = 0.6) -> np.ndarray:
-    """Connected regions of a smooth random field, a few to a hundred sites each."""
-    field = ndimage.gaussian_filter(np.random.default_rng(seed).normal(size=LATTICE.shape), 1.2, mode="wrap")
-    return ndimage.label(field > level * field.std())[0].astype(np.int32)
-
-
-def toy_pair(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Two label cubes of fields that agree in part."""
-    common, *own = (np.random.default_rng([seed, i]).normal(size=LATTICE.shape) for i in range(3))
-    smooth = [ndimage.gaussian_filter(common + 0.4 * other, 1.2, mode="wrap") for other in own]
-    first, second = (ndimage.label(cube > 0.6 * cube.std())[0].astype(np.int32) for cube in smooth)
-    return first, second
 
 
 @pytest.fixture(scope="module")

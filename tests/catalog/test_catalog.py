@@ -10,7 +10,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from standins import SPACING, make_card, make_field, make_predictor
+from labelled_boxes import box_labels, predicted
+from standins import SPACING, make_field, make_predictor
 
 from yt_protohalos.catalog.catalog import EVOLVED, FIRST_ORDER, LAGRANGIAN, SECOND_ORDER, protohalo_catalog
 from yt_protohalos.exceptions import CatalogError
@@ -18,32 +19,7 @@ from yt_protohalos.fields.cosmology import PAPER_COSMOLOGY
 from yt_protohalos.fields.lattice import Lattice
 from yt_protohalos.fields.linear_field import LinearField
 from yt_protohalos.initial_conditions.generate import lagrangian_particles
-from yt_protohalos.prediction.result import Prediction
-from yt_protohalos.segmentation.overlap import OverlapGraph
 from yt_protohalos.segmentation.stitching import relabel_by_size
-
-
-def predicted(labels, spacing=SPACING, site_offset=0.0, probability=None):
-    labels = np.asarray(labels, dtype=np.int32)
-    return Prediction(
-        probability=np.where(labels > 0, 0.8, 0.2).astype(np.float32) if probability is None else probability,
-        mask=labels > 0,
-        labels=labels,
-        lattice=Lattice(len(labels), len(labels) * spacing),
-        cosmology=PAPER_COSMOLOGY,
-        redshift=49.0,
-        site_offset=site_offset,
-        overlap=OverlapGraph.empty(),
-        settings={},
-        card=make_card(),
-    )
-
-
-def box_labels(n, shape, start):
-    """One box of label 1, wrapped."""
-    cube = np.zeros((n, n, n), dtype=np.int32)
-    Lattice(n, 1.0).paste(cube, np.ones(shape, dtype=np.int32), start)
-    return cube
 
 
 @pytest.fixture(scope="module")

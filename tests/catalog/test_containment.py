@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from test_catalog import box_labels, predicted
+from labelled_boxes import box_labels, predicted
 
 from yt_protohalos.analysis.containment import Containment, format_containment, zoom_containment
 from yt_protohalos.exceptions import ScoringError

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from labelled_boxes import box_labels, predicted
 from scipy import ndimage
 from standins import make_field, make_predictor
-from test_catalog import box_labels, predicted
 
 from yt_protohalos.catalog.catalog import protohalo_catalog
 from yt_protohalos.catalog.shapes import count_pieces, principal_axes, tidal_tensors, tidal_torque

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from labelled_boxes import box_labels, predicted
 from scipy import ndimage
-from test_catalog import box_labels, predicted
 
 from yt_protohalos import cli
 from yt_protohalos.catalog.bounding import convex_hull, minimum_ellipsoid

@@ -13,8 +13,17 @@ import numpy as np
 import pytest
 import yt
 from fuzz_readers import FORMATS, NEEDS_FACTS, SIDE, Outcome, facts, fuzz, read_apart, write_valid
-from initial_files import REDSHIFT, SHARED, Particles, low_mode_difference, realisation, write_gadget2
-from test_frontends import write_grafic, write_monofonic, write_music
+from initial_files import (
+    REDSHIFT,
+    SHARED,
+    Particles,
+    low_mode_difference,
+    realisation,
+    write_gadget2,
+    write_grafic,
+    write_monofonic,
+    write_music,
+)
 
 from yt_protohalos.exceptions import (
     CosmologyError,

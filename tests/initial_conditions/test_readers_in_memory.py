@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import struct
-from pathlib import Path
-
 import h5py
 import numpy as np
 import pytest
 import yt
-from initial_files import REDSHIFT, Particles, low_mode_difference, realisation
+from initial_files import REDSHIFT, Particles, low_mode_difference, realisation, write_enzo, write_tipsy
 
 from yt_protohalos.exceptions import CosmologyError, FormatError, InitialConditionsError, LatticeError
 from yt_protohalos.fields.cosmology import PAPER_COSMOLOGY, Cosmology
-from yt_protohalos.initial_conditions.readers.enzo import VELOCITY_UNIT as ENZO_VELOCITY
-from yt_protohalos.initial_conditions.readers.tipsy import VELOCITY_UNIT as TIPSY_VELOCITY
 from yt_protohalos.yt_interface.linear import linear_field, particle_sites
 from yt_protohalos.yt_interface.load import load
 
@@ -24,36 +19,6 @@ yt.set_log_level(40)
 @pytest.fixture(scope="module")
 def particles() -> Particles:
     return realisation(16)
-
-
-def write_tipsy(path: Path, particles: Particles, endian: str = ">", gas: int = 0, omega_m: float = 0.307112) -> Path:
-    size, count, scale = particles.field.box_size, len(particles.positions), 1 / (1 + REDSHIFT)
-    rows = np.zeros((count, 9), dtype=f"{endian}f4")
-    rows[:, 0] = omega_m / count
-    rows[:, 1:4] = particles.positions / size - 0.5
-    rows[:, 4:7] = particles.velocities * TIPSY_VELOCITY / (100 * size * scale)
-    header = struct.pack(f"{endian}d6i", scale, count + gas, 3, gas, count, 0, 0)
-    path.write_bytes(header + bytes(48 * gas) + rows.tobytes())
-    return path
-
-
-def write_enzo(folder: Path, particles: Particles, velocities: bool = True) -> Path:
-    folder.mkdir()
-    lattice = particles.field.lattice
-    sites = lattice.sites(np.arange(lattice.n_sites)) * lattice.spacing
-    shift = lattice.minimum_image(particles.positions - sites) / lattice.box_size
-    unit = ENZO_VELOCITY * lattice.box_size * np.sqrt(PAPER_COSMOLOGY.omega_m * (1 + REDSHIFT))
-    for name, values in (("Displacements", shift), ("Velocities", particles.velocities / unit)):
-        for axis, letter in enumerate("xyz"):
-            if name == "Displacements" or velocities:
-                with h5py.File(folder / f"Particle{name}_{letter}", "w") as file:
-                    file[f"Particle{name}_{letter}"] = values[:, axis].reshape(lattice.shape).T[None]
-    (folder / "parameter_file.txt").write_text(
-        f"CosmologyOmegaMatterNow = 0.307112 // matter\nCosmologyOmegaLambdaNow = 0.692888\n"
-        f"CosmologyHubbleConstantNow = 0.6777 // 100 km/s/Mpc\nCosmologyComovingBoxSize = {lattice.box_size}\n"
-        f"CosmologyInitialRedshift = {REDSHIFT}\n"
-    )
-    return folder
 
 
 def known(particles: Particles) -> dict:

@@ -7,9 +7,8 @@ from dataclasses import replace
 import numpy as np
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from labelled_boxes import periodic_bricks, predicted, random_lattices, same_objects
 from standins import SPACING, same_partition
-from test_catalog import predicted
-from test_stitching import periodic_bricks, random_lattices, same_objects
 
 from yt_protohalos.catalog.catalog import protohalo_catalog
 from yt_protohalos.fields.cosmology import PAPER_COSMOLOGY

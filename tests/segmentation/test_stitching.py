@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from labelled_boxes import periodic_bricks, random_lattices, same_objects
 
 from yt_protohalos.exceptions import StitchingError
 from yt_protohalos.fields.lattice import Lattice
@@ -16,14 +17,6 @@ from yt_protohalos.segmentation.tiling import CropPlan
 
 SEEDS = st.integers(0, 2**32 - 1)
 QUICK = settings(max_examples=25, deadline=None, derandomize=True)
-
-
-def same_objects(first, second):
-    """Whether two label cubes hold the same objects, numbers aside, and the same sites without any."""
-    if not np.array_equal(first == 0, second == 0):
-        return False
-    pairs = np.unique(np.stack([first.ravel(), second.ravel()]), axis=1).shape[1]
-    return pairs == len(np.unique(first)) == len(np.unique(second))
 
 
 def reference(a, b, boundaries, threshold=0.5):
@@ -47,32 +40,6 @@ def reference(a, b, boundaries, threshold=0.5):
     for site in np.ndindex(a.shape):
         result[site] = min(merged_a[site], merged_b[site], key=lambda label: (-size[label], label))
     return result, graph, size
-
-
-def random_lattices(seed, n, n_labels=4, empty=0.3):
-    """Two noisy label cubes of the same blobs; no label in both."""
-    rng = np.random.default_rng(seed)
-    sites = np.stack(np.meshgrid(*[np.arange(n)] * 3, indexing="ij"), axis=-1)
-    centres = rng.integers(0, n, (n_labels, 3))
-    separation = np.abs(sites[..., None, :] - centres)
-    nearest = (np.minimum(separation, n - separation) ** 2).sum(axis=-1).argmin(axis=-1)
-    lattices = []
-    for offset in (1, n_labels + 1):
-        noisy = np.where(rng.random((n, n, n)) < 0.25, rng.integers(0, n_labels, (n, n, n)), nearest)
-        lattices.append(np.where(rng.random((n, n, n)) < empty, 0, noisy + offset).astype(np.int32))
-    return lattices
-
-
-def periodic_bricks(n, seed):
-    """Irregular bricks that fill the periodic box, some across its seam; some bricks are empty."""
-    rng = np.random.default_rng(seed)
-    which = []
-    for _ in range(3):
-        cuts = np.sort(rng.choice(n, size=max(1, n // 7), replace=False))
-        which.append(np.searchsorted(cuts, np.arange(n), side="right") % len(cuts))
-    x, y, z = which
-    bricks = (x[:, None, None] * n + y[None, :, None]) * n + z[None, None, :] + 1
-    return np.where(rng.random(n**3 + 1)[bricks] < 0.3, 0, bricks)
 
 
 def label_crops(truth, plan, which, offset, rng=None):

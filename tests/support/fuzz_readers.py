@@ -24,9 +24,17 @@ from pathlib import Path
 import h5py
 import numpy as np
 import yt
-from initial_files import REDSHIFT, Particles, realisation, write_gadget2
-from test_frontends import write_grafic, write_monofonic, write_music
-from test_readers_in_memory import write_enzo, write_tipsy
+from initial_files import (
+    REDSHIFT,
+    Particles,
+    realisation,
+    write_enzo,
+    write_gadget2,
+    write_grafic,
+    write_monofonic,
+    write_music,
+    write_tipsy,
+)
 
 from yt_protohalos.exceptions import ProtohaloError
 from yt_protohalos.fields.cosmology import PAPER_COSMOLOGY

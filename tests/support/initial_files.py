@@ -6,12 +6,15 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
+import h5py
 import numpy as np
 from scipy import fft
 
 from yt_protohalos.fields.cosmology import PAPER_COSMOLOGY, Cosmology
 from yt_protohalos.fields.linear_field import LinearField
 from yt_protohalos.initial_conditions.generate import generate_initial_conditions, lagrangian_particles
+from yt_protohalos.initial_conditions.readers.enzo import VELOCITY_UNIT as ENZO_VELOCITY
+from yt_protohalos.initial_conditions.readers.tipsy import VELOCITY_UNIT as TIPSY_VELOCITY
 
 SHARED = Path(__file__).parents[2] / ".." / "shared"
 REDSHIFT = 49.0
@@ -99,3 +102,86 @@ def write_gadget2(
 def _record(data: bytes, endian: str) -> bytes:
     mark = struct.pack(f"{endian}I", len(data))
     return mark + data + mark
+
+
+def cubes(particles: Particles) -> dict[str, np.ndarray]:
+    """Overdensity, displacement (Mpc/h) and velocity (km/s) on the lattice."""
+    lattice = particles.field.lattice
+    sites = lattice.sites(np.arange(lattice.n_sites)) * lattice.spacing
+    shift = lattice.minimum_image(particles.positions - sites)
+    found = {"delta": particles.field.delta * PAPER_COSMOLOGY.growth_factor(REDSHIFT)}
+    for axis, letter in enumerate("xyz"):
+        found[f"d{letter}"] = shift[:, axis].reshape(lattice.shape)
+        found[f"v{letter}"] = particles.velocities[:, axis].reshape(lattice.shape)
+    return found
+
+
+def write_music(path: Path, particles: Particles, ghosts: int = 4, levelmin: int = 4) -> Path:
+    size = particles.field.box_size
+    with h5py.File(path, "w") as file:
+        file.create_group("header").attrs.update(levelmin=np.uint32(levelmin), levelmax=np.uint32(4))
+        for level in (3, 4):
+            for name, cube in cubes(particles).items():
+                values = cube if name == "delta" else cube / size
+                values = np.pad(values[:: 2 ** (4 - level)][:, :: 2 ** (4 - level), :: 2 ** (4 - level)], ghosts)
+                file[f"level_{level:03d}_DM_{'rho' if name == 'delta' else name}"] = values
+    return path
+
+
+def write_monofonic(path: Path, particles: Particles, names: str = "dv") -> Path:
+    size = particles.field.box_size
+    with h5py.File(path, "w") as file:
+        file.create_group("Header").attrs.update(
+            Boxsize=size, astart=1 / (1 + REDSHIFT), Omega_b=0.048252, Omega_m=0.307112, Omega_L=0.692888
+        )
+        for name, cube in cubes(particles).items():
+            if name[0] in names and (name == "delta") == (names == "delta"):
+                file[f"DM_{name}"] = cube if name == "delta" else cube / size
+    return path
+
+
+def write_grafic(folder: Path, particles: Particles, endian: str = "<", origin: float = 0.0) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    cosmology, lattice = PAPER_COSMOLOGY, particles.field.lattice
+    header = np.array(lattice.shape, dtype=f"{endian}i4").tobytes() + np.array(
+        [lattice.spacing / cosmology.h, origin, origin, origin, 1 / (1 + REDSHIFT), cosmology.omega_m,
+         cosmology.omega_lambda, 100 * cosmology.h], dtype=f"{endian}f4",
+    ).tobytes()  # fmt: skip
+    for name, cube in cubes(particles).items():
+        kind = {"delta": "deltab"}.get(name, {"d": "posc", "v": "velc"}[name[0]] + name[-1])
+        planes = [plane.astype(f"{endian}f4").tobytes() for plane in cube.transpose(2, 1, 0)]
+        with (folder / f"ic_{kind}").open("wb") as file:
+            for record in (header, *planes):
+                mark = np.array([len(record)], dtype=f"{endian}i4").tobytes()
+                file.write(mark + record + mark)
+    return folder
+
+
+def write_tipsy(path: Path, particles: Particles, endian: str = ">", gas: int = 0, omega_m: float = 0.307112) -> Path:
+    size, count, scale = particles.field.box_size, len(particles.positions), 1 / (1 + REDSHIFT)
+    rows = np.zeros((count, 9), dtype=f"{endian}f4")
+    rows[:, 0] = omega_m / count
+    rows[:, 1:4] = particles.positions / size - 0.5
+    rows[:, 4:7] = particles.velocities * TIPSY_VELOCITY / (100 * size * scale)
+    header = struct.pack(f"{endian}d6i", scale, count + gas, 3, gas, count, 0, 0)
+    path.write_bytes(header + bytes(48 * gas) + rows.tobytes())
+    return path
+
+
+def write_enzo(folder: Path, particles: Particles, velocities: bool = True) -> Path:
+    folder.mkdir()
+    lattice = particles.field.lattice
+    sites = lattice.sites(np.arange(lattice.n_sites)) * lattice.spacing
+    shift = lattice.minimum_image(particles.positions - sites) / lattice.box_size
+    unit = ENZO_VELOCITY * lattice.box_size * np.sqrt(PAPER_COSMOLOGY.omega_m * (1 + REDSHIFT))
+    for name, values in (("Displacements", shift), ("Velocities", particles.velocities / unit)):
+        for axis, letter in enumerate("xyz"):
+            if name == "Displacements" or velocities:
+                with h5py.File(folder / f"Particle{name}_{letter}", "w") as file:
+                    file[f"Particle{name}_{letter}"] = values[:, axis].reshape(lattice.shape).T[None]
+    (folder / "parameter_file.txt").write_text(
+        f"CosmologyOmegaMatterNow = 0.307112 // matter\nCosmologyOmegaLambdaNow = 0.692888\n"
+        f"CosmologyHubbleConstantNow = 0.6777 // 100 km/s/Mpc\nCosmologyComovingBoxSize = {lattice.box_size}\n"
+        f"CosmologyInitialRedshift = {REDSHIFT}\n"
+    )
+    return folder

@@ -5,13 +5,22 @@ from __future__ import annotations
 import subprocess
 import sys
 from importlib.metadata import entry_points
-from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 import yt
-from initial_files import REDSHIFT, SHARED, Particles, low_mode_difference, realisation
+from initial_files import (
+    REDSHIFT,
+    SHARED,
+    Particles,
+    cubes,
+    low_mode_difference,
+    realisation,
+    write_grafic,
+    write_monofonic,
+    write_music,
+)
 
 from yt_protohalos.exceptions import (
     CosmologyError,
@@ -36,61 +45,8 @@ def particles() -> Particles:
     return realisation(N)
 
 
-def cubes(particles: Particles) -> dict[str, np.ndarray]:
-    """Overdensity, displacement (Mpc/h) and velocity (km/s) on the lattice."""
-    lattice = particles.field.lattice
-    sites = lattice.sites(np.arange(lattice.n_sites)) * lattice.spacing
-    shift = lattice.minimum_image(particles.positions - sites)
-    found = {"delta": particles.field.delta * PAPER_COSMOLOGY.growth_factor(REDSHIFT)}
-    for axis, letter in enumerate("xyz"):
-        found[f"d{letter}"] = shift[:, axis].reshape(lattice.shape)
-        found[f"v{letter}"] = particles.velocities[:, axis].reshape(lattice.shape)
-    return found
-
-
 def known(particles: Particles) -> dict:
     return {"box_size": particles.field.box_size, "redshift": REDSHIFT, "cosmology": PAPER_COSMOLOGY}
-
-
-def write_music(path: Path, particles: Particles, ghosts: int = 4, levelmin: int = 4) -> Path:
-    size = particles.field.box_size
-    with h5py.File(path, "w") as file:
-        file.create_group("header").attrs.update(levelmin=np.uint32(levelmin), levelmax=np.uint32(4))
-        for level in (3, 4):
-            for name, cube in cubes(particles).items():
-                values = cube if name == "delta" else cube / size
-                values = np.pad(values[:: 2 ** (4 - level)][:, :: 2 ** (4 - level), :: 2 ** (4 - level)], ghosts)
-                file[f"level_{level:03d}_DM_{'rho' if name == 'delta' else name}"] = values
-    return path
-
-
-def write_monofonic(path: Path, particles: Particles, names: str = "dv") -> Path:
-    size = particles.field.box_size
-    with h5py.File(path, "w") as file:
-        file.create_group("Header").attrs.update(
-            Boxsize=size, astart=1 / (1 + REDSHIFT), Omega_b=0.048252, Omega_m=0.307112, Omega_L=0.692888
-        )
-        for name, cube in cubes(particles).items():
-            if name[0] in names and (name == "delta") == (names == "delta"):
-                file[f"DM_{name}"] = cube if name == "delta" else cube / size
-    return path
-
-
-def write_grafic(folder: Path, particles: Particles, endian: str = "<", origin: float = 0.0) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    cosmology, lattice = PAPER_COSMOLOGY, particles.field.lattice
-    header = np.array([N] * 3, dtype=f"{endian}i4").tobytes() + np.array(
-        [lattice.spacing / cosmology.h, origin, origin, origin, 1 / (1 + REDSHIFT), cosmology.omega_m,
-         cosmology.omega_lambda, 100 * cosmology.h], dtype=f"{endian}f4",
-    ).tobytes()  # fmt: skip
-    for name, cube in cubes(particles).items():
-        kind = {"delta": "deltab"}.get(name, {"d": "posc", "v": "velc"}[name[0]] + name[-1])
-        planes = [plane.astype(f"{endian}f4").tobytes() for plane in cube.transpose(2, 1, 0)]
-        with (folder / f"ic_{kind}").open("wb") as file:
-            for record in (header, *planes):
-                mark = np.array([len(record)], dtype=f"{endian}i4").tobytes()
-                file.write(mark + record + mark)
-    return folder
 
 
 @pytest.mark.parametrize("ghosts", [0, 4])
