@@ -1,17 +1,15 @@
 """Sphinx configuration."""
 
 import sys
-from configparser import ConfigParser
+from importlib import metadata
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))  # for figure_scraper
-_setup = ConfigParser()
-_setup.read(Path(__file__).parents[1] / "setup.cfg")
 
 project = "yt_protohalos"
-author = _setup["metadata"]["author"]
+author = "The yt_protohalos developers"
 copyright = f"2026, {author}"
-release = version = _setup["metadata"]["version"]
+release = version = metadata.version("yt_protohalos")
 
 extensions = [
     "myst_parser", "numpydoc", "sphinx.ext.autodoc", "sphinx.ext.mathjax", "sphinx_gallery.gen_gallery",

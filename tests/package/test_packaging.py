@@ -7,13 +7,22 @@ import fnmatch
 import hashlib
 import importlib
 import re
+import sys
 from importlib import metadata, resources
 from pathlib import Path
 
 import pytest
 
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
 ROOT = Path(__file__).parents[2]
 BUNDLED_ICS_SHA256 = "b405fcf7c97eebacfec66be1f33663c5da9390d364a14a2313fe039181af9bb1"
+
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
 @pytest.fixture(scope="module")
@@ -28,30 +37,27 @@ def lines(text: str) -> list[str]:
 
 
 def test_one_version_everywhere(setup_cfg):
-    version = setup_cfg["metadata"]["version"]
+    """The package states the version; setup.cfg reads it from there, and people read it in two other files."""
+    version = importlib.import_module("yt_protohalos").__version__
     citation = re.search(r"^version: (\S+)$", (ROOT / "CITATION.cff").read_text(), re.MULTILINE)
     changes = re.search(r"^## (\d\S*)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
     assert citation is not None and changes is not None
     assert citation[1] == version
     assert changes[1] == version
+    assert PROJECT["dynamic"] == ["version"]
+    assert setup_cfg["metadata"]["version"] == "attr: yt_protohalos.__version__"
     assert metadata.version("yt_protohalos") == version
-    assert importlib.import_module("yt_protohalos").__version__ == version
 
 
-def test_one_licence_everywhere(setup_cfg):
-    assert setup_cfg["metadata"]["license"] == "BSD-3-Clause"
+def test_one_licence_everywhere():
+    assert PROJECT["license"] == "BSD-3-Clause"
     assert "license: BSD-3-Clause" in (ROOT / "CITATION.cff").read_text()
     assert (ROOT / "LICENSE").read_text().startswith("BSD 3-Clause License")
 
 
 def declared_entry_points() -> list[tuple[str, str, str]]:
-    parser = configparser.ConfigParser()
-    parser.read(ROOT / "setup.cfg")
-    return [
-        (group, *(part.strip() for part in line.split("=", 1)))
-        for group, text in parser["options.entry_points"].items()
-        for line in lines(text)
-    ]
+    groups = {"console_scripts": PROJECT["scripts"], **PROJECT["entry-points"]}
+    return [(group, name, value) for group, entries in groups.items() for name, value in entries.items()]
 
 
 @pytest.mark.parametrize(("group", "name", "value"), declared_entry_points())
@@ -85,8 +91,8 @@ def test_bundled_initial_conditions_are_the_measured_ones():
     assert hashlib.sha256(data).hexdigest() == BUNDLED_ICS_SHA256
 
 
-def test_extras_named_in_the_readme_exist(setup_cfg):
-    extras = set(setup_cfg["options.extras_require"])
+def test_extras_named_in_the_readme_exist():
+    extras = set(PROJECT["optional-dependencies"])
     named = {
         extra.strip()
         for text in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
