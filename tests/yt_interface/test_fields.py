@@ -26,7 +26,7 @@ from yt_protohalos.exceptions import (
     SpacingWarning,
     UnknownModelError,
 )
-from yt_protohalos.yt_interface import box as surface_box
+from yt_protohalos.yt_interface import dataset_state
 from yt_protohalos.yt_interface.fields import CELL_FIELDS, PROTOHALO_FIELDS
 from yt_protohalos.yt_interface.options import OptionKeywords, PredictionOptions
 
@@ -276,7 +276,7 @@ yt.set_log_level("error")
 made = []
 def stand_in(name, precision):
     made.append(FakePredictor())
-    made[-1].card = ph.surface.box.load_card(name)[0]
+    made[-1].card = ph.models.registry.load_card(name)[0]
     return made[-1]
 ProtohaloPredictor.from_pretrained = stand_in
 ds = ph.load(sys.argv[1])
@@ -407,9 +407,9 @@ def test_several_ranks_refuse_a_lazy_prediction(ics, monkeypatch):
     class TwoRanks:
         size = 2
 
-    monkeypatch.setattr(surface_box.communication_system, "communicators", [TwoRanks()])
+    monkeypatch.setattr(dataset_state.communication_system, "communicators", [TwoRanks()])
     with pytest.raises(MissingPredictionError, match="predict"):
-        surface_box.box_prediction(ds).get_lazily()
+        dataset_state.box_prediction(ds).get_lazily()
     assert predictor.runs == 0
 
 
@@ -426,6 +426,6 @@ def test_progress_uses_the_bar_of_yt(particles, monkeypatch):
         def finish(self):
             seen.append("finished")
 
-    monkeypatch.setattr(surface_box, "get_pbar", Bar)
+    monkeypatch.setattr(dataset_state, "get_pbar", Bar)
     ph.predict(particles[0], cache=False, predictor=particles[1])
     assert seen == [("Pretending", 3), 1, 2, 3, "finished"]

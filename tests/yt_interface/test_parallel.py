@@ -19,7 +19,7 @@ from standins import SPACING, make_predictor
 import yt_protohalos as ph
 from yt_protohalos.exceptions import ParallelError, StoreError
 from yt_protohalos.prediction.streaming import is_mapped
-from yt_protohalos.yt_interface import parallel
+from yt_protohalos.yt_interface import mpi
 from yt_protohalos.yt_interface.dataset_state import box_prediction
 from yt_protohalos.yt_interface.linear import particle_sites
 
@@ -177,7 +177,7 @@ def test_the_command_runs_on_several_ranks_and_writes_once(tmp_path) -> None:
 
 
 def test_several_ranks_need_a_folder_to_meet_in(ics) -> None:
-    class Two(parallel.MPICommunicator):
+    class Two(mpi.MPICommunicator):
         size = 2
 
     with pytest.raises(StoreError, match="folder that all see"):
@@ -185,17 +185,17 @@ def test_several_ranks_need_a_folder_to_meet_in(ics) -> None:
 
 
 def test_several_ranks_without_mpi4py_are_refused(monkeypatch) -> None:
-    assert parallel.ranks_started() == 1 and not parallel.start_ranks()
+    assert mpi.ranks_started() == 1 and not mpi.start_ranks()
     monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "3")
-    assert parallel.ranks_started() == 3
-    monkeypatch.setattr(parallel.importlib.util, "find_spec", lambda name: None)
+    assert mpi.ranks_started() == 3
+    monkeypatch.setattr(mpi.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ParallelError, match=r"3 ranks .* mpi4py"):
-        parallel.start_ranks()
+        mpi.start_ranks()
 
 
 def test_ranks_that_mpi_does_not_see_are_refused(monkeypatch) -> None:
     monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "2")
-    monkeypatch.setattr(parallel.importlib.util, "find_spec", lambda name: object())
-    monkeypatch.setattr(parallel, "enable_parallelism", lambda **_: None)
+    monkeypatch.setattr(mpi.importlib.util, "find_spec", lambda name: object())
+    monkeypatch.setattr(mpi, "enable_parallelism", lambda **_: None)
     with pytest.raises(ParallelError, match="MPI sees one"):
-        parallel.start_ranks()
+        mpi.start_ranks()
