@@ -65,7 +65,12 @@ def scores(predictor: Any, runs: list[Path]) -> dict[str, Any]:
         found = predictor.predict(field, progress=False)
         tallies.append(
             tally_box(
-                found.labels, truth, field.lattice, field.site_mass, mask=found.mask, probability=found.probability
+                found.labels,
+                truth,
+                field.lattice,
+                field.site_mass_msun_h,
+                mask=found.mask,
+                probability=found.probability,
             )
         )
     table = validation_table(tallies)

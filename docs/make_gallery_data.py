@@ -142,7 +142,7 @@ def initial_field(found: Prediction, origin: Path | int) -> ph.LinearField:
 
 def add_box(file: h5py.File, labels: np.ndarray, field: ph.LinearField, about: dict) -> None:
     """Bias and counts of the haloes of one box."""
-    counts = HaloCounts.of_labels(labels, field.site_mass, field.box_size**3)
+    counts = HaloCounts.of_labels(labels, field.site_mass_msun_h, field.box_size**3)
     store_numbers(file.require_group("bias"), lagrangian_bias(labels, field, BIAS_EDGES), about)
     store_numbers(file.require_group("abundance"), counts, about)
 

@@ -48,7 +48,7 @@ def score(predictor: ph.ProtohaloPredictor, run: LabelledField) -> dict[str, Any
     if predictor.card.instance is None:
         return score_model(predictor, [run], progress=False)[0]
     found = predict_field(run.field, predictor, progress=False)
-    return score_table(found.probability, found.mask, found.labels, run.labels, run.field.site_mass)
+    return score_table(found.probability, found.mask, found.labels, run.labels, run.field.site_mass_msun_h)
 
 
 def main() -> None:

@@ -44,9 +44,9 @@ class Group:
         return self.cubes[name]
 
     @property
-    def site_mass(self) -> float:
+    def site_mass_msun_h(self) -> float:
         """Mass of a site, Msun/h."""
-        return COSMOLOGY.site_mass(self.lattice.spacing)
+        return COSMOLOGY.site_mass_msun_h(self.lattice.spacing)
 
     def labelled(self, name: str) -> Labels:
         """A cube of labels with its lattice."""
@@ -72,10 +72,15 @@ def tallies() -> tuple[Tally, Tally]:
     """Counts of the model on the TreePM run, and of the baseline pair, both ways pooled."""
     run, pair = read("treepm"), read("pair")
     model = tally_box(
-        run["predicted"], run["true"], run.lattice, run.site_mass, mask=run["mask"], probability=run["probability"]
+        run["predicted"],
+        run["true"],
+        run.lattice,
+        run.site_mass_msun_h,
+        mask=run["mask"],
+        probability=run["probability"],
     )
     first, second = pair["first"], pair["second"]
-    ways = [tally_box(a, b, pair.lattice, pair.site_mass) for a, b in ((first, second), (second, first))]
+    ways = [tally_box(a, b, pair.lattice, pair.site_mass_msun_h) for a, b in ((first, second), (second, first))]
     return model, Tally.pooled(ways)
 
 

@@ -21,7 +21,7 @@ from yt_protohalos.analysis.scores import Confusion, match_haloes
 
 pair = read("pair")
 samples = {"fine seed 1": pair["first"], "fine seed 2": pair["second"]}
-figure = plot_mass_slices(samples, pair.lattice, pair.site_mass, planes=[31], axis="y", circles=True)
+figure = plot_mass_slices(samples, pair.lattice, pair.site_mass_msun_h, planes=[31], axis="y", circles=True)
 
 # %%
 # How far the two agree, site by site and halo by halo:

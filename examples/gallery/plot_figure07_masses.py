@@ -19,7 +19,7 @@ from yt_protohalos.analysis.scores import match_haloes
 
 run = read("treepm")
 samples = {"simulated": run["true"], "predicted": run["predicted"]}
-figure = plot_mass_slices(samples, run.lattice, run.site_mass, planes=[20, 60])
+figure = plot_mass_slices(samples, run.lattice, run.site_mass_msun_h, planes=[20, 60])
 
 # %%
 # Halo by halo:

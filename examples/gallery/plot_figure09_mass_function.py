@@ -42,7 +42,7 @@ boxes = box_counts()
 for path in args.boxes:
     box = Prediction.load(path)
     side = box.lattice.box_size
-    boxes[box_name("predicted", side)] = HaloCounts.of_labels(box.labels, box.site_mass * box.cosmology.h, side**3)
+    boxes[box_name("predicted", side)] = HaloCounts.of_labels(box.labels, box.site_mass_msun * box.cosmology.h, side**3)
 
 figure = plot_abundance(samples | boxes, COSMOLOGY)
 if args.output:

@@ -132,7 +132,7 @@ def test_predictions_are_compared_by_lattice_and_in_solar_masses():
     low, high = FakePredictor(level=1.0).predict(field), FakePredictor(level=0.6).predict(field)
     found = compare(low, high)
     assert same_partition(low.labels, low.labels) and len(found.matched) > 3
-    assert found.site_mass == low.site_mass
+    assert found.site_mass == low.site_mass_msun
     # a lower level only adds sites
     assert (found.log10_mass_ratio >= 0).all() and len(found.vanished) == 0
     with pytest.raises(ScoringError, match="one lattice"):

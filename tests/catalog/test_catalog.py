@@ -33,7 +33,7 @@ def test_masses_add_up_to_the_labelled_sites(real):
     catalog = protohalo_catalog(prediction)
     assert len(catalog) == prediction.n_protohalos > 5
     labelled = np.count_nonzero(prediction.labels)
-    np.testing.assert_allclose(catalog.mass.sum(), labelled * field.site_mass / field.cosmology.h, rtol=1e-12)
+    np.testing.assert_allclose(catalog.mass.sum(), labelled * field.site_mass_msun_h / field.cosmology.h, rtol=1e-12)
     assert catalog.n_sites.sum() == labelled == len(catalog.members)
     assert np.all(np.diff(catalog.mass) <= 0)
 

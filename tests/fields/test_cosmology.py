@@ -65,7 +65,7 @@ def test_linear_power_has_the_stated_sigma_8(wiggles):
 
 
 def test_site_mass_is_the_papers_particle_mass():
-    assert PAPER_COSMOLOGY.site_mass(50 / 256) == pytest.approx(6.35e8, rel=2e-4)
+    assert PAPER_COSMOLOGY.site_mass_msun_h(50 / 256) == pytest.approx(6.35e8, rel=2e-4)
 
 
 def test_a_used_cosmology_survives_pickling():

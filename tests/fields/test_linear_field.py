@@ -101,7 +101,7 @@ def test_the_mean_is_removed_and_phi_solves_poissons_equation():
     field = LinearField.from_density(smooth(10) + 3.0, SIZE, PAPER_COSMOLOGY, 49.0)
     np.testing.assert_allclose(field.delta, smooth(10), atol=1e-5)
     np.testing.assert_allclose(field.phi, potential(field.delta, field.lattice))
-    assert field.site_mass * field.lattice.n_sites == pytest.approx(PAPER_COSMOLOGY.mean_density * SIZE**3)
+    assert field.site_mass_msun_h * field.lattice.n_sites == pytest.approx(PAPER_COSMOLOGY.mean_density * SIZE**3)
 
 
 def test_bad_densities_are_refused():

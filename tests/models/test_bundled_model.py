@@ -68,8 +68,8 @@ def treepm(predictor: ph.ProtohaloPredictor) -> tuple[dict[str, Any], dict[str, 
         truth, pinocchio = file["halo_id"][()] + 1, remove_small(file["pinocchio_id"][()] + 1, 155)
     field = ph.linear_field(ph.load(SHARED / "reference" / "treepm96_ics.hdf5"))
     found = predictor.predict(field, progress=False)
-    ours = score_table(found.probability, found.mask, found.labels, truth, field.site_mass)
-    peer = score_table((pinocchio > 0).astype(float), pinocchio > 0, pinocchio, truth, field.site_mass)
+    ours = score_table(found.probability, found.mask, found.labels, truth, field.site_mass_msun_h)
+    peer = score_table((pinocchio > 0).astype(float), pinocchio > 0, pinocchio, truth, field.site_mass_msun_h)
     return ours, peer
 
 

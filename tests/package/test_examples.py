@@ -165,7 +165,7 @@ def test_gallery_data_take_a_stored_prediction_and_its_initial_conditions(monkey
     # a second time replaces the first
     assert name in gallery_data.box_counts() and set(gallery_data.biases()) == before | {name}
     counts = gallery_data.box_counts()[name]
-    assert counts.number.sum() == np.count_nonzero(found.sizes[1:] * field.site_mass > 10 ** counts.edges[0]) > 0
+    assert counts.number.sum() == np.count_nonzero(found.sizes[1:] * field.site_mass_msun_h > 10 ** counts.edges[0]) > 0
     assert counts.volume == pytest.approx(BOX**3)
     capsys.readouterr()
     for stem in ("figure09_mass_function", "figure11_bias"):

@@ -195,7 +195,7 @@ def test_graph_knows_the_final_label_of_each_crop_label(prediction):
 
 
 def test_mass_is_sites_times_site_mass(field, prediction):
-    site_mass = field.site_mass / field.cosmology.h
+    site_mass = field.site_mass_msun_h / field.cosmology.h
     np.testing.assert_allclose(prediction.label_mass[1:], prediction.sizes[1:] * site_mass)
     assert prediction.label_mass[0] == 0
     assert np.all(prediction.mass[prediction.labels == 0] == 0)

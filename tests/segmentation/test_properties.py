@@ -175,7 +175,7 @@ def test_catalogue_and_cubes_tell_the_same_story_to_the_site(seed, n, offset):
     catalog = protohalo_catalog(prediction)
     assert len(catalog) == labels.max() == prediction.n_protohalos
     assert catalog.n_sites.sum() == len(catalog.members) == np.count_nonzero(labels)
-    np.testing.assert_array_equal(catalog.mass, catalog.n_sites * prediction.site_mass)
+    np.testing.assert_array_equal(catalog.mass, catalog.n_sites * prediction.site_mass_msun)
     np.testing.assert_array_equal(catalog.mass, prediction.label_mass[1:])
     np.testing.assert_array_equal(catalog.identifier, np.arange(labels.max()))
     rebuilt = np.zeros(labels.size, dtype=int)

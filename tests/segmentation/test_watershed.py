@@ -245,7 +245,7 @@ def test_labels_lie_within_the_mask_and_weigh_what_they_hold(tmp_path: Path) -> 
     assert not found.labels[~found.mask].any()
     sizes = np.bincount(found.labels.ravel())[1:]
     assert (sizes >= predictor.card.min_sites).all() and found.label_mass[0] == 0
-    assert np.allclose(found.label_mass[1:], sizes * found.site_mass)
+    assert np.allclose(found.label_mass[1:], sizes * found.site_mass_msun)
     again = watershed_predictor(side=28).predict(field, progress=False, store=tmp_path)
     assert np.array_equal(again.labels, found.labels), "finished crops are taken from the store"
 

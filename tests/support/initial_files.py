@@ -31,7 +31,7 @@ class Particles:
     @property
     def mass(self) -> float:
         """Msun/h."""
-        return self.field.site_mass
+        return self.field.site_mass_msun_h
 
 
 def realisation(n: int = 20, seed: int = 7, cosmology: Cosmology = PAPER_COSMOLOGY) -> Particles:

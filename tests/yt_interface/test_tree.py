@@ -155,7 +155,7 @@ def test_ytree_walks_the_tree(tree, stack):
         levels = range(len(links) - 1, len(links) - 1 - len(trunk), -1)
         sites = [int(links.n_sites[level][i]) for level, i in zip(levels, trunk, strict=True)]
         assert root["prog", "n_sites"].astype(int).tolist() == sites
-        np.testing.assert_allclose(root["prog", "mass"].to_value("Msun"), np.array(sites) * stack[0].site_mass)
+        np.testing.assert_allclose(root["prog", "mass"].to_value("Msun"), np.array(sites) * stack[0].site_mass_msun)
         np.testing.assert_allclose(root["prog", "redshift"], [links.redshifts[level] for level in levels])
     # the stand-in's objects are basins above a level, which rises as time goes back
     grown = roots[0]["prog", "mass"].to_value("Msun")

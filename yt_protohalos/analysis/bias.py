@@ -122,7 +122,7 @@ def lagrangian_bias(
     size = np.bincount(labels.ravel(), minlength=1)[1:]
     used = size > 0
     centers = lagrangian_centers(labels, field.lattice)[used]
-    return tracer_bias(centers, np.log10(size[used] * field.site_mass), field, edges, smoothing, blocks)
+    return tracer_bias(centers, np.log10(size[used] * field.site_mass_msun_h), field, edges, smoothing, blocks)
 
 
 def tracer_bias(

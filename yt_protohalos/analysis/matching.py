@@ -190,7 +190,7 @@ def compare(prediction_a: LabelledSites, prediction_b: LabelledSites) -> Compari
     starts = [getattr(prediction, "start", None) for prediction in (prediction_a, prediction_b)]
     if starts[0] != starts[1]:
         raise ScoringError(f"regions start at sites {starts[0]} and {starts[1]}; compare predictions of one region")
-    return compare_labels(prediction_a.labels, prediction_b.labels, prediction_a.site_mass)
+    return compare_labels(prediction_a.labels, prediction_b.labels, prediction_a.site_mass_msun)
 
 
 def compare_labels(labels_a: NDArray[np.integer], labels_b: NDArray[np.integer], site_mass: float = 1.0) -> Comparison:

@@ -151,7 +151,7 @@ def plot_mass_function(prediction: Prediction, bins_per_decade: int = 5) -> Figu
     centers, density, error = mass_function(prediction, bins_per_decade)
     kept = density > 0
     ax.errorbar(centers[kept], density[kept], error[kept], fmt="o", color="#0072B2", capsize=2, label="predicted")
-    smallest = prediction.card.min_sites * prediction.site_mass
+    smallest = prediction.card.min_sites * prediction.site_mass_msun
     ax.axvline(smallest, color="0.5", linestyle="--", label=f"smallest protohalo, {prediction.card.min_sites} sites")
     ax.set_xscale("log")
     if kept.any():
@@ -190,7 +190,7 @@ def mass_function(
     """
     masses = prediction.label_mass[1:]
     # lower by half a site, so that a protohalo of just min_sites cannot fall below the first edge by rounding
-    first = np.log10((prediction.card.min_sites - 0.5) * prediction.site_mass)
+    first = np.log10((prediction.card.min_sites - 0.5) * prediction.site_mass_msun)
     last = np.log10(masses.max()) if len(masses) else first
     count = max(1, int(np.ceil((last - first) * bins_per_decade + 1e-9)))
     edges = first + np.arange(count + 1) / bins_per_decade
@@ -258,7 +258,7 @@ def draw_masses(ax: Axes, prediction: Prediction, axis: str, plane: int) -> None
 
     image = _plane(prediction.labels, axis, plane)
     masses = prediction.label_mass
-    smallest = prediction.card.min_sites * prediction.site_mass
+    smallest = prediction.card.min_sites * prediction.site_mass_msun
     norm = LogNorm(vmin=smallest, vmax=max(10 * smallest, masses.max()))
     shown = np.ma.masked_less_equal(masses[image], 0.0)
     ax.set_facecolor(OUTSIDE)

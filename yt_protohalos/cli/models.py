@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
 def describe(card: ModelCard) -> str:
     """What a user must know of a model, several lines."""
     cosmology = card.cosmology
-    site_mass = cosmology.site_mass(card.spacing)
+    site_mass = cosmology.site_mass_msun_h(card.spacing)
     low, high = card.amplitude_range
     lines = [
         f"{card.name}, version {card.version}{' (default)' if card.name == registry.DEFAULT_MODEL else ''}",

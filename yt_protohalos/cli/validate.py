@@ -264,7 +264,7 @@ def _count(
     from ..analysis.figures import plot_confusion
     from ..analysis.scores import score_table
 
-    lattice, mass = field.lattice, field.site_mass
+    lattice, mass = field.lattice, field.site_mass_msun_h
     mask = probability > np.float32(card.threshold)
     if not counts.model:
         counts.cosmology, counts.spacing, counts.site_mass = field.cosmology, field.spacing, mass
@@ -300,9 +300,9 @@ def _compare_catalog(prediction: Prediction, field: LinearField, haloes: Simulat
     found = protohalo_catalog(prediction, field)
     true = protohalo_catalog(replace(prediction, labels=haloes.labels.astype("int32")), field)
     return (
-        catalog_errors(found, haloes, field.site_mass),
-        catalog_errors(true, haloes, field.site_mass),
-        shape_errors(found, true, field.site_mass),
+        catalog_errors(found, haloes, field.site_mass_msun_h),
+        catalog_errors(true, haloes, field.site_mass_msun_h),
+        shape_errors(found, true, field.site_mass_msun_h),
     )
 
 

@@ -121,7 +121,7 @@ class Cosmology:
         """Comoving mean matter density in (Msun/h) / (Mpc/h)^3."""
         return self.omega_m * CRITICAL_DENSITY
 
-    def site_mass(self, spacing: float) -> float:
+    def site_mass_msun_h(self, spacing: float) -> float:
         """Mass of one lattice site in Msun/h, for a spacing in Mpc/h."""
         return self.mean_density * spacing**3
 

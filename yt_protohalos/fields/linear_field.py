@@ -116,9 +116,9 @@ class LinearField:
         return self.lattice.spacing
 
     @property
-    def site_mass(self) -> float:
+    def site_mass_msun_h(self) -> float:
         """Mass of one site in Msun/h."""
-        return self.cosmology.site_mass(self.spacing)
+        return self.cosmology.site_mass_msun_h(self.spacing)
 
     def evolved(self, progress: Progress = False) -> EvolvedField:
         """The field evolved approximately to its target time, computed once; see `evolution.evolve_field`."""

@@ -57,8 +57,8 @@ def comoving_length(value: Quantity, name: str, h: float | None = None) -> float
     Examples
     --------
     >>> from yt_protohalos.fields.units import comoving_length
-    >>> comoving_length("9200 kpc", "box_size", h=0.6777)
-    6.23484
+    >>> comoving_length("6250 kpc/h", "box_size")
+    6.25
     """
     return float(_plain(_converted(value, name, _LENGTH, h, per_h=True), name, _LENGTH[0]))
 

@@ -62,14 +62,14 @@ class LabelledSites:
         return sizes
 
     @property
-    def site_mass(self) -> float:
+    def site_mass_msun(self) -> float:
         """Mass of one lattice site in Msun (not Msun/h)."""
-        return self.cosmology.site_mass(self.lattice.spacing) / self.cosmology.h
+        return self.cosmology.site_mass_msun_h(self.lattice.spacing) / self.cosmology.h
 
     @property
     def label_mass(self) -> NDArray[np.float64]:
         """Lagrangian mass of each label in Msun, (K + 1,); entry 0 is 0."""
-        mass = self.sizes.astype(np.float64) * self.site_mass
+        mass = self.sizes.astype(np.float64) * self.site_mass_msun
         mass[0] = 0.0
         return mass
 

@@ -209,5 +209,5 @@ def score_model(
         if predictor.card.instance is not None:
             labels = predictor.predict(run.field, progress=progress, probability=known).labels
         mask = known > np.float32(predictor.card.threshold)
-        tables.append(score_table(known, mask, labels, run.labels, run.field.site_mass))
+        tables.append(score_table(known, mask, labels, run.labels, run.field.site_mass_msun_h))
     return tables

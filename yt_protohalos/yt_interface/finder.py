@@ -97,7 +97,7 @@ def _describe(ds: Dataset, field: LinearField, prediction: Prediction, path: Pat
     if not len(catalog):
         raise CatalogError(
             f"no protohalo of at least {prediction.card.min_sites} sites "
-            f"({prediction.card.min_sites * prediction.site_mass:.3g} Msun) was found in {ds}; "
+            f"({prediction.card.min_sites * prediction.site_mass_msun:.3g} Msun) was found in {ds}; "
             "use a larger box, a lower threshold, or predict(ds) for the probabilities"
         )
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -311,5 +311,5 @@ def _load_enzo(path: Path, facts: BoxFacts) -> Any:
     if grids.velocity is not None:
         unit = enzo.VELOCITY_UNIT * size * np.sqrt(cosmology.omega_m * (1 + redshift))
         velocities = grids.velocity.reshape(3, -1).T * unit
-    masses = np.full(n**3, cosmology.site_mass(size / n))
+    masses = np.full(n**3, cosmology.site_mass_msun_h(size / n))
     return particle_dataset(positions, velocities, masses, size, cosmology, redshift, folder.name)

@@ -185,7 +185,7 @@ def report_data(
         "title": title or stored.source or f"model {prediction.card.name}, {lattice.n}³ sites",
         "facts": _facts(prediction),
         "n": lattice.n, "spacing": lattice.spacing, "boxSize": lattice.box_size, "offset": prediction.site_offset,
-        "siteMass": prediction.site_mass, "minSites": prediction.card.min_sites,
+        "siteMass": prediction.site_mass_msun, "minSites": prediction.card.min_sites,
         "sizes": prediction.sizes[1:].tolist(),
         "plane": {axis: chosen_plane(prediction, axis, None) for axis in _AXES},
         "labels": asdict(pack_labels(prediction.labels, largest_text)),

@@ -129,7 +129,7 @@ def _header(lattice: Lattice, cosmology: Cosmology, redshift: float, dtype: np.d
     counts = np.zeros(6, dtype=np.uint64)
     counts[1] = lattice.n_sites
     masses = np.zeros(6)
-    masses[1] = cosmology.site_mass(lattice.spacing) / 1e10
+    masses[1] = cosmology.site_mass_msun_h(lattice.spacing) / 1e10
     return {
         "BoxSize": lattice.box_size,
         "MassTable": masses,
