@@ -55,16 +55,16 @@ def shifted_prediction(predictor: Any, field: Any) -> Any:
 
 def scores(predictor: Any, runs: list[Path]) -> dict[str, Any]:
     """Scores of the runs pooled: SCORES, and the mass function by bin of log10 mass."""
-    from yt_protohalos.analysis.block_counts import tally_box
-    from yt_protohalos.analysis.validation import validation_table
+    from yt_protohalos.analysis.block_counts import count_box
+    from yt_protohalos.analysis.score_tables import validation_table
     from yt_protohalos.training.simulate import read_run
 
-    tallies = []
+    counts = []
     for path in runs:
         field, truth = read_run(path)[:2]
         found = predictor.predict(field, progress=False)
-        tallies.append(
-            tally_box(
+        counts.append(
+            count_box(
                 found.labels,
                 truth,
                 field.lattice,
@@ -73,7 +73,7 @@ def scores(predictor: Any, runs: list[Path]) -> dict[str, Any]:
                 probability=found.probability,
             )
         )
-    table = validation_table(tallies)
+    table = validation_table(counts)
     names = (*SCORES, "mass_function_ratio")
     return {name: {key: table[name][key] for key in ("value", "error")} for name in names} | {
         "bins": table["mass_function_ratio"]["bins"]

@@ -94,7 +94,7 @@ def add_reference(file: h5py.File, folder: Path, work: Path) -> None:
     group = file.create_group("treepm")
     store(group, "true", true)
     store(group, "predicted", found.labels)
-    # the bins of the tallies, so that scores by threshold stay exact
+    # the bins of the block counts, so that scores by threshold stay exact
     store(group, "probability", np.minimum(found.probability * N_PROBABILITIES, N_PROBABILITIES - 1), np.uint8)
     store(group, "mask", found.mask, np.uint8)
     store(group, "delta_plane", field.delta[:, :, PLANE], np.float16)

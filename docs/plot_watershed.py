@@ -14,7 +14,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from yt_protohalos.analysis.scores import match_haloes
+from yt_protohalos.analysis.matching import match_haloes
 from yt_protohalos.models.registry import DEFAULT_MODELS
 from yt_protohalos.prediction.inference import evaluate
 from yt_protohalos.prediction.predictor import ProtohaloPredictor

@@ -14,7 +14,7 @@ import numpy as np
 import yt_protohalos as ph
 from yt_protohalos.analysis.abundance import HaloCounts
 from yt_protohalos.analysis.bias import LagrangianBias
-from yt_protohalos.analysis.block_counts import Tally, tally_box
+from yt_protohalos.analysis.block_counts import BlockCounts, count_box
 from yt_protohalos.models.registry import load_card
 from yt_protohalos.prediction.result import LabelledSites
 
@@ -68,10 +68,10 @@ def read(name: str) -> Group:
 
 
 @cache
-def tallies() -> tuple[Tally, Tally]:
+def block_counts() -> tuple[BlockCounts, BlockCounts]:
     """Counts of the model on the TreePM run, and of the baseline pair, both ways pooled."""
     run, pair = read("treepm"), read("pair")
-    model = tally_box(
+    model = count_box(
         run["predicted"],
         run["true"],
         run.lattice,
@@ -80,8 +80,8 @@ def tallies() -> tuple[Tally, Tally]:
         probability=run["probability"],
     )
     first, second = pair["first"], pair["second"]
-    ways = [tally_box(a, b, pair.lattice, pair.site_mass_msun_h) for a, b in ((first, second), (second, first))]
-    return model, Tally.pooled(ways)
+    ways = [count_box(a, b, pair.lattice, pair.site_mass_msun_h) for a, b in ((first, second), (second, first))]
+    return model, BlockCounts.pooled(ways)
 
 
 def biases() -> dict[str, LagrangianBias]:

@@ -16,8 +16,9 @@ were placed; these follow the rule above.
 from gallery_data import read
 
 import yt_protohalos as ph
+from yt_protohalos.analysis.matching import match_haloes
 from yt_protohalos.analysis.paper_figures import plot_mass_slices
-from yt_protohalos.analysis.scores import Confusion, match_haloes
+from yt_protohalos.analysis.scores import Confusion
 
 pair = read("pair")
 samples = {"fine seed 1": pair["first"], "fine seed 2": pair["second"]}

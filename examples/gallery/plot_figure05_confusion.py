@@ -14,10 +14,10 @@ of its own); the paper's is what its network gives. False positives are yellow i
 alike to many.
 """
 
-from gallery_data import read, tallies
+from gallery_data import block_counts, read
 
 from yt_protohalos.analysis.figures import plot_confusion
-from yt_protohalos.analysis.masses import calibration_error, site_scores
+from yt_protohalos.analysis.metrics import calibration_error, site_scores
 
 run = read("treepm")
 figure = plot_confusion(run["true"] > 0, run["probability"], run["mask"], run.lattice, index=60)
@@ -30,10 +30,10 @@ PAPER = {
     "paper, model": {"TPR": 0.838, "TNR": 0.883, "PPV": 0.838, "ACC": 0.864, "F1": 0.838},
     "paper, pair": {"TPR": 0.887, "TNR": 0.914, "PPV": 0.882, "ACC": 0.903, "F1": 0.884},
 }
-measured = [{name: value[0] for name, value in site_scores(one.total()).items()} for one in tallies()]
+measured = [{name: value[0] for name, value in site_scores(one.total()).items()} for one in block_counts()]
 rows = {"planck-v4": measured[0], "pair": measured[1], **PAPER}
 print(" " * 14 + "".join(f"{name:>7s}" for name in PAPER["paper, pair"]))
 for title, scores in rows.items():
     print(f"{title:14s}" + "".join(f"{scores[name]:7.3f}" for name in PAPER["paper, pair"]))
-error = calibration_error(tallies()[0].total())[0]
+error = calibration_error(block_counts()[0].total())[0]
 print(f"largest distance of probability and observed share in ten bins: {error:.3f}")

@@ -11,17 +11,17 @@ the distance is between simulation codes, not the model's: it learned from parti
 TreePM run's own phases has no more sites right than it (:doc:`/validation`).
 """
 
-from gallery_data import tallies
+from gallery_data import block_counts
 
 from yt_protohalos.analysis.figures import CENTRES, plot_rate_by_mass
-from yt_protohalos.analysis.masses import true_positive_rate
+from yt_protohalos.analysis.metrics import true_positive_rate
 
-figure = plot_rate_by_mass(*tallies())
+figure = plot_rate_by_mass(*block_counts())
 
 # %%
 # The numbers:
 
-model, pair = (true_positive_rate(one.total())[0] for one in tallies())
+model, pair = (true_positive_rate(one.total())[0] for one in block_counts())
 for mass, found, limit in zip(CENTRES, model, pair, strict=True):
     if found == found:  # bins without haloes have none
         print(f"log10 M = {mass:.1f}: model {found:.3f}, pair {limit:.3f}")

@@ -15,17 +15,17 @@ Mpc/*h* has few haloes above :math:`10^{12.5}\,h^{-1}M_\odot`, and a violin ther
 are in :doc:`/validation`.
 """
 
-from gallery_data import tallies
+from gallery_data import block_counts
 
 from yt_protohalos.analysis.figures import CENTRES, plot_voxel_masses
-from yt_protohalos.analysis.masses import voxel_offset
+from yt_protohalos.analysis.metrics import voxel_offset
 
-figure = plot_voxel_masses(*tallies())
+figure = plot_voxel_masses(*block_counts())
 
 # %%
 # log10 of predicted over simulated mass, the median and the distance of the 16th to the 84th percentile:
 
-for name, one in zip(("model", "pair"), tallies(), strict=True):
+for name, one in zip(("model", "pair"), block_counts(), strict=True):
     low, middle, high = (voxel_offset(one.total(), quantile)[0][: len(CENTRES)] for quantile in (0.16, 0.5, 0.84))
     rows = zip(CENTRES, low, middle, high, strict=True)
     cells = [f"{mass:.1f}: {b:+.3f} ({c - a:.2f})" for mass, a, b, c in rows if b == b]

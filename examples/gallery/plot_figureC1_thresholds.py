@@ -13,12 +13,12 @@ sites of the TreePM run too few into haloes.
 """
 
 import numpy as np
-from gallery_data import read, tallies
+from gallery_data import block_counts, read
 
 from yt_protohalos.analysis.figures import plot_threshold_scan
-from yt_protohalos.analysis.masses import scores_by_threshold
+from yt_protohalos.analysis.metrics import scores_by_threshold
 
-model, pair = tallies()
+model, pair = block_counts()
 used = float(read("treepm").attributes["threshold"])
 figure = plot_threshold_scan(model, used, pair)
 

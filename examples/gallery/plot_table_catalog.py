@@ -23,8 +23,7 @@ from pathlib import Path
 from gallery_data import FILE
 
 from yt_protohalos.analysis.catalog_figures import plot_catalog_errors
-from yt_protohalos.analysis.catalog_scores import format_catalog
-from yt_protohalos.analysis.shape_scores import format_shapes
+from yt_protohalos.analysis.catalog_scores import format_catalog, format_shapes
 
 parser = argparse.ArgumentParser()
 parser.add_argument(

@@ -1,4 +1,4 @@
-"""Laws of the validation figures: they show the numbers of the tally, and no global state is involved."""
+"""Laws of the validation figures: they show the numbers of the counts, and no global state is involved."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from colossus.lss import mass_function as colossus_fits
 from labelled_boxes import LATTICE, SITE_MASS, toy_pair
 from matplotlib.figure import Figure
 
-from yt_protohalos.analysis import figures, masses
-from yt_protohalos.analysis.block_counts import tally_box
+from yt_protohalos.analysis import figures, metrics
+from yt_protohalos.analysis.block_counts import count_box
 from yt_protohalos.analysis.mass_function import FOF_FITS, fof_mass_function, linear_rms
 from yt_protohalos.exceptions import CosmologyError, LatticeError
 from yt_protohalos.fields.cosmology import PAPER_COSMOLOGY
@@ -31,15 +31,15 @@ def cubes():
 
 
 @pytest.fixture(scope="module")
-def tally(cubes):
+def counts(cubes):
     labels, true, probability = cubes
-    return tally_box(labels, true, LATTICE, SITE_MASS, probability=probability)
+    return count_box(labels, true, LATTICE, SITE_MASS, probability=probability)
 
 
 @pytest.fixture(scope="module")
 def empty():
     nothing = np.zeros(LATTICE.shape, dtype=np.int32)
-    return tally_box(nothing, nothing, LATTICE, SITE_MASS, probability=nothing * 0.0)
+    return count_box(nothing, nothing, LATTICE, SITE_MASS, probability=nothing * 0.0)
 
 
 def drawn(figure) -> Figure:
@@ -67,43 +67,43 @@ def test_unknown_planes_are_refused(cubes):
             figures.plot_confusion(true > 0, probability, labels > 0, LATTICE, axis, index)
 
 
-def test_rates_are_drawn_with_the_values_of_the_tally(tally):
-    figure = drawn(figures.plot_rate_by_mass(tally, tally))
-    value = masses.true_positive_rate(tally.total())[0]
+def test_rates_are_drawn_with_the_values_of_the_counts(counts):
+    figure = drawn(figures.plot_rate_by_mass(counts, counts))
+    value = metrics.true_positive_rate(counts.total())[0]
     lines = [line for line in figure.axes[0].lines if len(line.get_xdata()) == len(value)]
     assert len(lines) >= 2
     assert np.array_equal(lines[0].get_ydata(), value, equal_nan=True)
 
 
-def test_violins_have_a_median_for_every_bin_with_sites(tally):
-    total = tally.total()
+def test_violins_have_a_median_for_every_bin_with_sites(counts):
+    total = counts.total()
     bins = int(np.count_nonzero(total.offsets[0, : len(figures.CENTRES)].sum(axis=-1)))
-    one, two = (drawn(figures.plot_voxel_masses(tally, pair)) for pair in (None, tally))
+    one, two = (drawn(figures.plot_voxel_masses(counts, pair)) for pair in (None, counts))
     assert len(one.axes[1].collections) == bins
     assert len(two.axes[1].collections) == 2 * bins
-    medians = masses.voxel_offset(total)[0][: len(figures.CENTRES)]
+    medians = metrics.voxel_offset(total)[0][: len(figures.CENTRES)]
     points = [line for line in one.axes[1].lines if line.get_linestyle() == "None" and len(line.get_xdata()) == 1]
     np.testing.assert_allclose([p.get_ydata()[0] for p in points], (figures.CENTRES + medians)[np.isfinite(medians)])
 
 
-def test_mass_functions_count_haloes_per_volume_and_decade(tally):
-    figure = drawn(figures.plot_mass_functions(tally, PAPER_COSMOLOGY))
+def test_mass_functions_count_haloes_per_volume_and_decade(counts):
+    figure = drawn(figures.plot_mass_functions(counts, PAPER_COSMOLOGY))
     main = figure.axes[0]
-    number = masses.window_sums(tally.total().simulated, figures.BINS)[0]
+    number = metrics.window_sums(counts.total().simulated, figures.BINS)[0]
     simulated = main.lines[0].get_ydata()
     np.testing.assert_allclose(simulated, number[number > 0] / (0.2 * LATTICE.box_size**3))
     fit = next(line for line in main.lines if "fit" in str(line.get_label()))
     np.testing.assert_allclose(fit.get_ydata(), fof_mass_function(PAPER_COSMOLOGY, fit.get_xdata()))
 
 
-def test_reliability_and_threshold_figures_show_the_curves(tally):
-    figure = drawn(figures.plot_reliability(tally))
-    mean, observed = masses.reliability_curve(tally.total())
+def test_reliability_and_threshold_figures_show_the_curves(counts):
+    figure = drawn(figures.plot_reliability(counts))
+    mean, observed = metrics.reliability_curve(counts.total())
     points = next(line for line in figure.axes[0].lines if len(line.get_xdata()) == 10)
     np.testing.assert_array_equal(points.get_xdata(), mean[0])
     np.testing.assert_array_equal(points.get_ydata(), observed[0])
-    scan = drawn(figures.plot_threshold_scan(tally, 0.5, tally))
-    _, scores = masses.scores_by_threshold(tally.total())
+    scan = drawn(figures.plot_threshold_scan(counts, 0.5, counts))
+    _, scores = metrics.scores_by_threshold(counts.total())
     curves = {line.get_label(): line.get_ydata() for line in scan.axes[0].lines}
     for name in figures.METRICS:
         assert np.array_equal(curves[name], scores[name][0], equal_nan=True)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from yt_protohalos.analysis.scores import Confusion, halo_counts, match_haloes, rate_by_mass, reliability, score_table
+from yt_protohalos.analysis.matching import match_haloes
+from yt_protohalos.analysis.scores import Confusion, halo_counts, rate_by_mass, reliability, score_table
 from yt_protohalos.exceptions import ScoringError
 from yt_protohalos.training.calibration import choose_threshold, fit_calibration
 

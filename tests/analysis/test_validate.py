@@ -15,11 +15,10 @@ from surface_fakes import BOX, FakePredictor, N, write_fake_model
 
 import yt_protohalos as ph
 from yt_protohalos import cli
-from yt_protohalos.analysis import masses
-from yt_protohalos.analysis.block_counts import BINS, Tally, mass_index, tally_box
-from yt_protohalos.analysis.limits import format_limits, limit_table
-from yt_protohalos.analysis.scores import Confusion, match_haloes, rate_by_mass, reliability
-from yt_protohalos.analysis.validation import (
+from yt_protohalos.analysis import metrics
+from yt_protohalos.analysis.block_counts import BINS, BlockCounts, count_box, mass_index
+from yt_protohalos.analysis.matching import match_haloes
+from yt_protohalos.analysis.score_tables import (
     OF_HALOES,
     bootstrap_weights,
     format_table,
@@ -27,6 +26,8 @@ from yt_protohalos.analysis.validation import (
     spread,
     validation_table,
 )
+from yt_protohalos.analysis.scores import Confusion, rate_by_mass, reliability
+from yt_protohalos.analysis.verdicts import format_verdicts, verdict_table
 from yt_protohalos.exceptions import LatticeError, ScoringError
 from yt_protohalos.fields.lattice import Lattice
 from yt_protohalos.prediction.predictor import ProtohaloPredictor
@@ -40,27 +41,27 @@ def pair():
 
 
 @pytest.fixture(scope="module")
-def tally(pair):
+def counts(pair):
     rng = np.random.default_rng(5)
     probability = np.clip(0.7 * (pair[0] > 0) + 0.3 * rng.random(LATTICE.shape), 0, 1)
-    return tally_box(*pair, LATTICE, SITE_MASS, probability=probability)
+    return count_box(*pair, LATTICE, SITE_MASS, probability=probability)
 
 
 @pytest.mark.parametrize("blocks", [1, 2, 3])
 def test_sums_over_blocks_are_the_figures_of_the_whole_box(pair, blocks):
     labels, true = pair
-    whole = tally_box(labels, true, LATTICE, SITE_MASS, blocks=blocks).total()
+    whole = count_box(labels, true, LATTICE, SITE_MASS, blocks=blocks).total()
     confusion = Confusion.of(labels > 0, true > 0)
-    scores = masses.site_scores(whole)
+    scores = metrics.site_scores(whole)
     assert scores["ACC"] == pytest.approx(confusion.accuracy)
     assert scores["F1"] == pytest.approx(confusion.f1)
     assert scores["TPR"] == pytest.approx(confusion.true_positive_rate)
     assert scores["TNR"] == pytest.approx(confusion.true_negative_rate)
     assert scores["PPV"] == pytest.approx(confusion.positive_predictive_value)
     edges = [low for low, _ in BINS] + [BINS[-1][1]]
-    np.testing.assert_allclose(masses.true_positive_rate(whole)[0], rate_by_mass(labels > 0, true, SITE_MASS, edges))
+    np.testing.assert_allclose(metrics.true_positive_rate(whole)[0], rate_by_mass(labels > 0, true, SITE_MASS, edges))
     matches = match_haloes(labels, true)
-    assert masses.matched_share(whole, large_only=False) == pytest.approx(matches.share(0))
+    assert metrics.matched_share(whole, large_only=False) == pytest.approx(matches.share(0))
     assert whole.simulated.sum() == true.max()
     assert whole.predicted.sum() == labels.max()
     assert whole.volume == pytest.approx(LATTICE.box_size**3)
@@ -72,15 +73,15 @@ def test_false_discoveries_are_by_predicted_and_misses_by_true_mass():
     true[:4, :5, :5] = 1  # 100 sites, log10 M = 12.30
     labels[2:4, :5, :4] = 1  # 40 of its sites
     labels[4:5, :5, :2] = 1  # and 10 outside: 50, log10 M = 12
-    whole = tally_box(labels, true, LATTICE, SITE_MASS).total()
-    missed, wrong = masses.false_negative_rate(whole)[0], masses.false_discovery_rate(whole)[0]
+    whole = count_box(labels, true, LATTICE, SITE_MASS).total()
+    missed, wrong = metrics.false_negative_rate(whole)[0], metrics.false_discovery_rate(whole)[0]
     high, low = BINS.index((12.3, 12.5)), BINS.index((11.9, 12.1))
     assert missed[high] == pytest.approx(0.6)
     assert wrong[low] == pytest.approx(0.2)
     assert np.isnan(np.delete(missed, high)).all()
     assert np.isnan(np.delete(wrong, low)).all()
     # every common site lies in a halo of half the true mass
-    assert masses.voxel_offset(whole)[0][high] == pytest.approx(np.log10(0.5), abs=0.006)
+    assert metrics.voxel_offset(whole)[0][high] == pytest.approx(np.log10(0.5), abs=0.006)
 
 
 def test_quantiles_of_offsets_are_those_of_the_sites(pair):
@@ -88,9 +89,9 @@ def test_quantiles_of_offsets_are_those_of_the_sites(pair):
     both = (labels > 0) & (true > 0)
     mass = np.log10(np.bincount(true.ravel())[true[both]] * SITE_MASS)
     offset = np.log10(np.bincount(labels.ravel())[labels[both]] * SITE_MASS) - mass
-    whole = tally_box(labels, true, LATTICE, SITE_MASS).total()
+    whole = count_box(labels, true, LATTICE, SITE_MASS).total()
     for quantile in (0.16, 0.5, 0.84):
-        found = masses.voxel_offset(whole, quantile)[0]
+        found = metrics.voxel_offset(whole, quantile)[0]
         for number, (low, high) in enumerate(BINS):
             inside = offset[(mass >= low) & (mass < high)]
             if len(inside):
@@ -101,14 +102,14 @@ def test_quantiles_of_offsets_are_those_of_the_sites(pair):
 
 
 def test_histogram_quantile_recovers_a_uniform_distribution():
-    quantiles = [masses.histogram_quantile(np.full((1, 10), 7.0), q, 0.1, 0)[0] for q in (0.0, 0.16, 0.5, 1.0)]
+    quantiles = [metrics.histogram_quantile(np.full((1, 10), 7.0), q, 0.1, 0)[0] for q in (0.0, 0.16, 0.5, 1.0)]
     assert quantiles == pytest.approx([0.0, 0.16, 0.5, 1.0])
-    assert np.isnan(masses.histogram_quantile(np.zeros((1, 10)), 0.5, 0.1, 0))
+    assert np.isnan(metrics.histogram_quantile(np.zeros((1, 10)), 0.5, 0.1, 0))
 
 
 def test_pooling_adds_counts_and_does_not_average_ratios():
-    first, second = (tally_box(*toy_pair(seed), LATTICE, SITE_MASS) for seed in (1, 2))
-    pooled = Tally.pooled([first, first, second])
+    first, second = (count_box(*toy_pair(seed), LATTICE, SITE_MASS) for seed in (1, 2))
+    pooled = BlockCounts.pooled([first, first, second])
     assert pooled.n_blocks == 24
     one, other = first.total().confusion[0], second.total().confusion[0]
     np.testing.assert_array_equal(pooled.total().confusion[0], 2 * one + other)
@@ -122,14 +123,14 @@ def test_a_periodic_shift_by_a_block_permutes_blocks_only(pair):
     tables = []
     for shift in ((0, 0, 0), (12, 0, 12)):
         cubes = (LATTICE.shifted(cube, shift) for cube in pair)
-        tables.append(validation_table([tally_box(*cubes, LATTICE, SITE_MASS)], draws=20))
+        tables.append(validation_table([count_box(*cubes, LATTICE, SITE_MASS)], draws=20))
     for name in ("ACC", "TPR_by_mass", "voxel_offset_median", "mass_function_ratio", "matched_share_all"):
         assert tables[0][name]["value"] == tables[1][name]["value"]
 
 
 def test_a_perfect_prediction_is_perfect_in_every_figure():
     true = toy_labels(3)
-    table = validation_table([tally_box(true, true, LATTICE, SITE_MASS)], draws=20)
+    table = validation_table([count_box(true, true, LATTICE, SITE_MASS)], draws=20)
     for name in ("ACC", "F1", "TPR", "TNR", "PPV", "matched_share_all"):
         assert (table[name]["value"], table[name]["error"]) == (1, 0)
     for name, value in (("mass_function_ratio", 1), ("TPR_by_mass", 1), ("FDR_by_predicted_mass", 0)):
@@ -146,7 +147,7 @@ def test_bootstrap_error_of_a_share_is_the_binomial_one():
     rng = np.random.default_rng(8)
     true = np.ones(lattice.shape, dtype=np.int32)
     labels = (rng.random(lattice.shape) < 0.7).astype(np.int32)
-    table = validation_table([tally_box(labels, true, lattice, SITE_MASS, blocks=10)], draws=800)
+    table = validation_table([count_box(labels, true, lattice, SITE_MASS, blocks=10)], draws=800)
     assert table["ACC"]["error"] == pytest.approx(np.sqrt(0.7 * 0.3 / 1000), rel=0.1)
 
 
@@ -167,13 +168,13 @@ def test_reliability_and_threshold_scan_are_those_of_the_cubes(pair):
     labels, true = pair
     rng = np.random.default_rng(6)
     probability = rng.random(LATTICE.shape) * (0.4 + 0.6 * (true > 0))
-    whole = tally_box(labels, true, LATTICE, SITE_MASS, probability=probability).total()
+    whole = count_box(labels, true, LATTICE, SITE_MASS, probability=probability).total()
     mean, observed, _ = reliability(probability, true > 0)
-    found = masses.reliability_curve(whole)
+    found = metrics.reliability_curve(whole)
     np.testing.assert_allclose(found[0][0], mean)
     np.testing.assert_allclose(found[1][0], observed)
-    assert masses.calibration_error(whole) == pytest.approx(np.abs(mean - observed).max())
-    thresholds, scores = masses.scores_by_threshold(whole)
+    assert metrics.calibration_error(whole) == pytest.approx(np.abs(mean - observed).max())
+    thresholds, scores = metrics.scores_by_threshold(whole)
     for number in (0, 40, 100, 160):
         confusion = Confusion.of(probability >= thresholds[number], true > 0)
         assert scores["ACC"][0][number] == pytest.approx(confusion.accuracy)
@@ -182,7 +183,7 @@ def test_reliability_and_threshold_scan_are_those_of_the_cubes(pair):
 
 
 def test_the_pair_is_the_mean_of_both_ways(pair):
-    there, back = (tally_box(*cubes, LATTICE, SITE_MASS) for cubes in (pair, pair[::-1]))
+    there, back = (count_box(*cubes, LATTICE, SITE_MASS) for cubes in (pair, pair[::-1]))
     both = pair_table([there], [back], draws=20)
     one, other = (validation_table([t], draws=20) for t in (there, back))
     for name in ("ACC", "F1", "TPR", "PPV"):
@@ -193,8 +194,8 @@ def test_the_pair_is_the_mean_of_both_ways(pair):
 
 
 def test_the_pair_itself_meets_every_goal_that_is_measured_against_it(pair):
-    table = pair_table([tally_box(*pair, LATTICE, SITE_MASS)], [tally_box(*pair[::-1], LATTICE, SITE_MASS)], draws=50)
-    rows = limit_table(table, table)
+    table = pair_table([count_box(*pair, LATTICE, SITE_MASS)], [count_box(*pair[::-1], LATTICE, SITE_MASS)], draws=50)
+    rows = verdict_table(table, table)
     against = [row for row in rows if row["figure"] in ("ACC", "F1", "matched share") and row["limit"] is not None]
     assert len(against) >= 2
     assert all(row["floor_met"] == row["goal_met"] == "yes" for row in against)
@@ -203,7 +204,7 @@ def test_the_pair_itself_meets_every_goal_that_is_measured_against_it(pair):
 def make_table(**values) -> dict:
     """Table of a perfect prediction of many haloes with some figures replaced by (value, error)."""
     true = toy_labels(3)
-    table = validation_table([tally_box(true, true, LATTICE, SITE_MASS, probability=(true > 0) * 1.0)], draws=20)
+    table = validation_table([count_box(true, true, LATTICE, SITE_MASS, probability=(true > 0) * 1.0)], draws=20)
     for name, (value, error) in {"simulated_haloes": (50, 7), **values}.items():
         entry = table[name]
         many = isinstance(entry["value"], list)
@@ -219,60 +220,60 @@ def test_floors_and_goals_are_those_of_the_paper_and_the_pair():
     pair = make_table(ACC=(0.90, 0), F1=(0.88, 0), matched_share_large=(0.9, 0), TPR_at_mass=(0.86, 0))
     for accuracy, expected in ((0.881, ("yes", "yes")), (0.87, ("yes", "no")), (0.858, ("within error", "no")),
                                (0.85, ("no", "no"))):  # fmt: skip
-        rows = limit_table(make_table(ACC=(accuracy, 0.005)), pair)
+        rows = verdict_table(make_table(ACC=(accuracy, 0.005)), pair)
         assert verdicts(rows, "ACC") == [expected]
-    rows = limit_table(make_table(TPR_at_mass=(0.83, 0.01)), pair)
+    rows = verdict_table(make_table(TPR_at_mass=(0.83, 0.01)), pair)
     assert verdicts(rows, "TPR", 12.0) == [("yes", "no")]  # 0.84 less the error
     assert verdicts(rows, "TPR", 12.6) == [("no", "no")]
-    rows = limit_table(make_table(mass_function_ratio=(0.9, 0.02), voxel_offset_median=(-0.08, 0.01)), pair)
+    rows = verdict_table(make_table(mass_function_ratio=(0.9, 0.02), voxel_offset_median=(-0.08, 0.01)), pair)
     assert verdicts(rows, "mass function ratio", 12.4) == [("yes", "no")]
     assert verdicts(rows, "mass function ratio", 11.4) == [(None, "yes")]
     assert verdicts(rows, "mass function ratio", 11.2) == verdicts(rows, "mass function ratio", 13.4) == [(None, None)]
     assert verdicts(rows, "median voxel mass offset", 11.2) == [("yes", None)]
     assert verdicts(rows, "median voxel mass offset", 11.85) == [("yes", "no")]
-    rows = limit_table(make_table(matched_share_large=(0.75, 0), calibration_error=(0.03, 0.002)), pair)
+    rows = verdict_table(make_table(matched_share_large=(0.75, 0), calibration_error=(0.03, 0.002)), pair)
     assert verdicts(rows, "matched share") == [("yes", "no")]
     assert verdicts(rows, "calibration error") == [("yes", "no")]
 
 
 def test_offsets_of_a_few_haloes_are_reported_and_not_judged():
     table = make_table(voxel_offset_median=(0.5, 0.01), simulated_haloes=(3, 1))
-    assert verdicts(limit_table(table), "median voxel mass offset", 12.4) == [(None, None)]
+    assert verdicts(verdict_table(table), "median voxel mass offset", 12.4) == [(None, None)]
     table = make_table(voxel_offset_median=(0.5, 0.01))
-    assert verdicts(limit_table(table), "median voxel mass offset", 12.4) == [("no", "no")]
+    assert verdicts(verdict_table(table), "median voxel mass offset", 12.4) == [("no", "no")]
 
 
 def test_without_a_pair_only_absolute_bounds_are_judged():
-    rows = limit_table(make_table(ACC=(0.9, 0.01)))
+    rows = verdict_table(make_table(ACC=(0.9, 0.01)))
     assert verdicts(rows, "ACC") == verdicts(rows, "matched share") == [(None, None)]
     assert verdicts(rows, "calibration error") == [("yes", "yes")]
 
 
-def test_tables_are_json_and_their_text_shows_the_numbers(tally):
-    table = validation_table([tally], draws=20)
+def test_tables_are_json_and_their_text_shows_the_numbers(counts):
+    table = validation_table([counts], draws=20)
     assert json.loads(json.dumps(table, allow_nan=False)) == table
     text = format_table({"model": table, "again": table})
     assert text.count(f"{table['ACC']['value']:.3f}+-") == 2
-    assert "ACC" in format_limits(limit_table(table))
+    assert "ACC" in format_verdicts(verdict_table(table))
 
 
-def test_what_cannot_be_counted_is_refused(pair, tally):
+def test_what_cannot_be_counted_is_refused(pair, counts):
     with pytest.raises(LatticeError, match="labels"):
-        tally_box(pair[0][:-1], pair[1], LATTICE, SITE_MASS)
+        count_box(pair[0][:-1], pair[1], LATTICE, SITE_MASS)
     with pytest.raises(ScoringError, match="probability"):
-        tally_box(*pair, LATTICE, SITE_MASS, probability=np.full(LATTICE.shape, 1.5))
+        count_box(*pair, LATTICE, SITE_MASS, probability=np.full(LATTICE.shape, 1.5))
     with pytest.raises(ScoringError, match="25 blocks"):
-        tally_box(*pair, LATTICE, SITE_MASS, blocks=25)
-    with pytest.raises(ScoringError, match="no tally"):
+        count_box(*pair, LATTICE, SITE_MASS, blocks=25)
+    with pytest.raises(ScoringError, match="no counts"):
         validation_table([])
     with pytest.raises(ScoringError, match="draws"):
-        validation_table([tally], draws=1)
+        validation_table([counts], draws=1)
     with pytest.raises(ScoringError, match=r"11\.123"):
         mass_index(11.123)
     with pytest.raises(ScoringError, match="both ways"):
-        pair_table([tally], [])
+        pair_table([counts], [])
     with pytest.raises(ScoringError, match="weights"):
-        tally.weighted(np.ones((1, 3)))
+        counts.weighted(np.ones((1, 3)))
 
 
 # the command

@@ -95,21 +95,21 @@ def test_gallery_script_draws_what_can_be_read_in_print(script, monkeypatch, tmp
 
 def test_gallery_data_belong_to_the_bundled_model(monkeypatch):
     """What is stored scores as the card says: a new model needs new data."""
-    from yt_protohalos.analysis import masses
+    from yt_protohalos.analysis import metrics
     from yt_protohalos.models.registry import DEFAULT_MODEL, load_card
 
     monkeypatch.syspath_prepend(str(ROOT / "examples" / "gallery"))
     import gallery_data
 
-    run, (model, pair) = gallery_data.read("treepm"), gallery_data.tallies()
+    run, (model, pair) = gallery_data.read("treepm"), gallery_data.block_counts()
     assert run.attributes["model"] == DEFAULT_MODEL
     stated = load_card(DEFAULT_MODEL)[0].scores["TreePM reference"]
-    found = masses.site_scores(model.total())
+    found = metrics.site_scores(model.total())
     for name in ("ACC", "F1", "TPR", "PPV"):
         assert found[name][0] == pytest.approx(stated[name], abs=2e-3)
     assert run["true"].max() == 262  # haloes of the TreePM run
     # the pair, both ways: whoever is the truth, as many are missed as are wrong
-    limit = masses.site_scores(pair.total())
+    limit = metrics.site_scores(pair.total())
     assert limit["TPR"] == pytest.approx(limit["PPV"])
     assert limit["ACC"][0] > found["ACC"][0]
     assert gallery_data.FILE.stat().st_size < 3e6

@@ -1,7 +1,7 @@
 """Counts of a prediction beside a simulation, kept by spatial block.
 
-Every score of this package is a function of sums over sites and haloes. A `Tally` holds those sums for each block of
-a box, so that several runs are pooled by adding counts, never by averaging ratios, and a bootstrap over blocks needs
+Every score of this package is a function of sums over sites and haloes. `BlockCounts` holds those sums for each block
+of a box, so that several runs are pooled by adding counts, never by averaging ratios, and a bootstrap over blocks needs
 no cube twice. Masses are in Msun/h.
 """
 
@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 
 from ..exceptions import ScoringError
 from ..fields.lattice import Lattice
-from .scores import match_haloes
+from .matching import match_haloes
 
 Windows = tuple[tuple[float, float], ...]
 
 MASS_STEP = 0.01
-"""Width of the mass bins of a tally in log10; windows start and end at multiples of it."""
+"""Width of the mass bins of a counts in log10; windows start and end at multiples of it."""
 MASS_START, MASS_END = 9.0, 17.0
 N_MASSES = round((MASS_END - MASS_START) / MASS_STEP)
 OFFSET_STEP, OFFSET_LIMIT = 0.01, 4.0
@@ -38,7 +38,7 @@ OFFSET_WINDOWS: Windows = (*BINS, (11.75, 11.95))
 
 
 @dataclass(frozen=True, eq=False)
-class Tally:
+class BlockCounts:
     """Sums over the sites and haloes of each block; every array has the blocks on axis 0.
 
     Attributes
@@ -83,19 +83,19 @@ class Tally:
         """Length of axis 0."""
         return len(self.volume)
 
-    def weighted(self, weights: NDArray) -> Tally:
-        """Sums over the blocks with each row of `weights`, (D, B): a tally of D rows."""
+    def weighted(self, weights: NDArray) -> BlockCounts:
+        """Sums over the blocks with each row of `weights`, (D, B): counts of D rows."""
         if weights.ndim != 2 or weights.shape[1] != self.n_blocks:
             raise ScoringError(f"weights of shape {weights.shape} for {self.n_blocks} blocks; give (draws, blocks)")
         matrix = np.asarray(weights, dtype=np.float64)
-        return Tally(*(np.tensordot(matrix, getattr(self, field.name), axes=(1, 0)) for field in fields(self)))
+        return BlockCounts(*(np.tensordot(matrix, getattr(self, field.name), axes=(1, 0)) for field in fields(self)))
 
-    def total(self) -> Tally:
-        """Sum over all blocks, a tally of one row."""
+    def total(self) -> BlockCounts:
+        """Sum over all blocks, counts of one row."""
         return self.weighted(np.ones((1, self.n_blocks)))
 
     @classmethod
-    def pooled(cls, tallies: Sequence[Tally]) -> Tally:
+    def pooled(cls, several: Sequence[BlockCounts]) -> BlockCounts:
         """Blocks of several boxes, one after the other.
 
         Raises
@@ -103,12 +103,12 @@ class Tally:
         ScoringError
             There is none.
         """
-        if not tallies:
-            raise ScoringError("no tally to pool; score at least one run")
-        return cls(*(np.concatenate([getattr(tally, field.name) for tally in tallies]) for field in fields(cls)))
+        if not several:
+            raise ScoringError("no counts to pool; score at least one run")
+        return cls(*(np.concatenate([getattr(counts, field.name) for counts in several]) for field in fields(cls)))
 
 
-def tally_box(
+def count_box(
     labels: NDArray[np.integer],
     true_labels: NDArray[np.integer],
     lattice: Lattice,
@@ -117,7 +117,7 @@ def tally_box(
     mask: NDArray[np.bool_] | None = None,
     probability: NDArray[np.floating] | None = None,
     blocks: int = 2,
-) -> Tally:
+) -> BlockCounts:
     """Count a prediction of one periodic box against its simulation.
 
     Parameters
@@ -167,7 +167,7 @@ def tally_box(
     both = (t > 0) & (p > 0)
     offset = _offsets(t[both], p[both], b[both], count[both], true_size, size, true_bin, n_blocks)
     probable, probable_members, probability_sum = _probabilities(probability, member, block, n_blocks)
-    return Tally(
+    return BlockCounts(
         confusion=_count((block, n_blocks), (2 * member + inside, 4)),
         members=by_mass(true_bin[t[t > 0]], b[t > 0], count[t > 0]),
         found=by_mass(true_bin[true_labels.ravel()[found]], block[found]),
@@ -235,7 +235,7 @@ def mass_index(log10_mass: float) -> int:
     Raises
     ------
     ScoringError
-        It is none, or is outside the range of a tally.
+        It is none, or is outside the range of a counts.
     """
     index = (log10_mass - MASS_START) / MASS_STEP
     if abs(index - round(index)) > 1e-6 or not 0 <= round(index) <= N_MASSES:

@@ -30,7 +30,7 @@ def plot_catalog_errors(tables: Tables) -> Figure:
     ----------
     tables : mapping
         ``by_mass``, ``by_mass_true_members``, ``shapes`` and ``by_confidence``, as ``protohalos validate --catalog -o``
-        writes them under ``catalog`` (`catalog_scores.errors_by_mass`, `shape_scores.shapes_by_mass`,
+        writes them under ``catalog`` (`catalog_scores.errors_by_mass`, `catalog_scores.shapes_by_mass`,
         `catalog_scores.confidence_table`). Bins of fewer than `FEWEST` haloes are left out.
 
     Raises

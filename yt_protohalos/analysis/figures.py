@@ -1,7 +1,8 @@
 """The figures of a validation, after López-Cano et al. 2024, figures 5, 6, 8, 9 and C1, and a reliability diagram.
 
-All but the confusion map are drawn from a `Tally`, so several runs make one figure. Every function returns a matplotlib
-figure of its own, without pyplot. The colours are those of Okabe & Ito, readable with colour-vision deficiencies.
+All but the confusion map are drawn from `BlockCounts`, so several runs make one figure. Every function returns a
+matplotlib figure of its own, without pyplot. The colours are those of Okabe & Ito, readable with colour-vision
+deficiencies.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ from numpy.typing import NDArray
 from ..exceptions import LatticeError
 from ..fields.cosmology import Cosmology
 from ..fields.lattice import Lattice
-from . import masses
-from .block_counts import BINS, N_OFFSETS, OFFSET_STEP, Tally
+from . import metrics
+from .block_counts import BINS, N_OFFSETS, OFFSET_STEP, BlockCounts
 from .mass_function import fof_mass_function
-from .validation import DRAWS, bootstrap_weights, spread
+from .score_tables import DRAWS, bootstrap_weights, spread
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -104,14 +105,14 @@ def plot_confusion(
     return figure
 
 
-def plot_rate_by_mass(tally: Tally, pair: Tally | None = None) -> Figure:
+def plot_rate_by_mass(counts: BlockCounts, pair: BlockCounts | None = None) -> Figure:
     """True positive rate by the mass of the true halo, with bootstrap errors (figure 6).
 
-    tally : of the model, runs pooled; pair : of a baseline pair, both ways pooled
+    counts : of the model, runs pooled; pair : of a baseline pair, both ways pooled
     """
     figure, (ax,) = _subplots(1, 1, 5.8, 4.2)
-    for one, colour, label in _models(tally, pair):
-        value, error = _with_error(one, masses.true_positive_rate)
+    for one, colour, label in _models(counts, pair):
+        value, error = _with_error(one, metrics.true_positive_rate)
         ax.errorbar(CENTRES, value, error, color=colour, marker="o", markersize=3, capsize=2, label=label)
     ax.set_ylim(0, 1)
     ax.set_xlabel("Simulated " + MASS_LABEL)
@@ -120,19 +121,19 @@ def plot_rate_by_mass(tally: Tally, pair: Tally | None = None) -> Figure:
     return figure
 
 
-def plot_voxel_masses(tally: Tally, pair: Tally | None = None) -> Figure:
+def plot_voxel_masses(counts: BlockCounts, pair: BlockCounts | None = None) -> Figure:
     """Predicted against true halo mass of sites, and the rates of sites missed and of sites wrongly claimed (figure 8).
 
     Violins: sites inside a halo in both; the bar spans the 16th to 84th percentile, the point is the median. The pair's
     violins are the right halves where there is one.
     """
     figure, (top, main) = _subplots(2, 1, 7.2, 7.6, height_ratios=[1, 3], sharex=True)
-    models = _models(tally, pair)
+    models = _models(counts, pair)
     for number, (one, colour, label) in enumerate(models):
         total = one.total()
         for rate, dashes, name in (
-            (masses.false_negative_rate, "-", "FNR by simulated mass"),
-            (masses.false_discovery_rate, "--", "FDR by predicted mass"),
+            (metrics.false_negative_rate, "-", "FNR by simulated mass"),
+            (metrics.false_discovery_rate, "--", "FDR by predicted mass"),
         ):
             top.plot(CENTRES, rate(total)[0], dashes, color=colour, label=f"{name}, {label}")
         side = 0 if len(models) == 1 else (-1, 1)[number]
@@ -152,21 +153,21 @@ def plot_voxel_masses(tally: Tally, pair: Tally | None = None) -> Figure:
 
 
 def plot_mass_functions(
-    tally: Tally, cosmology: Cosmology | None = None, fit: str = "watson13", redshift: float = 0.0
+    counts: BlockCounts, cosmology: Cosmology | None = None, fit: str = "watson13", redshift: float = 0.0
 ) -> Figure:
     """Mass functions of predicted and simulated haloes, and their ratio with bootstrap errors (figure 9).
 
-    tally : of the model, runs pooled; its volume sets the density
+    counts : of the model, runs pooled; its volume sets the density
     cosmology, fit, redshift : draw a fit to friends-of-friends haloes too, see `mass_function.fof_mass_function`
     """
     figure, (main, below) = _subplots(2, 1, 6.0, 6.4, height_ratios=[2.2, 1], sharex=True)
-    total = tally.total()
+    total = counts.total()
     per_decade = total.volume[0] * WIDTH
-    for counts, colour, marker, shift, label in (
+    for by_mass, colour, marker, shift, label in (
         (total.simulated, BLACK, "o", 0.0, "simulated"),
         (total.predicted, RED, "s", 0.02, "predicted"),
     ):
-        number = masses.window_sums(counts, BINS)[0]
+        number = metrics.window_sums(by_mass, BINS)[0]
         kept = number > 0
         # symmetric Poisson bars would end at zero for a single halo
         low = np.minimum(np.sqrt(number), 0.9 * number)
@@ -176,7 +177,7 @@ def plot_mass_functions(
     if cosmology is not None:
         mass = np.linspace(BINS[0][0], BINS[-1][1], 100)
         main.plot(mass, fof_mass_function(cosmology, mass, fit, redshift), color=FIT_COLOUR, label=f"FoF fit, {fit}")
-    value, error = _with_error(tally, masses.mass_function_ratio)
+    value, error = _with_error(counts, metrics.mass_function_ratio)
     below.axhspan(0.85, 1.15, color="0.9", zorder=0)
     below.axhline(1, color="0.6", linewidth=0.8)
     below.errorbar(CENTRES, value, error, color=RED, marker="s", markersize=4, capsize=2)
@@ -190,16 +191,16 @@ def plot_mass_functions(
     return figure
 
 
-def plot_reliability(tally: Tally) -> Figure:
+def plot_reliability(counts: BlockCounts) -> Figure:
     """Observed share of members against predicted probability, with the share of sites in each bin below."""
     figure, (main, below) = _subplots(2, 1, 4.8, 5.8, height_ratios=[3, 1], sharex=True)
-    mean, observed = masses.reliability_curve(tally.total())
-    _, error = _with_error(tally, lambda one: masses.reliability_curve(one)[1])
+    mean, observed = metrics.reliability_curve(counts.total())
+    _, error = _with_error(counts, lambda one: metrics.reliability_curve(one)[1])
     line = np.array([0.0, 1.0])
     main.fill_between(line, line - 0.05, line + 0.05, color="0.92", label="within 0.05")
     main.plot(line, line, color="0.6", linewidth=0.8)
     main.errorbar(mean[0], observed[0], error, color=MODEL_COLOUR, marker="o", markersize=4, capsize=2)
-    sites = tally.total().probable[0]
+    sites = counts.total().probable[0]
     edges = np.linspace(0, 1, len(sites) + 1)
     below.stairs(sites / max(sites.sum(), 1) * len(sites), edges, color=MODEL_COLOUR)
     if sites.any():
@@ -213,14 +214,14 @@ def plot_reliability(tally: Tally) -> Figure:
     return figure
 
 
-def plot_threshold_scan(tally: Tally, threshold: float | None = None, pair: Tally | None = None) -> Figure:
+def plot_threshold_scan(counts: BlockCounts, threshold: float | None = None, pair: BlockCounts | None = None) -> Figure:
     """Scores, and the share of sites predicted inside, for every semantic threshold (figure C1).
 
     threshold : the one in use, drawn as a vertical line; pair : its scores are the dashed lines
     """
     figure, (main, below) = _subplots(2, 1, 6.0, 6.4, height_ratios=[2.2, 1], sharex=True)
-    thresholds, scores = masses.scores_by_threshold(tally.total())
-    limit = None if pair is None else masses.site_scores(pair.total())
+    thresholds, scores = metrics.scores_by_threshold(counts.total())
+    limit = None if pair is None else metrics.site_scores(pair.total())
     for name, colour in METRICS.items():
         main.plot(thresholds, scores[name][0], color=colour, label=name)
         if limit is not None:
@@ -242,22 +243,22 @@ def plot_threshold_scan(tally: Tally, threshold: float | None = None, pair: Tall
     return figure
 
 
-def _models(tally: Tally, pair: Tally | None) -> list[tuple[Tally, str, str]]:
+def _models(counts: BlockCounts, pair: BlockCounts | None) -> list[tuple[BlockCounts, str, str]]:
     pairs = [] if pair is None else [(pair, PAIR_COLOUR, "baseline pair")]
-    return [(tally, MODEL_COLOUR, "model"), *pairs]
+    return [(counts, MODEL_COLOUR, "model"), *pairs]
 
 
-def _with_error(tally: Tally, figure: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Value and bootstrap error of a function of a tally; zero error where too few draws have data."""
-    draws = figure(tally.weighted(bootstrap_weights(tally.n_blocks, DRAWS, 0)))
-    return figure(tally.total())[0], np.nan_to_num(spread(draws))
+def _with_error(counts: BlockCounts, figure: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Value and bootstrap error of a function of block counts; zero error where too few draws have data."""
+    draws = figure(counts.weighted(bootstrap_weights(counts.n_blocks, DRAWS, 0)))
+    return figure(counts.total())[0], np.nan_to_num(spread(draws))
 
 
-def _violins(ax: Axes, total: Tally, colour: str, label: str, side: int) -> None:
+def _violins(ax: Axes, total: BlockCounts, colour: str, label: str, side: int) -> None:
     """Distributions as shapes around the bin centres: whole (side 0), left (-1) or right (1) halves."""
     offset = (np.arange(N_OFFSETS) - N_OFFSETS // 2) * OFFSET_STEP
     kernel = np.exp(-0.5 * (np.arange(-12, 13) / 4) ** 2)
-    middle, low, high = (masses.voxel_offset(total, quantile)[0] for quantile in (0.5, 0.16, 0.84))
+    middle, low, high = (metrics.voxel_offset(total, quantile)[0] for quantile in (0.5, 0.16, 0.84))
     for i, centre in enumerate(CENTRES):
         counts = total.offsets[0, i]
         if not counts.any():

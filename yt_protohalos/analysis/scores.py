@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..exceptions import ScoringError
+from .matching import match_haloes
 
 MASS_EDGES = (11.0, 11.25, 11.5, 11.75, 12.0, 12.5, 13.0, 13.5, 14.0, 14.5)
 """Default bin edges, log10 of the halo mass in Msun/h."""
@@ -56,60 +57,6 @@ class Confusion:
     def positive_predictive_value(self) -> float:
         """PPV, the share of predicted members that are true."""
         return _ratio(self.true_positive, self.true_positive + self.false_positive)
-
-
-@dataclass(frozen=True)
-class Matches:
-    """Best predicted counterpart of each true halo.
-
-    Attributes
-    ----------
-    label : int64, (K,)
-        Predicted label of largest IoU with true label i + 1; 0 where none overlaps.
-    iou : float64, (K,)
-        Intersection over union of the pair.
-    size : int64, (K,)
-        Sites of the true halo.
-    """
-
-    label: NDArray[np.int64]
-    iou: NDArray[np.float64]
-    size: NDArray[np.int64]
-
-    def share(self, min_sites: int = 500, iou: float = 0.5) -> float:
-        """Share of haloes of more than `min_sites` sites whose counterpart exceeds `iou`; NaN without such haloes."""
-        large = self.size > min_sites
-        return float(np.mean(self.iou[large] > iou)) if large.any() else float("nan")
-
-    def median_iou(self, min_sites: int = 500) -> float:
-        """Median IoU of haloes of more than `min_sites` sites; NaN without such haloes."""
-        large = self.size > min_sites
-        return float(np.median(self.iou[large])) if large.any() else float("nan")
-
-
-def match_haloes(predicted: NDArray[np.integer], true: NDArray[np.integer]) -> Matches:
-    """Match true haloes (labels 1..K, 0 outside) to predicted ones by intersection over union.
-
-    Raises
-    ------
-    ScoringError
-        The cubes differ in shape or hold negative labels.
-    """
-    _same_shape(predicted, true)
-    if predicted.min(initial=0) < 0 or true.min(initial=0) < 0:
-        raise ScoringError("labels hold negative numbers; use 0 outside haloes and 1..K inside")
-    width = int(predicted.max(initial=0)) + 1
-    pairs, counts = np.unique(true.ravel().astype(np.int64) * width + predicted.ravel(), return_counts=True)
-    true_label, predicted_label = pairs // width, pairs % width
-    true_sizes = np.bincount(true.ravel())
-    predicted_sizes = np.bincount(predicted.ravel(), minlength=width)
-    kept = (true_label > 0) & (predicted_label > 0)
-    a, b, shared = true_label[kept], predicted_label[kept], counts[kept]
-    iou = shared / (true_sizes[a] + predicted_sizes[b] - shared)
-    best_iou, best_label = np.zeros(len(true_sizes)), np.zeros(len(true_sizes), dtype=np.int64)
-    order = np.argsort(iou, kind="stable")
-    best_iou[a[order]], best_label[a[order]] = iou[order], b[order]
-    return Matches(best_label[1:], best_iou[1:], true_sizes[1:])
 
 
 def rate_by_mass(

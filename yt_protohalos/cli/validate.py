@@ -20,9 +20,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from ..analysis.block_counts import Tally
-    from ..analysis.catalog_scores import CatalogErrors, SimulatedHaloes
-    from ..analysis.shape_scores import ShapeErrors
+    from ..analysis.block_counts import BlockCounts
+    from ..analysis.catalog_scores import CatalogErrors, ShapeErrors, SimulatedHaloes
     from ..fields.cosmology import Cosmology
     from ..fields.lattice import Lattice
     from ..fields.linear_field import LinearField
@@ -50,8 +49,8 @@ CatalogScores = tuple["CatalogErrors", "CatalogErrors", "ShapeErrors"]
 class Counts:
     """What is kept of the runs: counts of the model, of each simple method, and the first run's pictures."""
 
-    model: list[Tally]
-    simple: dict[str, list[Tally]]
+    model: list[BlockCounts]
+    simple: dict[str, list[BlockCounts]]
     scores: list[dict[str, Any]]
     catalog: list[CatalogScores]
     cosmology: Cosmology | None = None
@@ -101,9 +100,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
     from .._utils.files import atomic_path, check_writable
-    from ..analysis.block_counts import Tally
-    from ..analysis.limits import format_limits, limit_table
-    from ..analysis.validation import format_table, pair_table, validation_table
+    from ..analysis.block_counts import BlockCounts
+    from ..analysis.score_tables import format_table, pair_table, validation_table
+    from ..analysis.verdicts import format_verdicts, verdict_table
     from ..prediction.predictor import ProtohaloPredictor
     from ..yt_interface.dataset_state import predict_field
 
@@ -142,14 +141,14 @@ def run(args: argparse.Namespace) -> int:
     if pair is not None:
         ways = _pair_tallies(*pair, counts)
         columns["pair"] = limit = pair_table([ways[0]], [ways[1]])
-        pooled_pair = Tally.pooled(ways)
+        pooled_pair = BlockCounts.pooled(ways)
     columns.update((name, validation_table(tallies)) for name, tallies in counts.simple.items())
     assert counts.cosmology is not None
     result["cosmology"], result["redshift"] = asdict(counts.cosmology), counts.redshift
     result["volume"] = float(sum(tally.volume.sum() for tally in counts.model))
-    result["tables"], result["limits"] = columns, limit_table(columns["model"], limit)
+    result["tables"], result["limits"] = columns, verdict_table(columns["model"], limit)
     say(format_table(columns))
-    say(format_limits(result["limits"]))
+    say(format_verdicts(result["limits"]))
     if counts.catalog:
         result["catalog"] = _catalog_tables(counts.catalog)
     if args.output is not None:
@@ -260,7 +259,7 @@ def _count(
     """Add one run to the counts, and draw the confusion map of the first."""
     import numpy as np
 
-    from ..analysis.block_counts import tally_box
+    from ..analysis.block_counts import count_box
     from ..analysis.figures import plot_confusion
     from ..analysis.scores import score_table
 
@@ -274,13 +273,13 @@ def _count(
             figures.mkdir(parents=True, exist_ok=True)
             save_figure(plot_confusion(truth > 0, probability, mask, lattice), figures / "confusion.png")
     separate = np.zeros(lattice.shape, dtype=np.int32) if labels is None else labels
-    counts.model.append(tally_box(separate, truth, lattice, mass, mask=mask, probability=probability))
+    counts.model.append(count_box(separate, truth, lattice, mass, mask=mask, probability=probability))
     counts.scores.append({"run": name, **score_table(probability, mask, labels, truth, mass)})
     if counts.simple:
         found = _simple_methods(field, float((truth > 0).mean()), card.min_sites)
         for method, tallies in counts.simple.items():
             found_labels, inside = found[method]()
-            tallies.append(tally_box(found_labels, truth, lattice, mass, mask=inside))
+            tallies.append(count_box(found_labels, truth, lattice, mass, mask=inside))
 
 
 def _check_catalog(complete: bool, files: list[Path], model: str) -> None:
@@ -293,8 +292,7 @@ def _check_catalog(complete: bool, files: list[Path], model: str) -> None:
 
 
 def _compare_catalog(prediction: Prediction, field: LinearField, haloes: SimulatedHaloes) -> CatalogScores:
-    from ..analysis.catalog_scores import catalog_errors
-    from ..analysis.shape_scores import shape_errors
+    from ..analysis.catalog_scores import catalog_errors, shape_errors
     from ..catalog.catalog import protohalo_catalog
 
     found = protohalo_catalog(prediction, field)
@@ -307,8 +305,15 @@ def _compare_catalog(prediction: Prediction, field: LinearField, haloes: Simulat
 
 
 def _catalog_tables(several: list[CatalogScores]) -> dict[str, Any]:
-    from ..analysis.catalog_scores import CatalogErrors, confidence_table, errors_by_mass, format_catalog
-    from ..analysis.shape_scores import ShapeErrors, format_shapes, shapes_by_mass
+    from ..analysis.catalog_scores import (
+        CatalogErrors,
+        ShapeErrors,
+        confidence_table,
+        errors_by_mass,
+        format_catalog,
+        format_shapes,
+        shapes_by_mass,
+    )
 
     predicted, true, shapes = zip(*several, strict=True)
     errors = CatalogErrors.pooled(predicted)
@@ -356,23 +361,23 @@ def _simple_methods(
     }
 
 
-def _pair_tallies(first: NDArray, second: NDArray, counts: Counts) -> tuple[Tally, Tally]:
+def _pair_tallies(first: NDArray, second: NDArray, counts: Counts) -> tuple[BlockCounts, BlockCounts]:
     """Both ways of a pair, taken to have the spacing of the runs."""
-    from ..analysis.block_counts import tally_box
+    from ..analysis.block_counts import count_box
     from ..fields.lattice import Lattice
 
     lattice = Lattice(len(first), len(first) * counts.spacing)
     return (
-        tally_box(first, second, lattice, counts.site_mass),
-        tally_box(second, first, lattice, counts.site_mass),
+        count_box(first, second, lattice, counts.site_mass),
+        count_box(second, first, lattice, counts.site_mass),
     )
 
 
-def _draw(counts: Counts, pair: Tally | None, folder: Path, complete: bool) -> list[Path]:
+def _draw(counts: Counts, pair: BlockCounts | None, folder: Path, complete: bool) -> list[Path]:
     from ..analysis import figures
-    from ..analysis.block_counts import Tally
+    from ..analysis.block_counts import BlockCounts
 
-    tally = Tally.pooled(counts.model)
+    tally = BlockCounts.pooled(counts.model)
     drawn = {
         "reliability.png": figures.plot_reliability(tally),
         "thresholds.png": figures.plot_threshold_scan(tally, counts.threshold, pair),

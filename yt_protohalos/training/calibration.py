@@ -12,7 +12,7 @@ from scipy.optimize import minimize
 from scipy.special import expit
 
 from .._utils.progress import Progress, track
-from ..analysis.scores import match_haloes
+from ..analysis.matching import match_haloes
 from ..exceptions import ScoringError
 from ..models.card import AMPLITUDE_KEYS, CALIBRATION_KEYS, CONTACT_KEY, MERGING_KEYS, ModelCard
 from ..prediction.inference import evaluate, flood_core, group_members, join_core

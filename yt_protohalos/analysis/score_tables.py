@@ -13,14 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..exceptions import ScoringError
-from . import masses
-from .block_counts import BINS, N_RELIABILITY, OFFSET_WINDOWS, Tally, Windows
+from . import metrics
+from .block_counts import BINS, N_RELIABILITY, OFFSET_WINDOWS, BlockCounts, Windows
 
 Table = dict[str, Any]
 
 RELIABILITY_BINS: Windows = tuple((i / N_RELIABILITY, (i + 1) / N_RELIABILITY) for i in range(N_RELIABILITY))
 WINDOWS: dict[str, Windows] = {
-    "TPR_at_mass": masses.RATE_WINDOWS,
+    "TPR_at_mass": metrics.RATE_WINDOWS,
     "TPR_by_mass": BINS,
     "FNR_by_mass": BINS,
     "FDR_by_predicted_mass": BINS,
@@ -45,40 +45,40 @@ DRAWS = 500
 MISSING_DRAWS = 0.08
 
 
-def figures(tally: Tally, haloes: bool = True) -> dict[str, NDArray[np.float64]]:
-    """Every figure of a tally of D rows: float64, (D,) or (D, bins); NaN without data.
+def figures(counts: BlockCounts, haloes: bool = True) -> dict[str, NDArray[np.float64]]:
+    """Every figure of a counts of D rows: float64, (D,) or (D, bins); NaN without data.
 
     haloes : False where the prediction separates no haloes, and its labels mean nothing
     """
-    mean, observed = masses.reliability_curve(tally)
+    mean, observed = metrics.reliability_curve(counts)
     found = {
-        **masses.site_scores(tally),
-        "matched_share_large": masses.matched_share(tally),
-        "matched_share_all": masses.matched_share(tally, large_only=False),
-        "median_iou_large": masses.median_iou(tally),
-        "calibration_error": masses.calibration_error(tally),
-        "TPR_at_mass": masses.true_positive_rate(tally, masses.RATE_WINDOWS),
-        "TPR_by_mass": masses.true_positive_rate(tally),
-        "FNR_by_mass": masses.false_negative_rate(tally),
-        "FDR_by_predicted_mass": masses.false_discovery_rate(tally),
-        "voxel_offset_median": masses.voxel_offset(tally),
-        "voxel_offset_16": masses.voxel_offset(tally, 0.16),
-        "voxel_offset_84": masses.voxel_offset(tally, 0.84),
-        "mass_function_ratio": masses.mass_function_ratio(tally),
-        "predicted_haloes": masses.window_sums(tally.predicted, BINS),
-        "simulated_haloes": masses.window_sums(tally.simulated, BINS),
+        **metrics.site_scores(counts),
+        "matched_share_large": metrics.matched_share(counts),
+        "matched_share_all": metrics.matched_share(counts, large_only=False),
+        "median_iou_large": metrics.median_iou(counts),
+        "calibration_error": metrics.calibration_error(counts),
+        "TPR_at_mass": metrics.true_positive_rate(counts, metrics.RATE_WINDOWS),
+        "TPR_by_mass": metrics.true_positive_rate(counts),
+        "FNR_by_mass": metrics.false_negative_rate(counts),
+        "FDR_by_predicted_mass": metrics.false_discovery_rate(counts),
+        "voxel_offset_median": metrics.voxel_offset(counts),
+        "voxel_offset_16": metrics.voxel_offset(counts, 0.16),
+        "voxel_offset_84": metrics.voxel_offset(counts, 0.84),
+        "mass_function_ratio": metrics.mass_function_ratio(counts),
+        "predicted_haloes": metrics.window_sums(counts.predicted, BINS),
+        "simulated_haloes": metrics.window_sums(counts.simulated, BINS),
         "mean_probability": mean,
         "observed_share": observed,
     }
     return found if haloes else found | {name: np.full_like(found[name], np.nan) for name in OF_HALOES}
 
 
-def validation_table(tallies: Sequence[Tally], seed: int = 0, draws: int = DRAWS, haloes: bool = True) -> Table:
+def validation_table(runs: Sequence[BlockCounts], seed: int = 0, draws: int = DRAWS, haloes: bool = True) -> Table:
     """Figures of several runs pooled, with bootstrap errors.
 
     Parameters
     ----------
-    tallies : sequence of Tally
+    runs : sequence of BlockCounts
         One a run; their counts are summed, so a large run weighs more.
     seed : int
         Of the numpy Generator that draws blocks.
@@ -90,22 +90,24 @@ def validation_table(tallies: Sequence[Tally], seed: int = 0, draws: int = DRAWS
     Raises
     ------
     ScoringError
-        No tally, or fewer than two draws.
+        No counts, or fewer than two draws.
     """
-    pooled = Tally.pooled(tallies)
+    pooled = BlockCounts.pooled(runs)
     weights = bootstrap_weights(pooled.n_blocks, draws, seed)
-    values, drawn = (figures(tally, haloes) for tally in (pooled.total(), pooled.weighted(weights)))
-    return _table(values, drawn, len(tallies), pooled.n_blocks)
+    values, drawn = (figures(counts, haloes) for counts in (pooled.total(), pooled.weighted(weights)))
+    return _table(values, drawn, len(runs), pooled.n_blocks)
 
 
-def pair_table(forward: Sequence[Tally], backward: Sequence[Tally], seed: int = 0, draws: int = DRAWS) -> Table:
+def pair_table(
+    forward: Sequence[BlockCounts], backward: Sequence[BlockCounts], seed: int = 0, draws: int = DRAWS
+) -> Table:
     """Figures of baseline pairs: the mean of either run as the prediction of the other.
 
-    forward, backward : the tally of each pair, and of the same with the two runs exchanged
+    forward, backward : the counts of each pair, and of the same with the two runs exchanged
     """
     if len(forward) != len(backward):
-        raise ScoringError(f"{len(forward)} tallies forward and {len(backward)} backward; give both ways of each pair")
-    there, back = Tally.pooled(forward), Tally.pooled(backward)
+        raise ScoringError(f"{len(forward)} runs forward and {len(backward)} backward; give both ways of each pair")
+    there, back = BlockCounts.pooled(forward), BlockCounts.pooled(backward)
     # one draw of blocks serves both ways
     weights = bootstrap_weights(there.n_blocks, draws, seed)
     return _table(
@@ -149,9 +151,9 @@ def spread(draws: NDArray[np.float64]) -> NDArray[np.float64]:
     """
     known = np.isfinite(draws)
     count = known.sum(axis=0)
-    mean = masses.ratio(np.where(known, draws, 0).sum(axis=0), count)
+    mean = metrics.ratio(np.where(known, draws, 0).sum(axis=0), count)
     square = np.where(known, (draws - mean) ** 2, 0).sum(axis=0)
-    return np.where(count >= (1 - MISSING_DRAWS) * len(draws), np.sqrt(masses.ratio(square, count - 1)), np.nan)
+    return np.where(count >= (1 - MISSING_DRAWS) * len(draws), np.sqrt(metrics.ratio(square, count - 1)), np.nan)
 
 
 def _json(values: NDArray) -> list[float | None]:

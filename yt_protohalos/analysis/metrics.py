@@ -1,7 +1,7 @@
-"""Figures of a `Tally`: scores per site, by halo mass, by halo and by probability.
+"""Figures of `BlockCounts`: scores per site, by halo mass, by halo and by probability.
 
-Every function takes a tally of D rows (`Tally.total` or `Tally.weighted`) and returns float64 with D on axis 0; a value
-without data is NaN. Masses are log10 of Msun/h. Sources: López-Cano et al. 2024, section 3.
+Every function takes counts of D rows (`BlockCounts.total` or `BlockCounts.weighted`) and returns float64 with D on
+axis 0; a value without data is NaN. Masses are log10 of Msun/h. Sources: López-Cano et al. 2024, section 3.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from .block_counts import (
     N_PROBABILITIES,
     N_RELIABILITY,
     OFFSET_STEP,
-    Tally,
+    BlockCounts,
     Windows,
     mass_index,
 )
@@ -34,9 +34,9 @@ def ratio(part: ArrayLike, whole: ArrayLike) -> Values:
     return np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
 
 
-def site_scores(tally: Tally) -> dict[str, Values]:
+def site_scores(counts: BlockCounts) -> dict[str, Values]:
     """ACC, F1, TPR, TNR, PPV (eq. 9) and the predicted and true share of members, each (D,)."""
-    negative, false_positive, missed, positive = np.moveaxis(tally.confusion, -1, 0)
+    negative, false_positive, missed, positive = np.moveaxis(counts.confusion, -1, 0)
     sites = negative + false_positive + missed + positive
     return {
         "ACC": ratio(positive + negative, sites),
@@ -56,27 +56,27 @@ def window_sums(counts: NDArray, windows: Windows) -> Values:
     return running[:, edges[:, 1]] - running[:, edges[:, 0]]
 
 
-def true_positive_rate(tally: Tally, windows: Windows = BINS) -> Values:
+def true_positive_rate(counts: BlockCounts, windows: Windows = BINS) -> Values:
     """Share of the sites of true haloes that the mask holds, by true mass (figure 6), (D, W)."""
-    return ratio(window_sums(tally.found, windows), window_sums(tally.members, windows))
+    return ratio(window_sums(counts.found, windows), window_sums(counts.members, windows))
 
 
-def false_negative_rate(tally: Tally, windows: Windows = BINS) -> Values:
+def false_negative_rate(counts: BlockCounts, windows: Windows = BINS) -> Values:
     """Share of the sites of true haloes that the mask lacks, by true mass (figure 8, top), (D, W)."""
-    return 1 - true_positive_rate(tally, windows)
+    return 1 - true_positive_rate(counts, windows)
 
 
-def false_discovery_rate(tally: Tally, windows: Windows = BINS) -> Values:
+def false_discovery_rate(counts: BlockCounts, windows: Windows = BINS) -> Values:
     """Share of the sites of predicted haloes outside true ones, by predicted mass (eq. 10), (D, W)."""
-    return ratio(window_sums(tally.wrong, windows), window_sums(tally.claimed, windows))
+    return ratio(window_sums(counts.wrong, windows), window_sums(counts.claimed, windows))
 
 
-def voxel_offset(tally: Tally, quantile: float = 0.5) -> Values:
+def voxel_offset(counts: BlockCounts, quantile: float = 0.5) -> Values:
     """Quantile of log10 of predicted over true mass of sites in both, by `OFFSET_WINDOWS` of true mass (figure 8).
 
     Linear inside a bin of the histogram, so exact to half a bin, 0.005 dex; (D, W).
     """
-    return histogram_quantile(tally.offsets, quantile, OFFSET_STEP, -(N_OFFSETS // 2) - 0.5)
+    return histogram_quantile(counts.offsets, quantile, OFFSET_STEP, -(N_OFFSETS // 2) - 0.5)
 
 
 def histogram_quantile(counts: NDArray, quantile: float, step: float, first_edge: float) -> Values:
@@ -91,36 +91,36 @@ def histogram_quantile(counts: NDArray, quantile: float, step: float, first_edge
     return ((first_edge + index + ratio(target - before, here)) * step)[..., 0]
 
 
-def mass_function_ratio(tally: Tally, windows: Windows = BINS) -> Values:
+def mass_function_ratio(counts: BlockCounts, windows: Windows = BINS) -> Values:
     """Number of predicted over number of simulated haloes by mass (figure 9), (D, W)."""
-    return ratio(window_sums(tally.predicted, windows), window_sums(tally.simulated, windows))
+    return ratio(window_sums(counts.predicted, windows), window_sums(counts.simulated, windows))
 
 
-def matched_share(tally: Tally, large_only: bool = True, iou: float = 0.5) -> Values:
+def matched_share(counts: BlockCounts, large_only: bool = True, iou: float = 0.5) -> Values:
     """Share of true haloes, large or all, whose best counterpart exceeds an IoU that is a multiple of 0.01, (D,)."""
-    counts = tally.ious[:, 1] if large_only else tally.ious.sum(axis=1)
+    counts = counts.ious[:, 1] if large_only else counts.ious.sum(axis=1)
     return ratio(counts[:, round(iou * N_IOUS) :].sum(axis=-1), counts.sum(axis=-1))
 
 
-def median_iou(tally: Tally) -> Values:
+def median_iou(counts: BlockCounts) -> Values:
     """Median best IoU of large true haloes, to half a bin of 0.01, (D,)."""
-    return histogram_quantile(tally.ious[:, 1], 0.5, 1 / N_IOUS, 0)
+    return histogram_quantile(counts.ious[:, 1], 0.5, 1 / N_IOUS, 0)
 
 
-def reliability_curve(tally: Tally) -> tuple[Values, Values]:
+def reliability_curve(counts: BlockCounts) -> tuple[Values, Values]:
     """Mean probability and observed share of members in ten equal bins of probability, each (D, 10)."""
     shape = (-1, N_RELIABILITY, N_PROBABILITIES // N_RELIABILITY)
-    sites = tally.probable.reshape(shape).sum(axis=-1)
-    return ratio(tally.probability, sites), ratio(tally.probable_members.reshape(shape).sum(axis=-1), sites)
+    sites = counts.probable.reshape(shape).sum(axis=-1)
+    return ratio(counts.probability, sites), ratio(counts.probable_members.reshape(shape).sum(axis=-1), sites)
 
 
-def calibration_error(tally: Tally) -> Values:
+def calibration_error(counts: BlockCounts) -> Values:
     """Largest distance of observed share and mean probability in a bin, (D,)."""
-    mean, observed = reliability_curve(tally)
+    mean, observed = reliability_curve(counts)
     return np.fmax.reduce(np.abs(observed - mean), axis=-1)
 
 
-def scores_by_threshold(tally: Tally) -> tuple[Values, dict[str, Values]]:
+def scores_by_threshold(counts: BlockCounts) -> tuple[Values, dict[str, Values]]:
     """Scores of every semantic threshold (figure C1).
 
     Returns
@@ -135,10 +135,12 @@ def scores_by_threshold(tally: Tally) -> tuple[Values, dict[str, Values]]:
         running = np.cumsum(counts[:, ::-1], axis=-1)[:, ::-1]
         return np.concatenate([running, np.zeros((len(counts), 1))], axis=-1)
 
-    predicted, positive = above(tally.probable), above(tally.probable_members)
+    predicted, positive = above(counts.probable), above(counts.probable_members)
     sites, members = predicted[:, :1], positive[:, :1]
     false_positive, missed = predicted - positive, members - positive
     negative = sites - positive - false_positive - missed
-    # only the confusion of this tally is read by site_scores
-    scanned = Tally(**{**vars(tally), "confusion": np.stack([negative, false_positive, missed, positive], axis=-1)})
+    # only the confusion of these counts is read by site_scores
+    scanned = BlockCounts(
+        **{**vars(counts), "confusion": np.stack([negative, false_positive, missed, positive], axis=-1)}
+    )
     return np.linspace(0, 1, N_PROBABILITIES + 1), site_scores(scanned)

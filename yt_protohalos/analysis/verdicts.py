@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from .block_counts import BINS, OFFSET_WINDOWS
-from .masses import RATE_CENTRES
-from .validation import Table
+from .metrics import RATE_CENTRES
+from .score_tables import Table
 
 PAPER_BELOW_LIMIT = {"ACC": (0.864, 0.039), "F1": (0.838, 0.046)}
 """The paper's model and its distance below the paper's limit (0.903 and 0.884), table 2."""
@@ -25,7 +25,7 @@ EPSILON = 1e-9
 Row = dict[str, Any]
 
 
-def limit_table(table: Table, pair: Table | None = None) -> list[Row]:
+def verdict_table(table: Table, pair: Table | None = None) -> list[Row]:
     """Judge a table row by row.
 
     Parameters
@@ -138,8 +138,8 @@ def _value(table: Table | None, name: str, i: int | None = None) -> float | None
     return value if i is None else value[i]
 
 
-def format_limits(rows: list[Row]) -> str:
-    """Text of `limit_table`, a line a row."""
+def format_verdicts(rows: list[Row]) -> str:
+    """Text of `verdict_table`, a line a row."""
     lines = [
         f"{'figure':26s} {'log10 M':>8s} {'value':>16s} {'paper':>7s} {'limit':>7s} {'floor':>7s} {'goal':>7s}"
         f"  {'floor met':12s} goal met"
