@@ -98,8 +98,8 @@ def mass_function_ratio(counts: BlockCounts, windows: Windows = BINS) -> Values:
 
 def matched_share(counts: BlockCounts, large_only: bool = True, iou: float = 0.5) -> Values:
     """Share of true haloes, large or all, whose best counterpart exceeds an IoU that is a multiple of 0.01, (D,)."""
-    counts = counts.ious[:, 1] if large_only else counts.ious.sum(axis=1)
-    return ratio(counts[:, round(iou * N_IOUS) :].sum(axis=-1), counts.sum(axis=-1))
+    haloes = counts.ious[:, 1] if large_only else counts.ious.sum(axis=1)
+    return ratio(haloes[:, round(iou * N_IOUS) :].sum(axis=-1), haloes.sum(axis=-1))
 
 
 def median_iou(counts: BlockCounts) -> Values:
