@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -233,20 +231,3 @@ def test_labels_with_gaps_are_refused():
     with pytest.raises(CatalogError, match="label 1 has no sites"):
         protohalo_catalog(predicted(labels))
     assert len(protohalo_catalog(predicted(relabel_by_size(labels)))) == 1
-
-
-def test_public_names_are_lazy_and_survive_submodules():
-    code = (
-        "import sys, yt_protohalos as ph; "
-        "assert not {'keras', 'tensorflow', 'yt', 'numba'} & set(sys.modules); "
-        "from yt_protohalos.fields.linear_field import LinearField; "
-        "import yt_protohalos.yt_interface.linear as linear; "
-        "assert ph.linear_field is linear.linear_field and ph.LinearField is LinearField; "
-        "[getattr(ph, name) for name in ph._HOME]; "
-        "import yt.extensions.protohalos as extension; "
-        "assert extension is ph and 'load' in dir(ph); "
-        "assert not {'keras', 'tensorflow'} & set(sys.modules); "
-        "assert not hasattr(ph, 'nonsense')"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr

@@ -77,7 +77,7 @@ def own_methods(kind: type) -> list[tuple[str, Any]]:
 
 
 def test_every_public_name_is_on_the_page():
-    assert {f"yt_protohalos.{name}" for name in ph._HOME} <= set(LISTED) | {
+    assert {f"yt_protohalos.{name}" for name in ph.__all__} <= set(LISTED) | {
         # pages name these by their modules
         f"yt_protohalos.{name.rpartition('.')[2]}" for name in LISTED
     }  # fmt: skip

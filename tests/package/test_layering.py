@@ -134,3 +134,26 @@ def test_frontends_are_light():
         "print(*({'keras', 'tensorflow'} & set(sys.modules)))"
     )
     assert run_python(code).strip() == ""
+
+
+def test_public_names_are_lazy_and_the_only_ones_shown():
+    code = (
+        "import sys, yt_protohalos as ph; "
+        "assert not {'keras', 'tensorflow', 'yt', 'numba'} & set(sys.modules); "
+        "from yt_protohalos.fields.linear_field import LinearField; "
+        "import yt_protohalos.yt_interface.linear as linear; "
+        "assert ph.linear_field is linear.linear_field and ph.LinearField is LinearField; "
+        "[getattr(ph, name) for name in ph.__all__]; "
+        "assert dir(ph) == sorted(ph.__all__) and 'load' in dir(ph); "
+        "assert not {'catalog', 'fields', 'models', 'sys', 'lazy_loader'} & set(dir(ph)); "
+        "import yt.extensions.protohalos as extension; "
+        "assert extension is ph; "
+        "assert not {'keras', 'tensorflow'} & set(sys.modules); "
+        "assert not hasattr(ph, 'nonsense')"
+    )
+    assert run_python(code) == ""
+
+
+@pytest.mark.parametrize("first", ["yt", "yt_protohalos.yt_interface"])
+def test_the_name_in_yt_is_this_package_whichever_is_imported_first(first):
+    run_python(f"import {first}, yt_protohalos as ph, yt; assert yt.extensions.protohalos is ph")

@@ -1,6 +1,8 @@
-"""The yt surface: loading, fields and finder. The only place of the package that imports yt."""
+"""Loading, fields and halo finder for yt. No other room but `cli` imports yt."""
 
+from .. import _set_yt_alias
 from .halo_catalog import register_finding_method
 
+_set_yt_alias()
 # yt imports this with the frontends on every load, so the method is there before a HaloCatalog can ask for it
 register_finding_method()
