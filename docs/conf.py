@@ -4,7 +4,9 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))  # for figure_scraper
+HERE = Path(__file__).parent
+# figure_scraper, and the helper modules of the examples that pages document
+sys.path[:0] = [str(folder) for folder in (HERE, HERE.parent / "examples", HERE.parent / "examples" / "gallery")]
 
 project = "yt_protohalos"
 author = "The yt_protohalos developers"
@@ -26,7 +28,7 @@ sphinx_gallery_conf = {
     "examples_dirs": "../examples/gallery",
     "gallery_dirs": "gallery",
     "filename_pattern": r"/plot_",
-    "ignore_pattern": r"gallery_data\.py",
+    "ignore_pattern": r"/(?!plot_)\w+\.py$",
     "within_subsection_order": "FileNameSortKey",
     "image_scrapers": ("figure_scraper",),
     "reset_modules": (),

@@ -21,9 +21,9 @@ import h5py
 import numpy as np
 
 import yt_protohalos as ph
-from yt_protohalos.analysis.abundance import HaloCounts
 from yt_protohalos.analysis.bias import lagrangian_bias
 from yt_protohalos.analysis.block_counts import N_PROBABILITIES
+from yt_protohalos.analysis.mass_function import HaloCounts
 from yt_protohalos.prediction.result import Prediction
 from yt_protohalos.training.simulate import SimulationSettings, read_run, simulate
 

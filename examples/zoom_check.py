@@ -11,8 +11,9 @@ import argparse
 from importlib.resources import files
 from pathlib import Path
 
+from containment import Containment, format_containment, zoom_containment
+
 import yt_protohalos as ph
-from yt_protohalos.analysis.containment import Containment, format_containment, zoom_containment
 from yt_protohalos.cli.label_files import read_labels
 from yt_protohalos.models.registry import DEFAULT_MODEL
 from yt_protohalos.training.simulate import read_run

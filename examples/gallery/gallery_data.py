@@ -12,9 +12,9 @@ import h5py
 import numpy as np
 
 import yt_protohalos as ph
-from yt_protohalos.analysis.abundance import HaloCounts
 from yt_protohalos.analysis.bias import LagrangianBias
 from yt_protohalos.analysis.block_counts import BlockCounts, count_box
+from yt_protohalos.analysis.mass_function import HaloCounts
 from yt_protohalos.models.registry import load_card
 from yt_protohalos.prediction.result import LabelledSites
 

@@ -13,8 +13,7 @@ paper shows 50 Mpc/*h*, this run 18.75 Mpc/*h*; colours are chosen for readers w
 """
 
 from gallery_data import read
-
-from yt_protohalos.analysis.paper_figures import plot_problem
+from paper_figures import plot_problem
 
 run = read("treepm")
 plane = int(run.attributes["plane"])

@@ -14,10 +14,10 @@ were placed; these follow the rule above.
 """
 
 from gallery_data import read
+from paper_figures import plot_mass_slices
 
 import yt_protohalos as ph
 from yt_protohalos.analysis.matching import match_haloes
-from yt_protohalos.analysis.paper_figures import plot_mass_slices
 from yt_protohalos.analysis.scores import Confusion
 
 pair = read("pair")

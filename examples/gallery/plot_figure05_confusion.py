@@ -16,8 +16,8 @@ alike to many.
 
 from gallery_data import block_counts, read
 
-from yt_protohalos.analysis.figures import plot_confusion
 from yt_protohalos.analysis.metrics import calibration_error, site_scores
+from yt_protohalos.analysis.score_figures import plot_confusion
 
 run = read("treepm")
 figure = plot_confusion(run["true"] > 0, run["probability"], run["mask"], run.lattice, index=60)

@@ -13,8 +13,8 @@ TreePM run's own phases has no more sites right than it (:doc:`/validation`).
 
 from gallery_data import block_counts
 
-from yt_protohalos.analysis.figures import CENTRES, plot_rate_by_mass
 from yt_protohalos.analysis.metrics import true_positive_rate
+from yt_protohalos.analysis.score_figures import CENTRES, plot_rate_by_mass
 
 figure = plot_rate_by_mass(*block_counts())
 

@@ -13,9 +13,9 @@ the TreePM code does. The paper gives no such numbers.
 """
 
 from gallery_data import read
+from paper_figures import plot_mass_slices
 
 from yt_protohalos.analysis.matching import match_haloes
-from yt_protohalos.analysis.paper_figures import plot_mass_slices
 
 run = read("treepm")
 samples = {"simulated": run["true"], "predicted": run["predicted"]}

@@ -17,8 +17,8 @@ are in :doc:`/validation`.
 
 from gallery_data import block_counts
 
-from yt_protohalos.analysis.figures import CENTRES, plot_voxel_masses
 from yt_protohalos.analysis.metrics import voxel_offset
+from yt_protohalos.analysis.score_figures import CENTRES, plot_voxel_masses
 
 figure = plot_voxel_masses(*block_counts())
 

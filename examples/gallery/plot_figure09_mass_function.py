@@ -23,8 +23,9 @@ import argparse
 from pathlib import Path
 
 from gallery_data import COSMOLOGY, box_counts, box_name, card_counts, card_scores
+from mass_function_figures import plot_abundance
 
-from yt_protohalos.analysis.abundance import HaloCounts, mean_fit, plot_abundance
+from yt_protohalos.analysis.mass_function import HaloCounts, mean_fit
 from yt_protohalos.prediction.result import Prediction
 
 parser = argparse.ArgumentParser()

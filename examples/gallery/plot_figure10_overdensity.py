@@ -12,10 +12,10 @@ numbers. It cuts a region out of a box; here the quadratic term of the potential
 periodic (:doc:`/experiments`).
 """
 
+from experiment_figures import plot_responses
 from gallery_data import read
 
 import yt_protohalos as ph
-from yt_protohalos.analysis.experiment_figures import plot_responses
 
 box = read("experiments")
 names = {-0.5: "overdensity -0.5", 0: "reference", 0.5: "overdensity 0.5"}

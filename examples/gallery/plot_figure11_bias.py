@@ -24,11 +24,11 @@ and :math:`b_3` as functions of :math:`b_1`; there is none for :math:`b_1` by ma
 import argparse
 from pathlib import Path
 
+from experiment_figures import plot_bias
 from gallery_data import COSMOLOGY, biases, box_name
 
 import yt_protohalos as ph
 from yt_protohalos.analysis.bias import bias_fit, lagrangian_bias
-from yt_protohalos.analysis.experiment_figures import plot_bias
 from yt_protohalos.prediction.result import Prediction
 
 parser = argparse.ArgumentParser()

@@ -12,10 +12,10 @@ masses hardly change in the median (-0.004 and -0.018 dex). The paper shows this
 """
 
 import numpy as np
+from experiment_figures import plot_responses
 from gallery_data import read
 
 import yt_protohalos as ph
-from yt_protohalos.analysis.experiment_figures import plot_responses
 
 box = read("experiments")
 names = {-0.5: "tide -0.5", 0: "reference", 0.5: "tide 0.5"}

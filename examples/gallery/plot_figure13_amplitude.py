@@ -18,9 +18,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from gallery_data import COSMOLOGY, card_counts, card_scores
+from mass_function_figures import plot_amplitudes
 
 from yt_protohalos import Cosmology
-from yt_protohalos.analysis.abundance import HaloCounts, plot_amplitudes
+from yt_protohalos.analysis.mass_function import HaloCounts
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--scores", type=Path, nargs="*", default=[], help="instead: one file an amplitude")

@@ -15,8 +15,8 @@ sites of the TreePM run too few into haloes.
 import numpy as np
 from gallery_data import block_counts, read
 
-from yt_protohalos.analysis.figures import plot_threshold_scan
 from yt_protohalos.analysis.metrics import scores_by_threshold
+from yt_protohalos.analysis.score_figures import plot_threshold_scan
 
 model, pair = block_counts()
 used = float(read("treepm").attributes["threshold"])

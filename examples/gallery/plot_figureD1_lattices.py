@@ -15,8 +15,7 @@ first lattice and 47 of the second become 24 objects in this slice, 8 of which l
 
 import numpy as np
 from gallery_data import read
-
-from yt_protohalos.analysis.paper_figures import plot_lattices
+from paper_figures import plot_lattices
 
 run = read("treepm")
 planes = {

@@ -20,9 +20,9 @@ import argparse
 import json
 from pathlib import Path
 
+from catalog_figures import plot_catalog_errors
 from gallery_data import FILE
 
-from yt_protohalos.analysis.catalog_figures import plot_catalog_errors
 from yt_protohalos.analysis.catalog_scores import format_catalog, format_shapes
 
 parser = argparse.ArgumentParser()

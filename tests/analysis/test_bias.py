@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import replace
 
 import numpy as np
@@ -21,7 +20,6 @@ from yt_protohalos.analysis.bias import (
     smoothed_overdensity,
     tracer_bias,
 )
-from yt_protohalos.analysis.experiment_figures import plot_bias
 from yt_protohalos.exceptions import CosmologyError, ScoringError
 from yt_protohalos.fields.cosmology import PAPER_COSMOLOGY
 from yt_protohalos.fields.lattice import Lattice
@@ -182,14 +180,3 @@ def test_arguments_out_of_range_are_refused(field, change, words):
 def test_labels_of_another_lattice_are_refused(field):
     with pytest.raises(ScoringError, match="lattice of the field"):
         lagrangian_bias(np.zeros((4, 4, 4), dtype=int), field)
-
-
-def test_the_figure_shows_the_values_and_says_which_haloes_the_fits_are_of(measured):
-    one = measured[0]
-    figure = plot_bias({"tracers": one, "again": measured[1]}, PAPER_COSMOLOGY)
-    figure.savefig(io.BytesIO(), format="png", dpi=40)
-    drawn_lines = [line for line in figure.axes[0].lines if len(line.get_xdata()) == 3]
-    np.testing.assert_array_equal(drawn_lines[0].get_ydata(), one.value[:3])
-    words = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
-    assert any("FoF" in word for word in words) and any("SO" in word for word in words)
-    assert plot_bias({}).axes

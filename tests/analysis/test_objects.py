@@ -10,7 +10,7 @@ import pytest
 from surface_fakes import BOX, FakePredictor, N
 
 import yt_protohalos as ph
-from yt_protohalos.analysis.objects import free_faces, plot_object, unwrapped
+from yt_protohalos.analysis.plots import free_faces, plot_object, unwrapped
 from yt_protohalos.exceptions import CatalogError, LatticeError
 
 matplotlib.use("Agg")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import subprocess
-import sys
 
 import matplotlib
 import numpy as np
@@ -83,15 +81,6 @@ def test_outlines_separate_every_pair_of_labels(prediction):
     assert len(lines.get_segments()) == changes
 
 
-def test_the_mass_function_counts_every_protohalo_once(prediction):
-    for bins in (2, 5, 9):
-        mass, density, error = plots.mass_function(prediction, bins)
-        number = density * BOX**3 / bins
-        np.testing.assert_allclose(number.sum(), prediction.n_protohalos)
-        np.testing.assert_allclose((error * BOX**3 / bins) ** 2, number, rtol=1e-9)
-        np.testing.assert_allclose(np.diff(np.log10(mass)), 1 / bins)
-
-
 def test_contours_of_the_potential_lie_where_it_has_their_value(prediction, field):
     figure = plots.plot_masses(prediction, "y", 7, field)
     (contours,) = [c for c in figure.axes[0].collections if type(c).__name__ == "QuadContourSet"]
@@ -139,9 +128,3 @@ def test_planes_and_axes_that_do_not_exist_are_refused(prediction):
         plots.plot_masses(prediction, "z", N)
     with pytest.raises(LatticeError, match="use x, y or z"):
         plots.plot_probability(prediction, "w")
-
-
-def test_drawing_needs_no_pyplot():
-    code = "import sys, yt_protohalos.analysis.plots as p; p._figure(2); print('matplotlib.pyplot' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-    assert done.stdout.strip() == "False", done.stderr

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import replace
 
 import numpy as np
@@ -12,15 +11,12 @@ from hypothesis import strategies as st
 from standins import SPACING, exact_clusters, make_card, make_field, make_network, make_predictor, same_partition
 
 from yt_protohalos import evaluation
-from yt_protohalos.analysis.experiment_figures import plot_responses
-from yt_protohalos.analysis.matching import compare
 from yt_protohalos.exceptions import (
     CosmologyError,
     ExperimentError,
     LatticeError,
     ModelError,
     OutOfRangeError,
-    ScoringError,
 )
 from yt_protohalos.fields.cosmology import PAPER_COSMOLOGY
 from yt_protohalos.fields.lattice import Lattice
@@ -345,36 +341,3 @@ def test_a_region_of_another_spacing_is_on_the_models_lattice(small):
     with pytest.warns(match="resampled from 20 to 24"):
         part = predict_region(make_predictor(side=24), coarse, Region((2, 2, 2), 10 * SPACING), progress=False)
     assert part.n == 10 and part.lattice.n == 24
-
-
-# --- figures
-
-
-def test_the_figure_shows_the_masses_of_a_slice_of_each_prediction(small):
-    region = Region.of_sites(small.lattice, (3, 5, 7), 10)
-    parts = {eps: predict_region(make_predictor(side=24), add_overdensity(small, eps), region, progress=False)
-             for eps in (-0.5, 0.5)}  # fmt: skip
-    for axis in "xyz":
-        figure = plot_responses({str(eps): part for eps, part in parts.items()}, axis, 4)
-        figure.savefig(io.BytesIO(), format="png", dpi=40)
-        for ax, part in zip(figure.axes, parts.values(), strict=False):
-            image = np.take(part.mass, 4, axis="xyz".index(axis)).T
-            np.testing.assert_array_equal(ax.images[0].get_array().filled(0), image)
-    left = (5 - 0.5) * SPACING
-    assert figure.axes[0].images[0].get_extent()[2] == pytest.approx(left)
-
-
-def test_figures_of_other_sites_or_planes_are_refused(small):
-    near, far = (
-        predict_region(make_predictor(side=24), small, Region.of_sites(small.lattice, (i, i, i), 6), progress=False)
-        for i in (3, 9)
-    )
-    with pytest.raises(ScoringError, match="same sites"):
-        plot_responses({"near": near, "far": far})
-    with pytest.raises(ScoringError, match="one region"):
-        compare(near, far)
-    with pytest.raises(ScoringError, match="at least one"):
-        plot_responses({})
-    for axis, index in (("w", None), ("x", 6)):
-        with pytest.raises(LatticeError):
-            plot_responses({"near": near}, axis, index)

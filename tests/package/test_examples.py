@@ -20,7 +20,8 @@ import yt_protohalos as ph
 from yt_protohalos.exceptions import InitialConditionsError
 
 ROOT = Path(__file__).parents[2]
-EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+# a helper of an example is imported, not run
+EXAMPLES = [path for path in sorted((ROOT / "examples").glob("*.py")) if "\nRun: python " in path.read_text()]
 GALLERY = sorted((ROOT / "examples" / "gallery").glob("plot_*.py"))
 PAGE_WIDTH, SMALLEST_TEXT = 7.3, 8
 """Inch and points: what a printed page can show and a reader can read."""

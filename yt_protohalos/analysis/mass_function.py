@@ -1,4 +1,4 @@
-"""Halo mass functions of friends-of-friends haloes from fits, for comparison.
+"""Haloes counted by mass, and fits to the mass function of friends-of-friends haloes for comparison.
 
 The fits are functions of the rms of the linear density alone; colossus holds their coefficients, and the rms comes from
 `Cosmology`, so that colossus' global cosmology stays untouched.
@@ -6,15 +6,24 @@ The fits are functions of the rms of the linear density alone; colossus holds th
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..exceptions import CosmologyError
+from ..exceptions import CosmologyError, ScoringError
 from ..fields.cosmology import Cosmology
+from ..prediction.result import Prediction
 
 FOF_FITS = ("watson13", "warren06", "angulo12", "jenkins01")
 """Fits to FoF haloes that depend on the rms alone: Watson et al. 2013, Warren et al. 2006, Angulo et al. 2012, Jenkins
 et al. 2001. (The fit of Ondaro-Mallea et al. 2022 in the paper's figure 9 is not among them.)"""
+EDGES = tuple(np.round(np.arange(11.0, 15.01, 0.25), 2).tolist())
+"""Default bin edges of `HaloCounts`, log10 of Msun/h."""
+_STEPS = 20
+"""Steps in a bin for the integral of a fit."""
 
 
 def linear_rms(cosmology: Cosmology, radius: ArrayLike) -> NDArray[np.float64]:
@@ -82,3 +91,126 @@ def fof_mass_function(
     # dln(1/sigma) / dlog10 M
     slope = -(log_rms(log10_mass + step) - log_rms(log10_mass - step)) / (2 * step)
     return np.asarray(functions[fit](np.exp(log_rms(log10_mass)))) * cosmology.mean_density / 10**log10_mass * slope
+
+
+@dataclass(frozen=True, eq=False)
+class HaloCounts:
+    """Haloes in bins of mass.
+
+    Attributes
+    ----------
+    edges : float64, (B + 1,)
+        log10 of Msun/h, ascending.
+    number : int64, (B,)
+    volume : float
+        Comoving volume they were counted in, (Mpc/h)^3.
+    """
+
+    edges: NDArray[np.float64]
+    number: NDArray[np.int64]
+    volume: float
+
+    def __post_init__(self) -> None:
+        edges, number = np.asarray(self.edges, dtype=float), np.asarray(self.number)
+        if edges.ndim != 1 or len(edges) < 2 or not (np.diff(edges) > 0).all():
+            raise ScoringError(f"edges {self.edges!r} do not ascend; give log10 masses in Msun/h")
+        if number.shape != (len(edges) - 1,) or (number < 0).any():
+            raise ScoringError(f"{number.shape} numbers for {len(edges) - 1} bins; give one each, none negative")
+        if not np.isfinite(self.volume) or self.volume <= 0:
+            raise ScoringError(f"volume {self.volume!r} (Mpc/h)^3 is not positive; give that of all boxes together")
+        object.__setattr__(self, "edges", edges)
+        object.__setattr__(self, "number", number)
+
+    @classmethod
+    def of_labels(
+        cls, labels: NDArray[np.integer], site_mass_msun_h: float, volume: float, edges: Sequence[float] = EDGES
+    ) -> HaloCounts:
+        """Count the haloes of a label cube, 1..K, 0 outside, by mass."""
+        size = np.bincount(labels.ravel(), minlength=1)[1:]
+        # by half a site, so that a halo right at an edge is not lost to rounding
+        number, _ = np.histogram(np.log10((size[size > 0] + 0.5) * site_mass_msun_h), np.asarray(edges))
+        return cls(np.asarray(edges, dtype=float), number, volume)
+
+    @classmethod
+    def pooled(cls, counts: Iterable[HaloCounts]) -> HaloCounts:
+        """Counts of several boxes together.
+
+        Raises
+        ------
+        ScoringError
+            There is none, or the bins differ.
+        """
+        every = list(counts)
+        if not every:
+            raise ScoringError("no counts to pool; give those of at least one box")
+        if any(not np.array_equal(one.edges, every[0].edges) for one in every):
+            raise ScoringError("the bins differ between the boxes; count all in the same")
+        number = np.sum([one.number for one in every], axis=0)
+        return cls(every[0].edges, number, sum(one.volume for one in every))
+
+    @property
+    def density(self) -> NDArray[np.float64]:
+        """Number density a decade of mass, (Mpc/h)^-3, (B,)."""
+        return self.number / (self.volume * np.diff(self.edges))
+
+    @property
+    def relative_error(self) -> NDArray[np.float64]:
+        """Poisson error over the value, NaN in empty bins, (B,)."""
+        return 1 / np.sqrt(np.where(self.number > 0, self.number, np.nan))
+
+
+def mean_fit(cosmology: Cosmology, edges: ArrayLike, fit: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean of a fit over bins, and the log10 mass where the fit has that value, float64 (B,) each.
+
+    See `fof_mass_function` for units and fits.
+    """
+    return _mean_fit(cosmology, tuple(np.asarray(edges, dtype=float).tolist()), fit)
+
+
+@lru_cache(maxsize=32)
+def _mean_fit(cosmology: Cosmology, bounds: tuple[float, ...], fit: str) -> tuple[NDArray, NDArray]:
+    """Samples in the same bins share the work."""
+    edges = np.array(bounds)
+    width = np.diff(edges)
+    inside = edges[:-1, None] + width[:, None] * (np.arange(_STEPS) + 0.5) / _STEPS
+    value = fof_mass_function(cosmology, inside.ravel(), fit).reshape(inside.shape)
+    mean = value.mean(axis=1)
+    # the fits fall with mass
+    place = [np.interp(-m, -v, x) for m, v, x in zip(mean, value, inside, strict=True)]
+    return mean, np.array(place)
+
+
+def protohalo_mass_function(
+    prediction: Prediction, bins_per_decade: int = 5
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Comoving number density of protohalos per decade of mass.
+
+    Parameters
+    ----------
+    prediction : Prediction
+    bins_per_decade : int
+        Bins in a factor ten of mass.
+
+    Returns
+    -------
+    mass : float64, (B,)
+        Centres of the logarithmic bins, Msun, from the smallest protohalo the model keeps.
+    density, error : float64, (B,)
+        dn / dlog10 M and its Poisson error, (Mpc/h)^-3.
+
+    Examples
+    --------
+    >>> from yt_protohalos.analysis.mass_function import protohalo_mass_function
+    >>> mass, density, error = protohalo_mass_function(prediction)
+    >>> bool(np.all(np.diff(mass) > 0))
+    True
+    """
+    masses = prediction.label_mass[1:]
+    # lower by half a site, so that a protohalo of just min_sites cannot fall below the first edge by rounding
+    first = np.log10((prediction.card.min_sites - 0.5) * prediction.site_mass_msun)
+    last = np.log10(masses.max()) if len(masses) else first
+    count = max(1, int(np.ceil((last - first) * bins_per_decade + 1e-9)))
+    edges = first + np.arange(count + 1) / bins_per_decade
+    number, _ = np.histogram(np.log10(masses), edges)
+    volume = prediction.lattice.box_size**3 / bins_per_decade
+    return 10 ** (edges[:-1] + 0.5 / bins_per_decade), number / volume, np.sqrt(number) / volume

@@ -1,7 +1,8 @@
-"""Pictures of predictions.
+"""Pictures of one prediction: slices, mass function, and a protohalo in three dimensions.
 
-Every function returns a matplotlib figure of its own, without pyplot, so that neither a window nor global state is
-involved. Colours are readable with colour-vision deficiencies and in grey.
+The functions ``plot_...`` return a matplotlib figure of their own, made without pyplot, so that neither a window nor
+global state is involved; `draw_masses` draws into axes of a figure of yours. Lengths are comoving Mpc/h, masses Msun.
+Colours are readable with colour-vision deficiencies, those of mass and probability in grey too.
 """
 
 from __future__ import annotations
@@ -11,20 +12,26 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..exceptions import LatticeError
+from ..catalog.members import predicted_region
 from ..fields.linear_field import LinearField
+from ..prediction.regional import RegionPrediction
 from ..prediction.result import Prediction
+from .drawing import AXES, Slice, check_axis, fullest_plane, new_figure
+from .mass_function import protohalo_mass_function
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.colors import Normalize
     from matplotlib.figure import Figure
 
-AXES = "xyz"
 MASS_COLOURS = "viridis"
 PROBABILITY_COLOURS = "cividis"
 OVERDENSITY_COLOURS = "RdBu_r"
-OUTSIDE = "0.92"
-POTENTIAL_COLOUR = "#D55E00"
+OUTSIDE_COLOUR = "0.92"
+BODY_COLOUR = "#56B4E9"
+MARK_COLOUR = "#D55E00"
+PANEL, HEIGHT = 5.2, 4.4
+"""Width and height of a slice with its colour bar, inches."""
 
 
 def plot_masses(
@@ -56,10 +63,10 @@ def plot_masses(
     >>> from yt_protohalos.analysis.plots import plot_masses
     >>> plot_masses(prediction, axis="z", index=16, field=field).savefig("masses.png")
     """
-    figure = _single(prediction, axis, index, draw_masses)
+    figure, (ax,) = new_figure(PANEL, HEIGHT)
+    draw_masses(ax, prediction, axis, index)
     if field is not None:
-        prediction.lattice.check_cube(field.phi, "phi")
-        _draw_potential(figure.axes[0], field, prediction, axis, chosen_plane(prediction, axis, index))
+        _draw_potential(ax, prediction, field, _slice(prediction, axis, index))
     return figure
 
 
@@ -86,7 +93,9 @@ def plot_probability(prediction: Prediction, axis: str = "z", index: int | None 
     >>> from yt_protohalos.analysis.plots import plot_probability
     >>> plot_probability(prediction).savefig("probability.png")
     """
-    return _single(prediction, axis, index, _draw_probability)
+    figure, (ax,) = new_figure(PANEL, HEIGHT)
+    _draw_probability(ax, prediction, _slice(prediction, axis, index))
+    return figure
 
 
 def plot_overview(
@@ -116,14 +125,13 @@ def plot_overview(
     >>> from yt_protohalos.analysis.plots import plot_overview
     >>> plot_overview(prediction, field).savefig("overview.png")
     """
-    plane = chosen_plane(prediction, axis, index)
-    panels: list[Any] = [_draw_probability, draw_masses]
-    figure, axes = _figure(len(panels) + (field is not None))
+    plane = _slice(prediction, axis, index)
+    columns = 2 if field is None else 3
+    figure, axes = new_figure(PANEL * columns, HEIGHT, columns=columns)
     if field is not None:
-        prediction.lattice.check_cube(field.delta, "delta")
-        _draw_overdensity(axes[0], field, prediction, axis, plane)
-    for ax, draw in zip(axes[-len(panels) :], panels, strict=True):
-        draw(ax, prediction, axis, plane)
+        _draw_overdensity(axes[0], prediction, field, plane)
+    _draw_probability(axes[-2], prediction, plane)
+    draw_masses(axes[-1], prediction, axis, plane.index)
     return figure
 
 
@@ -147,165 +155,234 @@ def plot_mass_function(prediction: Prediction, bins_per_decade: int = 5) -> Figu
     >>> from yt_protohalos.analysis.plots import plot_mass_function
     >>> plot_mass_function(prediction).savefig("mass_function.png")
     """
-    figure, (ax,) = _figure(1, width=5.6)
-    centers, density, error = mass_function(prediction, bins_per_decade)
+    figure, (ax,) = new_figure(5.6, HEIGHT)
+    centers, density, error = protohalo_mass_function(prediction, bins_per_decade)
     kept = density > 0
     ax.errorbar(centers[kept], density[kept], error[kept], fmt="o", color="#0072B2", capsize=2, label="predicted")
-    smallest = prediction.card.min_sites * prediction.site_mass_msun
-    ax.axvline(smallest, color="0.5", linestyle="--", label=f"smallest protohalo, {prediction.card.min_sites} sites")
+    smallest = f"smallest protohalo, {prediction.card.min_sites} sites"
+    ax.axvline(_smallest_mass(prediction), color="0.5", linestyle="--", label=smallest)
     ax.set_xscale("log")
     if kept.any():
         ax.set_yscale("log")
-    ax.set_xlabel(r"Lagrangian mass $M$ [M$_\odot$]" + _target(prediction))
+    ax.set_xlabel(r"Lagrangian mass $M$ [M$_\odot$]" + _halo_redshift(prediction))
     ax.set_ylabel(r"d$n$ / dlog$_{10}M$ [(Mpc/$h$)$^{-3}$]")
     # above the axes, where no point can lie
     ax.legend(frameon=False, ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1.0))
     return figure
 
 
-def mass_function(
-    prediction: Prediction, bins_per_decade: int = 5
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Comoving number density of protohalos a decade of mass.
+def plot_object(prediction: Prediction, identifier: int, axis: str = "z", index: int | None = None) -> Figure:
+    """The sites of one protohalo in 3-D, and a slice of the masses with its outline.
 
     Parameters
     ----------
     prediction : Prediction
-    bins_per_decade : int
-        Bins in a factor ten of mass.
+    identifier : int
+        As in the catalogue, from 0.
+    axis : {"x", "y", "z"}
+        Normal of the slice.
+    index : int, optional
+        Lattice plane; by default the one with most of its sites.
 
     Returns
     -------
-    mass : float64, (B,)
-        Centres of the logarithmic bins, Msun, from the smallest protohalo the model keeps.
-    density, error : float64, (B,)
-        dn / dlog10 M and its Poisson error, (Mpc/h)^-3.
+    matplotlib Figure
+
+    Raises
+    ------
+    CatalogError
+        There is no such protohalo.
+    LatticeError
+        The axis or the plane does not exist.
 
     Examples
     --------
-    >>> from yt_protohalos.analysis.plots import mass_function
-    >>> mass, density, error = mass_function(prediction)
-    >>> bool(np.all(np.diff(mass) > 0))
-    True
+    >>> from yt_protohalos.analysis.plots import plot_object
+    >>> plot_object(prediction, 0).savefig("object.png")
     """
-    masses = prediction.label_mass[1:]
-    # lower by half a site, so that a protohalo of just min_sites cannot fall below the first edge by rounding
-    first = np.log10((prediction.card.min_sites - 0.5) * prediction.site_mass_msun)
-    last = np.log10(masses.max()) if len(masses) else first
-    count = max(1, int(np.ceil((last - first) * bins_per_decade + 1e-9)))
-    edges = first + np.arange(count + 1) / bins_per_decade
-    number, _ = np.histogram(np.log10(masses), edges)
-    volume = prediction.lattice.box_size**3 / bins_per_decade
-    return 10 ** (edges[:-1] + 0.5 / bins_per_decade), number / volume, np.sqrt(number) / volume
+    from matplotlib.figure import Figure as MatplotlibFigure
 
-
-def chosen_plane(prediction: Prediction, axis: str, index: int | None) -> int:
-    """Plane to draw: the one asked for, else the one with most protohalo sites."""
-    if axis not in AXES or len(axis) != 1:
-        raise LatticeError(f"axis {axis!r} is unknown; use x, y or z")
-    number = AXES.index(axis)
-    n = prediction.lattice.n
+    sites = prediction.lattice.sites(predicted_region(prediction, identifier).members)
+    label = identifier + 1
+    check_axis(axis)
     if index is None:
-        others = tuple(i for i in range(3) if i != number)
-        return int(np.argmax(np.count_nonzero(prediction.labels, axis=others)))
-    if not 0 <= index < n:
-        raise LatticeError(f"plane {index} is outside the lattice; use 0 to {n - 1}")
-    return int(index)
-
-
-def _single(prediction: Prediction, axis: str, index: int | None, draw: Any) -> Figure:
-    plane = chosen_plane(prediction, axis, index)
-    figure, (ax,) = _figure(1)
-    draw(ax, prediction, axis, plane)
+        index = int(np.bincount(sites[:, AXES.index(axis)]).argmax())
+    plane = _slice(prediction, axis, index)
+    # the axes differ in projection, which `subplots` cannot do
+    figure = MatplotlibFigure(figsize=(11.4, 4.8), layout="constrained")
+    body = figure.add_subplot(1, 2, 1, projection="3d")
+    _draw_body(body, sites, prediction)
+    mantissa, power = f"{prediction.label_mass[label]:.2e}".split("e")
+    mass = rf"${mantissa}\times 10^{{{int(power)}}}$ M$_\odot$"
+    body.set_title(f"protohalo {identifier}: {mass}, {len(sites)} sites", fontsize="medium")
+    ax = figure.add_subplot(1, 2, 2)
+    draw_masses(ax, prediction, axis, index)
+    own = plane.image(prediction.labels) == label
+    for colour, width in (("white", 4.5), (MARK_COLOUR, 2.2)):
+        plane.outline(ax, own, colors=colour, linewidths=width, capstyle="round")
     return figure
 
 
-def _figure(panels: int, width: float = 5.2) -> tuple[Figure, NDArray]:
-    from matplotlib.figure import Figure as MatplotlibFigure
+def draw_masses(
+    ax: Axes,
+    prediction: Prediction | RegionPrediction,
+    axis: str = "z",
+    index: int | None = None,
+    norm: Normalize | None = None,
+) -> None:
+    """Draw a slice of protohalo masses, Msun, into axes; sites outside are grey.
 
-    figure = MatplotlibFigure(figsize=(width * panels, 4.4), layout="constrained")
-    return figure, figure.subplots(1, panels, squeeze=False)[0]
+    Parameters
+    ----------
+    ax : matplotlib Axes
+    prediction : Prediction or RegionPrediction
+    axis : {"x", "y", "z"}
+        Normal of the slice.
+    index : int, optional
+        Plane of the labels; by default the one with most protohalo sites.
+    norm : matplotlib Normalize, optional
+        Colour scale in Msun, e.g. to draw several predictions alike; by default logarithmic from the smallest mass that
+        the model keeps to the largest of the prediction.
+
+    Raises
+    ------
+    LatticeError
+        The axis or the plane does not exist.
+
+    Examples
+    --------
+    >>> from matplotlib.figure import Figure
+    >>> from yt_protohalos.analysis.plots import draw_masses
+    >>> figure = Figure()
+    >>> draw_masses(figure.subplots(), prediction, axis="x")
+    >>> figure.savefig("masses.png")
+    """
+    from matplotlib.colors import LogNorm
+
+    plane = _slice(prediction, axis, index)
+    masses, smallest = prediction.label_mass, _smallest_mass(prediction)
+    shown = np.ma.masked_less_equal(masses[plane.image(prediction.labels)], 0.0)
+    ax.set_facecolor(OUTSIDE_COLOUR)
+    norm = norm or LogNorm(smallest, max(10 * smallest, masses.max()))
+    _draw(ax, shown, prediction, plane, r"Protohalo mass [M$_\odot$]", cmap=MASS_COLOURS, norm=norm)
+    _outline_labels(ax, prediction, plane)
 
 
-def _plane(cube: NDArray, axis: str, plane: int) -> NDArray:
-    """Slice with the first remaining axis along x of the picture."""
-    return np.take(cube, plane, axis=AXES.index(axis)).T
+def chosen_plane(prediction: Prediction, axis: str, index: int | None) -> int:
+    """Plane to draw: the one asked for if it exists, by default the one with most protohalo sites."""
+    return _slice(prediction, axis, index).index
 
 
-def _draw(ax: Axes, image: NDArray, prediction: Prediction, axis: str, plane: int, label: str, **style: Any) -> None:
-    """Draw a slice whose pixels are centred on the sites, with a colour bar."""
-    lattice = prediction.lattice
-    start = (prediction.site_offset - 0.5) * lattice.spacing
-    extent = (start, start + lattice.box_size) * 2
-    drawn = ax.imshow(image, origin="lower", extent=extent, interpolation="nearest", **style)
-    ax.figure.colorbar(drawn, ax=ax, label=label, shrink=0.9)
-    first, second = (name for name in AXES if name != axis)
-    ax.set_xlabel(f"{first} [Mpc/h]")
-    ax.set_ylabel(f"{second} [Mpc/h]")
-    title = f"{axis} = {(plane + prediction.site_offset) * lattice.spacing:.2f} Mpc/h"
-    ax.set_title(title + _target(prediction), fontsize="medium")
+def _slice(prediction: Prediction | RegionPrediction, axis: str, index: int | None) -> Slice:
+    if index is None:
+        index = fullest_plane(prediction.labels, axis)
+    # the labels of a region begin at a site of the box
+    x, y, z = getattr(prediction, "start", (0, 0, 0))
+    offset = prediction.site_offset
+    first_site = (x + offset, y + offset, z + offset)
+    return Slice(axis, int(index), len(prediction.labels), prediction.lattice.spacing, first_site)
 
 
-def _target(prediction: Prediction) -> str:
-    """What a label says of the redshift of the haloes; nothing at 0."""
+def _smallest_mass(prediction: Prediction | RegionPrediction) -> float:
+    """Mass of the smallest protohalo that the model keeps, Msun."""
+    return prediction.card.min_sites * prediction.site_mass_msun
+
+
+def _halo_redshift(prediction: Prediction | RegionPrediction) -> str:
+    """Words for a label that name the redshift of the haloes; none at 0."""
     redshift = prediction.target_redshift
     return f", haloes at redshift {redshift:g}" if redshift else ""
 
 
-def draw_masses(ax: Axes, prediction: Prediction, axis: str, plane: int) -> None:
-    """Draw what `plot_masses` shows into axes; the plane exists."""
-    from matplotlib.colors import LogNorm
-
-    image = _plane(prediction.labels, axis, plane)
-    masses = prediction.label_mass
-    smallest = prediction.card.min_sites * prediction.site_mass_msun
-    norm = LogNorm(vmin=smallest, vmax=max(10 * smallest, masses.max()))
-    shown = np.ma.masked_less_equal(masses[image], 0.0)
-    ax.set_facecolor(OUTSIDE)
-    label = r"Protohalo mass [M$_\odot$]"
-    _draw(ax, shown, prediction, axis, plane, label, cmap=MASS_COLOURS, norm=norm)
-    draw_outlines(ax, image, prediction)
+def _draw(
+    ax: Axes, image: NDArray[Any], prediction: Prediction | RegionPrediction, plane: Slice, label: str, **style: Any
+) -> None:
+    """Draw an image of a plane with its colour bar, titles and units."""
+    ax.figure.colorbar(plane.show(ax, image, **style), ax=ax, label=label, shrink=0.9)
+    right, up = plane.axis_names
+    ax.set_xlabel(f"{right} [Mpc/h]")
+    ax.set_ylabel(f"{up} [Mpc/h]")
+    ax.set_title(f"{plane.axis} = {plane.position:.2f} Mpc/h{_halo_redshift(prediction)}", fontsize="medium")
 
 
-def _draw_probability(ax: Axes, prediction: Prediction, axis: str, plane: int) -> None:
-    image = _plane(prediction.probability, axis, plane)
-    label = "Membership probability"
-    _draw(ax, image, prediction, axis, plane, label, cmap=PROBABILITY_COLOURS, vmin=0.0, vmax=1.0)
-    draw_outlines(ax, _plane(prediction.labels, axis, plane), prediction)
+def _outline_labels(ax: Axes, prediction: Prediction | RegionPrediction, plane: Slice) -> None:
+    plane.outline(ax, plane.image(prediction.labels), colors="black", linewidths=0.5, capstyle="round")
 
 
-def _draw_overdensity(ax: Axes, field: LinearField, prediction: Prediction, axis: str, plane: int) -> None:
-    image = _plane(field.delta, axis, plane)
+def _draw_probability(ax: Axes, prediction: Prediction, plane: Slice) -> None:
+    image = plane.image(prediction.probability)
+    _draw(ax, image, prediction, plane, "Membership probability", cmap=PROBABILITY_COLOURS, vmin=0.0, vmax=1.0)
+    _outline_labels(ax, prediction, plane)
+
+
+def _draw_overdensity(ax: Axes, prediction: Prediction, field: LinearField, plane: Slice) -> None:
+    prediction.lattice.check_cube(field.delta, "delta")
     limit = 3 * float(field.delta.std()) or 1.0
     label = f"Linear overdensity (z = {field.target_redshift:g})"
-    _draw(ax, image, prediction, axis, plane, label, cmap=OVERDENSITY_COLOURS, vmin=-limit, vmax=limit)
+    _draw(ax, plane.image(field.delta), prediction, plane, label, cmap=OVERDENSITY_COLOURS, vmin=-limit, vmax=limit)
 
 
-def _draw_potential(ax: Axes, field: LinearField, prediction: Prediction, axis: str, plane: int) -> None:
-    """Contours of the potential through the sites' centres, with the step between them above the picture."""
+def _draw_potential(ax: Axes, prediction: Prediction, field: LinearField, plane: Slice) -> None:
+    """Contours of the potential through the centres of the sites; a legend below names the step between them."""
     from matplotlib.lines import Line2D
     from matplotlib.ticker import MaxNLocator
 
-    image = _plane(field.phi, axis, plane)
+    lattice = prediction.lattice
+    lattice.check_cube(field.phi, "phi")
+    image = plane.image(field.phi)
     if not float(np.ptp(image)):
         return
     levels = MaxNLocator(8).tick_values(float(image.min()), float(image.max()))
-    places = (np.arange(prediction.lattice.n) + prediction.site_offset) * prediction.lattice.spacing
-    ax.contour(places, places, image, levels=levels, colors=POTENTIAL_COLOUR, linewidths=1.0)
+    places = (np.arange(lattice.n) + prediction.site_offset) * lattice.spacing
+    ax.contour(places, places, image, levels=levels, colors=MARK_COLOUR, linewidths=1.0)
     step = f"potential, every {levels[1] - levels[0]:g} (Mpc/h)$^2$ (dashed: negative)"
-    line = Line2D([], [], color=POTENTIAL_COLOUR, linewidth=1.0, label=step)
+    line = Line2D([], [], color=MARK_COLOUR, linewidth=1.0, label=step)
     ax.legend(handles=[line], frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.13), fontsize="small")
 
 
-def draw_outlines(ax: Axes, labels: NDArray, prediction: Prediction, colour: str = "black", width: float = 0.5) -> None:
-    """Lines between neighbouring sites of different labels in a slice, (n, n)."""
-    from matplotlib.collections import LineCollection
+def _draw_body(ax: Any, sites: NDArray[np.integer], prediction: Prediction) -> None:
+    from matplotlib.colors import LightSource
+    from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 
-    spacing = prediction.lattice.spacing
-    start = (prediction.site_offset - 0.5) * spacing
-    rows, columns = np.nonzero(labels[:, 1:] != labels[:, :-1])
-    vertical = np.stack([np.stack([columns + 1, rows], 1), np.stack([columns + 1, rows + 1], 1)], 1)
-    rows, columns = np.nonzero(labels[1:] != labels[:-1])
-    horizontal = np.stack([np.stack([columns, rows + 1], 1), np.stack([columns + 1, rows + 1], 1)], 1)
-    segments = start + spacing * np.concatenate([vertical, horizontal])
-    ax.add_collection(LineCollection(list(segments), colors=colour, linewidths=width, capstyle="round"))
+    lattice = prediction.lattice
+    faces = (free_faces(unwrapped(sites, lattice.n)) + prediction.site_offset) * lattice.spacing
+    style = {"facecolors": BODY_COLOUR, "edgecolors": BODY_COLOUR, "linewidths": 0.15}
+    light = LightSource(azdeg=250, altdeg=40)
+    ax.add_collection3d(Poly3DCollection(list(faces), shade=True, lightsource=light, **style))
+    low, high = faces.min(axis=(0, 1)), faces.max(axis=(0, 1))
+    for name, start, end in zip(AXES, low, high, strict=True):
+        ax.set(**{f"{name}lim": (start, end), f"{name}label": f"{name} [Mpc/h]"})
+    ax.set_box_aspect(high - low)
+    ax.view_init(elev=22, azim=-55)
+    ax.locator_params(nbins=5)
+
+
+def unwrapped(sites: NDArray[np.integer], n: int) -> NDArray[np.int64]:
+    """Sites (N, 3) of a periodic lattice, moved by whole boxes into the smallest bounding box.
+
+    Its lower corner is in [0, n); sites beyond the upper face of the lattice have indices of n and more.
+    """
+    moved = np.empty(sites.shape, dtype=np.int64)
+    for axis, column in enumerate(sites.T):
+        occupied = np.unique(column)
+        # the box begins where the widest gap ends
+        first = occupied[np.argmax(np.diff(occupied, prepend=occupied[-1] - n))]
+        moved[:, axis] = first + (column - first) % n
+    return moved
+
+
+def free_faces(sites: NDArray[np.integer]) -> NDArray[np.float64]:
+    """Faces that cubes of side 1 about the sites (N, 3) do not share: their corners, (F, 4, 3), in the sites' units."""
+    low = sites.min(axis=0) - 1
+    filled = np.zeros(sites.max(axis=0) - low + 2, dtype=bool)
+    filled[tuple((sites - low).T)] = True
+    square = 0.5 * np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)])
+    faces = []
+    for axis in range(3):
+        for side in (-1, 1):
+            neighbour = sites - low + side * np.eye(3, dtype=int)[axis]
+            bare = sites[~filled[tuple(neighbour.T)]]
+            # the other two axes in their cyclic order turn the corners to the left as seen from outside
+            corners = np.roll(np.insert(square[::side], 0, 0.5 * side, axis=1), axis, axis=1)
+            faces.append(bare[:, None, :] + corners)
+    return np.concatenate(faces)

@@ -188,7 +188,7 @@ def write_pictures(
     With `truth`, halo labels of a simulation on the same lattice, also the map of errors; with `protohalo`, an
     identifier, also that object.
     """
-    from ..analysis import figures, objects, plots
+    from ..analysis import plots, score_figures
 
     drawn = {
         "protohalos.png": plots.plot_overview(prediction, field, axis, index),
@@ -198,11 +198,11 @@ def write_pictures(
     }
     if truth is not None:
         plane = plots.chosen_plane(prediction, axis, index)
-        drawn["errors.png"] = figures.plot_confusion(
+        drawn["errors.png"] = score_figures.plot_confusion(
             truth > 0, prediction.probability, prediction.mask, prediction.lattice, axis, plane
         )
     if protohalo is not None:
-        drawn[f"protohalo_{protohalo}.png"] = objects.plot_object(prediction, protohalo, axis, index)
+        drawn[f"protohalo_{protohalo}.png"] = plots.plot_object(prediction, protohalo, axis, index)
     for name, figure in drawn.items():
         save_figure(figure, folder / name)
     return [folder / name for name in drawn]

@@ -260,7 +260,7 @@ def _count(
     import numpy as np
 
     from ..analysis.block_counts import count_box
-    from ..analysis.figures import plot_confusion
+    from ..analysis.score_figures import plot_confusion
     from ..analysis.scores import score_table
 
     lattice, mass = field.lattice, field.site_mass_msun_h
@@ -374,19 +374,19 @@ def _pair_tallies(first: NDArray, second: NDArray, counts: Counts) -> tuple[Bloc
 
 
 def _draw(counts: Counts, pair: BlockCounts | None, folder: Path, complete: bool) -> list[Path]:
-    from ..analysis import figures
+    from ..analysis import score_figures
     from ..analysis.block_counts import BlockCounts
 
     tally = BlockCounts.pooled(counts.model)
     drawn = {
-        "reliability.png": figures.plot_reliability(tally),
-        "thresholds.png": figures.plot_threshold_scan(tally, counts.threshold, pair),
+        "reliability.png": score_figures.plot_reliability(tally),
+        "thresholds.png": score_figures.plot_threshold_scan(tally, counts.threshold, pair),
     }
     if complete:
         drawn |= {
-            "rate_by_mass.png": figures.plot_rate_by_mass(tally, pair),
-            "voxel_masses.png": figures.plot_voxel_masses(tally, pair),
-            "mass_functions.png": figures.plot_mass_functions(tally, counts.cosmology, redshift=counts.redshift),
+            "rate_by_mass.png": score_figures.plot_rate_by_mass(tally, pair),
+            "voxel_masses.png": score_figures.plot_voxel_masses(tally, pair),
+            "mass_functions.png": score_figures.plot_mass_functions(tally, counts.cosmology, redshift=counts.redshift),
         }
     for name, figure in drawn.items():
         save_figure(figure, folder / name)

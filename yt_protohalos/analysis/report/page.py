@@ -26,7 +26,8 @@ from ...catalog.catalog import Catalog, protohalo_catalog
 from ...catalog.members import check_catalog_format
 from ...exceptions import CatalogError, StoreError
 from ...prediction.result import Prediction
-from ..plots import MASS_COLOURS, PROBABILITY_COLOURS, chosen_plane, mass_function
+from ..mass_function import protohalo_mass_function
+from ..plots import MASS_COLOURS, PROBABILITY_COLOURS, chosen_plane
 from .packing import LARGEST_TEXT, pack_labels, pack_probability
 
 LARGEST_TABLE = 20_000
@@ -179,7 +180,7 @@ def report_data(
     stored = stored_columns(Path(catalog_path), prediction) if catalog_path is not None else StoredColumns.none()
     columns = {**computed_columns(protohalo_catalog(prediction)), **stored.columns}
     lattice = prediction.lattice
-    mass, density, error = mass_function(prediction)
+    mass, density, error = protohalo_mass_function(prediction)
     filled = density > 0
     return {
         "title": title or stored.source or f"model {prediction.card.name}, {lattice.n}³ sites",

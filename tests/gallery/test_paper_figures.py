@@ -1,29 +1,24 @@
-"""Laws of the paper's slices and of haloes counted by mass: they show the numbers, at their places."""
+"""Laws of the paper's slices: they show the numbers at their places."""
 
 from __future__ import annotations
 
 import io
-from dataclasses import replace
 
 import matplotlib
 import numpy as np
+import paper_figures
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from yt_protohalos.analysis import abundance, paper_figures
-from yt_protohalos.analysis.abundance import HaloCounts, mean_fit, plot_abundance, plot_amplitudes
-from yt_protohalos.analysis.mass_function import fof_mass_function
 from yt_protohalos.exceptions import LatticeError, ScoringError
-from yt_protohalos.fields.cosmology import PAPER_COSMOLOGY
 from yt_protohalos.fields.lattice import Lattice
 
 matplotlib.use("Agg")
 
 LATTICE = Lattice(16, 3.125)
 SITE_MASS = 6e8
-EDGES = (9.0, 10.0, 11.0, 12.0)
 
 
 @pytest.fixture(scope="module")
@@ -149,79 +144,3 @@ def test_empty_slices_are_drawn():
     for figure in (slices, problem):
         assert len(images(drawn(figure))) >= 2, "a plane without protohaloes is a picture too"
         assert not any(axes.patches for axes in figure.axes), "nothing changed, so nothing is circled"
-
-
-def test_counts_are_those_of_the_labels(cubes):
-    volume = LATTICE.box_size**3
-    counts = HaloCounts.of_labels(cubes[0], SITE_MASS, volume, EDGES)
-    mass = np.log10(np.bincount(cubes[0].ravel())[1:] * SITE_MASS)
-    assert np.array_equal(counts.number, np.histogram(mass, EDGES)[0])
-    assert (counts.density * np.diff(EDGES) * volume).sum() == pytest.approx(4)
-    # a label without sites is no halo
-    gap = HaloCounts.of_labels(np.where(cubes[0] == 2, 0, cubes[0]), SITE_MASS, volume, EDGES)
-    assert gap.number.sum() == 3
-
-
-def test_pooled_counts_add_up(cubes):
-    one = HaloCounts.of_labels(cubes[0], SITE_MASS, 10.0, EDGES)
-    two = HaloCounts.of_labels(cubes[1], SITE_MASS, 30.0, EDGES)
-    both = HaloCounts.pooled([one, two])
-    assert np.array_equal(both.number, one.number + two.number)
-    assert both.volume == 40.0
-    assert np.allclose(both.density, (10 * one.density + 30 * two.density) / 40)
-
-
-@pytest.mark.parametrize(
-    ("edges", "number", "volume"),
-    [((9, 9), (1,), 1.0), ((9, 10), (1, 2), 1.0), ((9, 10), (-1,), 1.0), ((9, 10), (1,), 0.0), ((9,), (), 1.0)],
-)
-def test_counts_that_mean_nothing_are_refused(edges, number, volume):
-    with pytest.raises(ScoringError, match="give"):
-        HaloCounts(edges, number, volume)
-
-
-def test_pooling_needs_boxes_with_the_same_bins():
-    with pytest.raises(ScoringError, match="at least one"):
-        HaloCounts.pooled([])
-    with pytest.raises(ScoringError, match="bins differ"):
-        HaloCounts.pooled([HaloCounts((9, 10), (1,), 1.0), HaloCounts((9, 11), (1,), 1.0)])
-
-
-def test_the_mean_of_a_fit_is_its_integral_and_lies_on_the_curve():
-    edges = np.array([11.0, 11.5, 12.5, 14.0])
-    mean, place = mean_fit(PAPER_COSMOLOGY, edges, "watson13")
-    for low, high, value, at in zip(edges, edges[1:], mean, place, strict=False):
-        fine = np.linspace(low, high, 801)
-        integral = np.trapezoid(fof_mass_function(PAPER_COSMOLOGY, fine, "watson13"), fine) / (high - low)
-        assert value == pytest.approx(integral, rel=2e-3)
-        assert low < at < high
-        assert fof_mass_function(PAPER_COSMOLOGY, at, "watson13")[0] == pytest.approx(value, rel=5e-3)
-
-
-def test_haloes_as_a_fit_has_them_lie_on_it():
-    """The ratio panel shows 1 for counts drawn from the fit itself, whatever the width of the bins."""
-    edges, volume = np.array([11.0, 11.2, 12.0, 13.5]), 1e6
-    mean, _ = mean_fit(PAPER_COSMOLOGY, edges, "watson13")
-    counts = HaloCounts(edges, np.rint(mean * volume * np.diff(edges)).astype(int), volume)
-    figure = drawn(plot_abundance({"a": counts}, PAPER_COSMOLOGY))
-    ratio = next(line for line in figure.axes[1].lines if line.get_marker() == "o").get_ydata()
-    assert np.allclose(ratio, 1, atol=2e-3)
-
-
-def test_amplitudes_show_predicted_over_simulated():
-    simulated = HaloCounts((11, 12, 13, 14), (100, 10, 0), 1e4)
-    predicted = HaloCounts((11, 12, 13, 14), (50, 12, 3), 1e4)
-    low = replace(PAPER_COSMOLOGY, sigma_8=0.58)
-    figure = drawn(plot_amplitudes([(PAPER_COSMOLOGY, simulated, predicted), (low, None, predicted)]))
-    points = [line for line in figure.axes[1].lines if line.get_marker() in abundance.MARKERS]
-    assert len(points) == 1
-    assert np.allclose(points[0].get_ydata(), (0.5, 1.2))
-    words = " ".join(text.get_text() for text in figure.axes[0].get_legend().get_texts())
-    assert "0.83" in words and "0.58" in words
-
-
-def test_nothing_to_compare_is_refused():
-    with pytest.raises(ScoringError, match="at least one"):
-        plot_abundance({}, PAPER_COSMOLOGY)
-    with pytest.raises(ScoringError, match="at least one"):
-        plot_amplitudes([])

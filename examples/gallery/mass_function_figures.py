@@ -6,118 +6,25 @@ is drawn at the mass where the fit equals its own mean over the bin (Lafferty & 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from ..exceptions import ScoringError
-from ..fields.cosmology import Cosmology
-from .mass_function import fof_mass_function
+from yt_protohalos.analysis.mass_function import HaloCounts, fof_mass_function, mean_fit
+from yt_protohalos.exceptions import ScoringError
+from yt_protohalos.fields.cosmology import Cosmology
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-EDGES = tuple(np.round(np.arange(11.0, 15.01, 0.25), 2).tolist())
-"""Default bin edges, log10 of Msun/h."""
 COLOURS = ("black", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00")
 MARKERS = "os^Dv<"
 FIT_STYLES = ("-", "--", ":")
 MASS_LABEL = r"log$_{10}\,M$ [$h^{-1}$M$_\odot$]"
 DENSITY_LABEL = r"d$n$ / dlog$_{10}M$ [($h^{-1}$Mpc)$^{-3}$]"
-FINE = 20
-"""Steps in a bin for the integral of a fit."""
-
-
-@dataclass(frozen=True, eq=False)
-class HaloCounts:
-    """Haloes in bins of mass.
-
-    Attributes
-    ----------
-    edges : float64, (B + 1,)
-        log10 of Msun/h, ascending.
-    number : int64, (B,)
-    volume : float
-        Comoving volume they were counted in, (Mpc/h)^3.
-    """
-
-    edges: NDArray[np.float64]
-    number: NDArray[np.int64]
-    volume: float
-
-    def __post_init__(self) -> None:
-        edges, number = np.asarray(self.edges, dtype=float), np.asarray(self.number)
-        if edges.ndim != 1 or len(edges) < 2 or not (np.diff(edges) > 0).all():
-            raise ScoringError(f"edges {self.edges!r} do not ascend; give log10 masses in Msun/h")
-        if number.shape != (len(edges) - 1,) or (number < 0).any():
-            raise ScoringError(f"{number.shape} numbers for {len(edges) - 1} bins; give one each, none negative")
-        if not np.isfinite(self.volume) or self.volume <= 0:
-            raise ScoringError(f"volume {self.volume!r} (Mpc/h)^3 is not positive; give that of all boxes together")
-        object.__setattr__(self, "edges", edges)
-        object.__setattr__(self, "number", number)
-
-    @classmethod
-    def of_labels(
-        cls, labels: NDArray[np.integer], site_mass: float, volume: float, edges: Sequence[float] = EDGES
-    ) -> HaloCounts:
-        """Counts of labels 1..K, 0 outside; `site_mass` in Msun/h."""
-        size = np.bincount(labels.ravel(), minlength=1)[1:]
-        # by half a site, so that a halo right at an edge is not lost to rounding
-        number, _ = np.histogram(np.log10((size[size > 0] + 0.5) * site_mass), np.asarray(edges))
-        return cls(np.asarray(edges, dtype=float), number, volume)
-
-    @classmethod
-    def pooled(cls, counts: Iterable[HaloCounts]) -> HaloCounts:
-        """Counts of several boxes together.
-
-        Raises
-        ------
-        ScoringError
-            There is none, or the bins differ.
-        """
-        every = list(counts)
-        if not every:
-            raise ScoringError("no counts to pool; give those of at least one box")
-        if any(not np.array_equal(one.edges, every[0].edges) for one in every):
-            raise ScoringError("the bins differ between the boxes; count all in the same")
-        number = np.sum([one.number for one in every], axis=0)
-        return cls(every[0].edges, number, sum(one.volume for one in every))
-
-    @property
-    def density(self) -> NDArray[np.float64]:
-        """Number density a decade of mass, (Mpc/h)^-3, (B,)."""
-        return self.number / (self.volume * np.diff(self.edges))
-
-    @property
-    def relative_error(self) -> NDArray[np.float64]:
-        """Poisson error over the value, NaN in empty bins, (B,)."""
-        return 1 / np.sqrt(np.where(self.number > 0, self.number, np.nan))
-
-
-def mean_fit(cosmology: Cosmology, edges: ArrayLike, fit: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean of a fit over bins, and the log10 mass where the fit has that value, float64 (B,) each.
-
-    See `mass_function.fof_mass_function` for units and fits.
-    """
-    return _mean_fit(cosmology, tuple(np.asarray(edges, dtype=float).tolist()), fit)
-
-
-@lru_cache(maxsize=32)
-def _mean_fit(cosmology: Cosmology, bounds: tuple[float, ...], fit: str) -> tuple[NDArray, NDArray]:
-    """Samples in the same bins share the work."""
-    edges = np.array(bounds)
-    width = np.diff(edges)
-    inside = edges[:-1, None] + width[:, None] * (np.arange(FINE) + 0.5) / FINE
-    value = fof_mass_function(cosmology, inside.ravel(), fit).reshape(inside.shape)
-    mean = value.mean(axis=1)
-    # the fits fall with mass
-    place = [np.interp(-m, -v, x) for m, v, x in zip(mean, value, inside, strict=True)]
-    return mean, np.array(place)
 
 
 def plot_abundance(

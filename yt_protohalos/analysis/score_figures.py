@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..exceptions import LatticeError
 from ..fields.cosmology import Cosmology
 from ..fields.lattice import Lattice
 from . import metrics
 from .block_counts import BINS, N_OFFSETS, OFFSET_STEP, BlockCounts
+from .drawing import Slice, new_figure
 from .mass_function import fof_mass_function
 from .score_tables import DRAWS, bootstrap_weights, spread
 
@@ -30,7 +30,6 @@ MODEL_COLOUR, PAIR_COLOUR, FIT_COLOUR = BLACK, GREEN, DARK_BLUE
 OUTCOMES = (("true negative", BLUE), ("false positive", YELLOW), ("false negative", BLACK), ("true positive", GREEN))
 """Classes of the confusion map, in the order of ``2 * true + predicted``."""
 METRICS = {"TPR": GREEN, "TNR": DARK_BLUE, "PPV": PURPLE, "F1": BLACK, "ACC": ORANGE}
-AXES = "xyz"
 MASS_LABEL = r"log$_{10}\,M$ [$h^{-1}$M$_\odot$]"
 CENTRES = np.array([(low + high) / 2 for low, high in BINS])
 WIDTH = 0.2
@@ -67,41 +66,32 @@ def plot_confusion(
 
     for name, cube in (("true", true), ("probability", probability), ("mask", mask)):
         lattice.check_cube(cube, name)
-    plane = lattice.n // 2 if index is None else index
-    if axis not in AXES or len(axis) != 1 or not 0 <= plane < lattice.n:
-        raise LatticeError(f"no plane {plane} along {axis!r}; use x, y or z and 0 to {lattice.n - 1}")
-
-    def image(cube: NDArray) -> NDArray:
-        # the first remaining axis goes to the right
-        return np.take(cube, plane, axis=AXES.index(axis)).T
-
+    # the box begins at the outer face of the first pixel
+    plane = Slice(axis, lattice.n // 2 if index is None else index, lattice.n, lattice.spacing, (0.5, 0.5, 0.5))
+    member, inside = plane.image(true), plane.image(mask)
     # a page wide, so that the text keeps its size in print
-    figure, axes = _subplots(1, 3, 7.1, 3.5, sharey=True)
-    extent = (0, lattice.box_size) * 2
-    outcome = 2 * image(true).astype(np.int8) + image(mask).astype(np.int8)
-    colours = ListedColormap([colour for _, colour in OUTCOMES])
-    style: dict[str, Any] = {"origin": "lower", "extent": extent, "interpolation": "nearest"}
-    axes[0].imshow(image(true), cmap=ListedColormap([BLUE, RED]), vmin=0, vmax=1, **style)
-    shown = axes[1].imshow(image(probability), cmap="cividis", vmin=0, vmax=1, **style)
+    figure, axes = new_figure(7.1, 3.5, columns=3, sharey=True)
+    plane.show(axes[0], member, cmap=ListedColormap([BLUE, RED]), vmin=0, vmax=1)
+    shown = plane.show(axes[1], plane.image(probability), cmap="cividis", vmin=0, vmax=1)
     scale = axes[1].inset_axes((0.08, -0.34, 0.84, 0.06))
     figure.colorbar(shown, cax=scale, orientation="horizontal")
     scale.tick_params(labelsize=8)
-    axes[2].imshow(outcome, cmap=colours, vmin=-0.5, vmax=3.5, **style)
+    colours = ListedColormap([colour for _, colour in OUTCOMES])
+    plane.show(axes[2], 2 * member.astype(np.int8) + inside, cmap=colours, vmin=-0.5, vmax=3.5)
     below: dict[str, Any] = {
         "loc": "upper center", "bbox_to_anchor": (0.46, -0.24), "frameon": False, "fontsize": 8, "handlelength": 1,
-        "columnspacing": 1,
+        "columnspacing": 1, "ncols": 2,
     }  # fmt: skip
-    members = [Patch(color=RED, label="halo member"), Patch(color=BLUE, label="outside")]
-    axes[0].legend(handles=members, ncols=2, **below)
-    axes[2].legend(handles=[Patch(color=colour, label=name) for name, colour in OUTCOMES[::-1]], ncols=2, **below)
-    first, second = (name for name in AXES if name != axis)
+    axes[0].legend(handles=[Patch(color=RED, label="halo member"), Patch(color=BLUE, label="outside")], **below)
+    axes[2].legend(handles=[Patch(color=colour, label=name) for name, colour in OUTCOMES[::-1]], **below)
+    right, up = plane.axis_names
     for ax, title in zip(axes, ("simulation", "membership probability", "outcome"), strict=True):
         ax.set_title(title, fontsize=9)
-        ax.set_xlabel(rf"{first} [$h^{{-1}}$Mpc]", fontsize=9)
+        ax.set_xlabel(rf"{right} [$h^{{-1}}$Mpc]", fontsize=9)
         ax.tick_params(labelsize=8)
         # legends and inset axes are left out of the layout, so the room for them is below
         ax.set_anchor("N")
-    axes[0].set_ylabel(rf"{second} [$h^{{-1}}$Mpc]", fontsize=9)
+    axes[0].set_ylabel(rf"{up} [$h^{{-1}}$Mpc]", fontsize=9)
     return figure
 
 
@@ -110,7 +100,7 @@ def plot_rate_by_mass(counts: BlockCounts, pair: BlockCounts | None = None) -> F
 
     counts : of the model, runs pooled; pair : of a baseline pair, both ways pooled
     """
-    figure, (ax,) = _subplots(1, 1, 5.8, 4.2)
+    figure, (ax,) = new_figure(5.8, 4.2)
     for one, colour, label in _models(counts, pair):
         value, error = _with_error(one, metrics.true_positive_rate)
         ax.errorbar(CENTRES, value, error, color=colour, marker="o", markersize=3, capsize=2, label=label)
@@ -127,7 +117,7 @@ def plot_voxel_masses(counts: BlockCounts, pair: BlockCounts | None = None) -> F
     Violins: sites inside a halo in both; the bar spans the 16th to 84th percentile, the point is the median. The pair's
     violins are the right halves where there is one.
     """
-    figure, (top, main) = _subplots(2, 1, 7.2, 7.6, height_ratios=[1, 3], sharex=True)
+    figure, (top, main) = new_figure(7.2, 7.6, rows=2, height_ratios=[1, 3], sharex=True)
     models = _models(counts, pair)
     for number, (one, colour, label) in enumerate(models):
         total = one.total()
@@ -160,7 +150,7 @@ def plot_mass_functions(
     counts : of the model, runs pooled; its volume sets the density
     cosmology, fit, redshift : draw a fit to friends-of-friends haloes too, see `mass_function.fof_mass_function`
     """
-    figure, (main, below) = _subplots(2, 1, 6.0, 6.4, height_ratios=[2.2, 1], sharex=True)
+    figure, (main, below) = new_figure(6.0, 6.4, rows=2, height_ratios=[2.2, 1], sharex=True)
     total = counts.total()
     per_decade = total.volume[0] * WIDTH
     for by_mass, colour, marker, shift, label in (
@@ -193,7 +183,7 @@ def plot_mass_functions(
 
 def plot_reliability(counts: BlockCounts) -> Figure:
     """Observed share of members against predicted probability, with the share of sites in each bin below."""
-    figure, (main, below) = _subplots(2, 1, 4.8, 5.8, height_ratios=[3, 1], sharex=True)
+    figure, (main, below) = new_figure(4.8, 5.8, rows=2, height_ratios=[3, 1], sharex=True)
     mean, observed = metrics.reliability_curve(counts.total())
     _, error = _with_error(counts, lambda one: metrics.reliability_curve(one)[1])
     line = np.array([0.0, 1.0])
@@ -219,7 +209,7 @@ def plot_threshold_scan(counts: BlockCounts, threshold: float | None = None, pai
 
     threshold : the one in use, drawn as a vertical line; pair : its scores are the dashed lines
     """
-    figure, (main, below) = _subplots(2, 1, 6.0, 6.4, height_ratios=[2.2, 1], sharex=True)
+    figure, (main, below) = new_figure(6.0, 6.4, rows=2, height_ratios=[2.2, 1], sharex=True)
     thresholds, scores = metrics.scores_by_threshold(counts.total())
     limit = None if pair is None else metrics.site_scores(pair.total())
     for name, colour in METRICS.items():
@@ -274,10 +264,3 @@ def _violins(ax: Axes, total: BlockCounts, colour: str, label: str, side: int) -
         ax.plot([at, at], centre + np.array([low[i], high[i]]), color=colour, linewidth=1.2)
         ax.plot(at, centre + middle[i], "o", color=colour, markersize=4)
     ax.plot([], [], "o-", color=colour, label=label)
-
-
-def _subplots(rows: int, columns: int, width: float, height: float, **layout: Any) -> tuple[Figure, NDArray]:
-    from matplotlib.figure import Figure as MatplotlibFigure
-
-    figure = MatplotlibFigure(figsize=(width, height), layout="constrained")
-    return figure, figure.subplots(rows, columns, squeeze=False, **layout).ravel()

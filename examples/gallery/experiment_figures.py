@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from paper_figures import PAGE, draw_outlines
 
-from ..exceptions import LatticeError, ScoringError
-from ..fields.cosmology import Cosmology
-from ..prediction.result import LabelledSites
-from .bias import BIAS_FITS, LagrangianBias, bias_fit
-from .paper_figures import PAGE, draw_outlines
+from yt_protohalos.analysis.bias import BIAS_FITS, LagrangianBias, bias_fit
+from yt_protohalos.exceptions import LatticeError, ScoringError
+from yt_protohalos.fields.cosmology import Cosmology
+from yt_protohalos.prediction.result import LabelledSites
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -51,7 +51,7 @@ def plot_responses(predictions: Mapping[str, LabelledSites], axis: str = "x", in
 
     Examples
     --------
-    >>> from yt_protohalos.analysis.experiment_figures import plot_responses
+    >>> from experiment_figures import plot_responses
     >>> predictor = ph.ProtohaloPredictor.from_pretrained("planck-v4")
     >>> weaker = predictor.predict(ph.scale_amplitude(field, 0.8))
     >>> plot_responses({"0.80": weaker, "0.83": prediction}).savefig("responses.png")
@@ -130,7 +130,7 @@ def plot_bias(
 
     Examples
     --------
-    >>> from yt_protohalos.analysis.experiment_figures import plot_bias
+    >>> from experiment_figures import plot_bias
     >>> box = ph.generate_initial_conditions(32, 200, seed=1)
     >>> peaks = np.where(box.delta > 2, np.arange(1, 32**3 + 1).reshape(box.delta.shape), 0)
     >>> bias = ph.lagrangian_bias(peaks, box, edges=(13, 15), smoothing=10)

@@ -8,9 +8,9 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from ..catalog.zoom import zoom_region
-from ..exceptions import RegionError, ScoringError
-from ..prediction.result import Prediction
+from yt_protohalos.catalog.zoom import zoom_region
+from yt_protohalos.exceptions import RegionError, ScoringError
+from yt_protohalos.prediction.result import Prediction
 
 PADDINGS = (0.0, 1.0, 2.0, 3.0, 4.0, 6.0)
 """Sites."""

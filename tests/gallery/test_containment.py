@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from containment import Containment, format_containment, zoom_containment
 from labelled_boxes import box_labels, predicted
 
-from yt_protohalos.analysis.containment import Containment, format_containment, zoom_containment
 from yt_protohalos.exceptions import ScoringError
 
 N = 24

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from ..exceptions import LatticeError, ScoringError
-from ..fields.lattice import Lattice
+from yt_protohalos.exceptions import LatticeError, ScoringError
+from yt_protohalos.fields.lattice import Lattice
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -102,7 +102,7 @@ def plot_lattices(
 def plot_mass_slices(
     samples: Mapping[str, NDArray[np.integer]],
     lattice: Lattice,
-    site_mass: float,
+    site_mass_msun_h: float,
     planes: Sequence[int],
     axis: str = "z",
     circles: bool = False,
@@ -114,7 +114,7 @@ def plot_mass_slices(
     samples : mapping
         Title and int (n, n, n) labels, 0 outside, of each column.
     lattice : Lattice
-    site_mass : float
+    site_mass_msun_h : float
         Msun/h.
     planes : sequence of int
         Lattice planes.
@@ -134,10 +134,10 @@ def plot_mass_slices(
     from matplotlib.patches import Circle
 
     _check_slices(samples, lattice, planes, axis, circles)
-    masses = {title: labelled_mass(labels, site_mass) for title, labels in samples.items()}
+    masses = {title: labelled_mass(labels, site_mass_msun_h) for title, labels in samples.items()}
     inside = [mass[mass > 0] for mass in masses.values() if (mass > 0).any()]
-    low = min((float(mass.min()) for mass in inside), default=site_mass)
-    high = max((float(mass.max()) for mass in inside), default=site_mass)
+    low = min((float(mass.min()) for mass in inside), default=site_mass_msun_h)
+    high = max((float(mass.max()) for mass in inside), default=site_mass_msun_h)
     norm = LogNorm(low, max(high, 1.01 * low))
     side = min(PAGE / len(samples), 3.3)
     figure, panels = _subplots(
@@ -184,9 +184,9 @@ def _check_slices(samples: Mapping, lattice: Lattice, planes: Sequence[int], axi
         raise LatticeError(f"no planes {wrong} along {axis!r}; use x, y or z and 0 to {lattice.n - 1}")
 
 
-def labelled_mass(labels: NDArray[np.integer], site_mass: float) -> NDArray[np.float32]:
-    """Mass of the halo that each site belongs to, 0 outside, of the shape of the labels and the unit of `site_mass`."""
-    mass = (np.bincount(labels.ravel()) * site_mass).astype(np.float32)
+def labelled_mass(labels: NDArray[np.integer], site_mass_msun_h: float) -> NDArray[np.float32]:
+    """Mass of the halo that each site belongs to, 0 outside, of the shape of the labels; Msun/h."""
+    mass = (np.bincount(labels.ravel()) * site_mass_msun_h).astype(np.float32)
     mass[0] = 0
     return mass[labels]
 

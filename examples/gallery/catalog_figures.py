@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from paper_figures import PAGE
 
-from ..exceptions import ScoringError
-from .paper_figures import PAGE
+from yt_protohalos.exceptions import ScoringError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,8 +6,8 @@ import io
 
 import numpy as np
 import pytest
+from catalog_figures import FEWEST, plot_catalog_errors
 
-from yt_protohalos.analysis.catalog_figures import FEWEST, plot_catalog_errors
 from yt_protohalos.exceptions import ScoringError
 
 NAMES = ["distance_median", "distance_16", "distance_84", "velocity_median", "velocity_16", "velocity_84", "speed_rms"]
