@@ -14,8 +14,8 @@ from standins import make_field, make_network, make_predictor
 
 from yt_protohalos.exceptions import LatticeError, ModelError
 from yt_protohalos.fields.evolution import DENSITY_NAMES, STEPS, evolve_field
+from yt_protohalos.fields.fourier import displacement_component, potential, second_order_source
 from yt_protohalos.fields.lattice import Lattice
-from yt_protohalos.fields.linear_field import displacement_component, potential, second_order_source
 from yt_protohalos.models.channels import (
     CHANNELS,
     EVOLVED_INSTANCE,

@@ -19,8 +19,9 @@ from yt_protohalos.exceptions import (
     OutOfRangeError,
 )
 from yt_protohalos.fields.cosmology import PAPER_COSMOLOGY
+from yt_protohalos.fields.fourier import potential
 from yt_protohalos.fields.lattice import Lattice
-from yt_protohalos.fields.linear_field import LinearField, potential
+from yt_protohalos.fields.linear_field import LinearField
 from yt_protohalos.fields.perturbations import (
     DeformedField,
     add_deformation,

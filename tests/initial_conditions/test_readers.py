@@ -22,7 +22,7 @@ from yt_protohalos.exceptions import (
     UnitsError,
 )
 from yt_protohalos.fields.cosmology import PAPER_COSMOLOGY, Cosmology
-from yt_protohalos.fields.linear_field import fourier_resample, without_nyquist
+from yt_protohalos.fields.fourier import resample, without_nyquist
 from yt_protohalos.initial_conditions.particles import field_from_particles
 from yt_protohalos.initial_conditions.readers.gadget_hdf5 import write_gadget_hdf5
 from yt_protohalos.yt_interface.linear import linear_field, particle_sites
@@ -72,7 +72,7 @@ def test_the_packaged_realisation_agrees_with_musics_own_low_modes():
     with np.load(Path(__file__).parents[1] / "data" / "music64_low_modes.npz") as file:
         truth = file["delta_z49"] / PAPER_COSMOLOGY.growth_factor(49.0)
     field = linear_field(load(DEMO))
-    low = fourier_resample(field.delta, field.lattice, 32)
+    low = resample(field.delta, field.lattice, 32)
     difference = np.sqrt(np.mean((low - truth) ** 2)) / truth.std()
     assert difference < 1e-4
 

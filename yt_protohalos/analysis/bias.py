@@ -15,8 +15,8 @@ from scipy import fft
 from .._utils.system import available_cores
 from ..exceptions import CosmologyError, ScoringError
 from ..fields.cosmology import Cosmology
-from ..fields.lattice import Lattice
-from ..fields.linear_field import Cube, LinearField
+from ..fields.lattice import Cube, Lattice
+from ..fields.linear_field import LinearField
 from ..prediction.result import Prediction
 from .mass_function import linear_rms
 

@@ -10,8 +10,9 @@ from numba import njit
 from numpy.typing import NDArray
 
 from ..exceptions import CatalogError
+from ..fields.fourier import displacement_component, potential, second_order_source
 from ..fields.lattice import Lattice
-from ..fields.linear_field import LinearField, displacement_component, potential, second_order_source
+from ..fields.linear_field import LinearField
 from ..prediction.result import Prediction
 from .shapes import count_pieces, principal_axes, tidal_eigenvalues, tidal_tensors, tidal_torque
 

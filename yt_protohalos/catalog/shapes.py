@@ -8,8 +8,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from ..fields.lattice import Lattice
-from ..fields.linear_field import Cube, tidal_components
+from ..fields.fourier import tidal_components
+from ..fields.lattice import Cube, Lattice
 
 _TIE = 1e-6
 """Sites this much further than the radius, in sites, still belong to a ball: rounding must not decide."""

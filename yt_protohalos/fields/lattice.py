@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ..exceptions import LatticeError
 
 Triple = tuple[int, int, int]
+Cube = NDArray[np.float32]
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The linear overdensity and potential of a box, and the Fourier operators that connect them.
+"""The linear overdensity and potential of a box.
 
 Conventions: comoving Mpc/h, fields extrapolated to the redshift whose haloes are asked for (0 unless said),
 laplacian(phi) = delta, psi = -grad(phi), x on axis 0.
@@ -7,23 +7,20 @@ laplacian(phi) = delta, psi = -grad(phi), x on axis 0.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import fft
 
 from .._utils.progress import Progress
-from .._utils.system import available_cores
 from ..exceptions import InitialConditionsError, LatticeError
 from .cosmology import Cosmology
 from .cosmology import target_redshift as checked_target
 from .evolution import EvolvedField, evolve_field
-from .lattice import Lattice, Triple
-
-Cube = NDArray[np.float32]
+from .fourier import potential, resample
+from .lattice import Cube, Lattice, Triple
 
 
 @dataclass(frozen=True)
@@ -190,186 +187,6 @@ class LinearField:
         lattice = Lattice(n, self.box_size)
         # the sites keep their places in the box: a cell-centre lattice stays one
         shift = (self.site_offset / n - self.site_offset / self.n) * self.box_size
-        delta = fourier_resample(self.delta, self.lattice, n, shift)
-        phi = fourier_resample(self.phi, self.lattice, n, shift)
+        delta = resample(self.delta, self.lattice, n, shift)
+        phi = resample(self.phi, self.lattice, n, shift)
         return replace(self, delta=delta, phi=phi, lattice=lattice)
-
-
-def _to_fourier(cube: NDArray) -> NDArray[np.complexfloating]:
-    return fft.rfftn(cube, workers=available_cores())
-
-
-def _to_real(spectrum: NDArray[np.complexfloating], shape: tuple[int, ...]) -> NDArray:
-    """Cube of a spectrum, which is overwritten: irfftn would hold a copy of it."""
-    spectrum = fft.ifftn(spectrum, axes=(0, 1), workers=available_cores(), overwrite_x=True)
-    return fft.irfft(spectrum, n=shape[2], axis=2, workers=available_cores())
-
-
-def mean_and_rms(cube: NDArray) -> tuple[float, float]:
-    """Mean and standard deviation of a cube in double precision, a plane at a time."""
-    mean = float(cube.mean(dtype=np.float64))
-    square = sum(float(np.sum((plane.astype(np.float64) - mean) ** 2)) for plane in cube)
-    return mean, float(np.sqrt(square / cube.size))
-
-
-def potential(delta: Cube, lattice: Lattice) -> Cube:
-    """Solve laplacian(phi) = delta on the periodic lattice.
-
-    delta : float32, (n, n, n), dimensionless
-    returns : float32, (n, n, n), comoving (Mpc/h)^2, zero mean
-    Source: López-Cano et al. 2024, eq. 8.
-    """
-    lattice.check_cube(delta, "delta")
-    spectrum = _to_fourier(delta.astype(np.float32, copy=False))
-    kx, ky, kz = lattice.wavenumbers()
-    for i, plane in enumerate(spectrum):
-        k2 = (kx[i] ** 2 + ky**2 + kz**2)[0]
-        if i == 0:
-            k2[0, 0] = 1.0
-        plane /= -k2
-    spectrum[0, 0, 0] = 0.0
-    return _to_real(spectrum, lattice.shape)
-
-
-def _derivative_wavenumber(lattice: Lattice, axis: int) -> NDArray[np.float32]:
-    """Wavenumber along `axis`, with the Nyquist plane zeroed: its derivative has no real representation."""
-    k = lattice.wavenumbers()[axis].copy()
-    if lattice.n % 2 == 0:
-        nyquist = np.abs(np.abs(k) - np.pi / lattice.spacing) < 1e-3 * np.pi / lattice.spacing
-        k[nyquist] = 0.0
-    return k
-
-
-def displacement_component(phi: Cube, lattice: Lattice, axis: int) -> Cube:
-    """First-order displacement psi = -d phi / dq along one axis, (n, n, n), Mpc/h at z = 0."""
-    spectrum = _to_fourier(phi)
-    spectrum *= -1j * _derivative_wavenumber(lattice, axis)
-    return _to_real(spectrum.astype(np.complex64, copy=False), lattice.shape)
-
-
-def divergence(vector: NDArray[np.float32], lattice: Lattice) -> Cube:
-    """Divergence of a displacement field.
-
-    vector : float32, (3, n, n, n), Mpc/h
-    returns : float32, (n, n, n), dimensionless
-    """
-    total: NDArray[np.complex64] | None = None
-    for axis in range(3):
-        total = add_derivative(total, vector[axis], lattice, axis)
-    assert total is not None
-    return _to_real(total, lattice.shape)
-
-
-def add_derivative(
-    total: NDArray[np.complex64] | None, component: Cube, lattice: Lattice, axis: int
-) -> NDArray[np.complex64]:
-    """Spectrum of a divergence, one component after the other.
-
-    total : complex64, (n, n, n // 2 + 1), overwritten; None before the first component
-    component : float32, (n, n, n), Mpc/h
-    returns : `total` with the spectrum of the component's derivative along its axis
-    """
-    spectrum = _to_fourier(component.astype(np.float32, copy=False))
-    spectrum *= 1j * _derivative_wavenumber(lattice, axis)
-    if total is None:
-        return spectrum.astype(np.complex64, copy=False)
-    total += spectrum
-    return total
-
-
-def cube_without_nyquist(spectrum: NDArray[np.complexfloating], n: int) -> NDArray:
-    """Cube (n, n, n) of a half spectrum, which is overwritten, without its modes on the Nyquist planes.
-
-    Displacements cannot hold those modes, nor did the training.
-    """
-    if n % 2 == 0:
-        spectrum[n // 2] = spectrum[:, n // 2] = spectrum[..., n // 2] = 0
-    return _to_real(spectrum, (n, n, n))
-
-
-def without_nyquist(cube: NDArray) -> NDArray:
-    """Cube (n, n, n) without its modes on the Nyquist planes; see `cube_without_nyquist`."""
-    n = cube.shape[0]
-    return cube if n % 2 else cube_without_nyquist(_to_fourier(cube), n)
-
-
-def second_order_source(phi: Cube, lattice: Lattice) -> Cube:
-    """Source of the second-order potential, sum_{i<j} phi_ii phi_jj - phi_ij^2 (e.g. Bouchet et al. 1995).
-
-    With laplacian(phi2) = source, the second-order displacement is D2 grad(phi2), D2 = -3/7 D^2 (nearly).
-    """
-    spectrum = _to_fourier(phi)
-    # phi_xx phi_yy + (phi_xx + phi_yy) phi_zz: two diagonal cubes at a time
-    total = _second_derivative(spectrum, lattice, 0, 0)
-    other = _second_derivative(spectrum, lattice, 1, 1)
-    source = total * other
-    total += other
-    del other
-    total *= _second_derivative(spectrum, lattice, 2, 2)
-    source += total
-    del total
-    for i, j in ((0, 1), (0, 2), (1, 2)):
-        mixed = _second_derivative(spectrum, lattice, i, j)
-        mixed *= mixed
-        source -= mixed
-        del mixed
-    return source
-
-
-def tidal_components(phi: Cube, lattice: Lattice) -> Iterator[tuple[int, int, Cube]]:
-    """Second derivatives of the potential, one at a time, for memory holds one cube rather than six.
-
-    phi : float32, (n, n, n), comoving (Mpc/h)^2
-    yields : i, j with i <= j, and d^2 phi / dq_i dq_j, float32, (n, n, n), dimensionless; the diagonal adds up to delta
-    """
-    spectrum = _to_fourier(phi)
-    for i in range(3):
-        for j in range(i, 3):
-            yield i, j, _second_derivative(spectrum, lattice, i, j)
-
-
-def _second_derivative(spectrum: NDArray[np.complexfloating], lattice: Lattice, i: int, j: int) -> Cube:
-    if i == j:
-        return _to_real(spectrum * -(lattice.wavenumbers()[i] ** 2), lattice.shape)
-    factor = _derivative_wavenumber(lattice, i) * _derivative_wavenumber(lattice, j)
-    return _to_real(spectrum * -factor, lattice.shape)
-
-
-def first_order_displacement(
-    displacement: NDArray, velocity_displacement: NDArray, growth_rate: float, second_growth_rate: float
-) -> NDArray:
-    """Separate the first-order displacement from positions and velocities.
-
-    displacement : (..., 3) or (3, ...), psi = x - q, Mpc/h
-    velocity_displacement : same shape, u = v / (a H), Mpc/h
-    growth_rate, second_growth_rate : f1 and f2 at the redshift of the file
-    returns : psi_1 = (f2 psi - u) / (f2 - f1), same shape, Mpc/h
-    """
-    return (second_growth_rate * displacement - velocity_displacement) / (second_growth_rate - growth_rate)
-
-
-def fourier_resample(cube: Cube, lattice: Lattice, n: int, shift: float = 0.0) -> Cube:
-    """Resample a periodic cube to `n` sites per side by truncating or padding its spectrum.
-
-    cube : float32, (m, m, m)
-    shift : distance in Mpc/h by which the new site 0 lies after the old one, on each axis
-    returns : float32, (n, n, n)
-    """
-    m = lattice.n
-    if n == m and shift == 0.0:
-        return cube
-    spectrum = _to_fourier(cube)
-    # modes at and beyond the smaller Nyquist wavenumber are dropped, so that the result stays real
-    half = (min(n, m) - 1) // 2
-    kept = np.arange(-half, half + 1)
-    along = kept[kept >= 0]
-    phase = np.exp(2j * np.pi * kept * shift / lattice.box_size).astype(np.complex64)
-    large = np.zeros((n, n, n // 2 + 1), dtype=np.complex64)
-    # plane by plane, for each step on all modes would be another cube
-    for i, k in enumerate(kept):
-        plane = spectrum[k % m][np.ix_(kept % m, along)]
-        if shift:
-            plane = plane * phase[i] * phase[:, None] * phase[kept >= 0][None, :]
-        large[k % n][np.ix_(kept % n, along)] = plane * (n / m) ** 3
-    del spectrum
-    return _to_real(large, (n, n, n))

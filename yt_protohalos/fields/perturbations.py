@@ -27,8 +27,8 @@ from numpy.typing import NDArray
 from scipy import fft
 
 from ..exceptions import CosmologyError, ExperimentError
-from .lattice import Lattice, Triple
-from .linear_field import Cube, LinearField
+from .lattice import Cube, Lattice, Triple
+from .linear_field import LinearField
 from .region import Region, separation
 
 Diagonal = tuple[float, float, float]

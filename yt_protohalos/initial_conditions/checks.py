@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..exceptions import CosmologyError, FormatError, InitialConditionsError, ProtohaloError
 from ..fields.cosmology import Cosmology
-from ..fields.linear_field import mean_and_rms
+from ..fields.fourier import mean_and_rms
 
 LARGEST_REDSHIFT = 1000.0
 """Growth without radiation means nothing beyond."""

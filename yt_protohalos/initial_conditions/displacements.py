@@ -10,17 +10,9 @@ from numpy.typing import NDArray
 
 from ..exceptions import InitialConditionsError, PositionsOnlyWarning, UnitsError
 from ..fields.cosmology import Cosmology
-from ..fields.lattice import Lattice
-from ..fields.linear_field import (
-    Cube,
-    LinearField,
-    add_derivative,
-    cube_without_nyquist,
-    first_order_displacement,
-    mean_and_rms,
-    potential,
-    second_order_source,
-)
+from ..fields.fourier import derivative_spectrum, mean_and_rms, potential, second_order_source, to_cube, zero_nyquist
+from ..fields.lattice import Cube, Lattice
+from ..fields.linear_field import LinearField
 from .checks import check_peak, check_reach
 
 SPEED_OF_LIGHT = 299792.458
@@ -115,11 +107,13 @@ def field_from_components(
             for i in range(lattice.n):
                 displacement[i] = first_order_displacement(displacement[i], velocity[i], rate, second_rate)
         del velocity
-        total = add_derivative(total, displacement, lattice, axis)
+        spectrum = derivative_spectrum(displacement, lattice, axis)
         del displacement
+        total = spectrum if total is None else np.add(total, spectrum, out=total)
+        del spectrum
     assert total is not None
     checks.judge(redshift)
-    delta = cube_without_nyquist(total, lattice.n)
+    delta = to_cube(zero_nyquist(total, lattice.n), lattice.n)
     del total
     check_peak("overdensities", delta)
     delta /= np.float32(-growth)
@@ -230,6 +224,19 @@ class _Agreement:
                 f"velocities are {slope / self._rate:.4g} times what the displacements need; they must be peculiar "
                 "velocities a dx/dt in km/s: correct their unit (Gadget stores them divided by sqrt(a))"
             )
+
+
+def first_order_displacement(
+    displacement: NDArray, velocity_displacement: NDArray, growth_rate: float, second_growth_rate: float
+) -> NDArray:
+    """Separate the first-order displacement from positions and velocities.
+
+    displacement : array, psi = x - q, Mpc/h
+    velocity_displacement : same shape, u = v / (a H), Mpc/h
+    growth_rate, second_growth_rate : f1 and f2 at the redshift of the file
+    returns : psi_1 = (f2 psi - u) / (f2 - f1), same shape, Mpc/h
+    """
+    return (second_growth_rate * displacement - velocity_displacement) / (second_growth_rate - growth_rate)
 
 
 def _product(one: Cube, other: Cube) -> float:

@@ -10,8 +10,9 @@ from scipy import fft
 
 from ..exceptions import InitialConditionsError
 from ..fields.cosmology import PAPER_COSMOLOGY, Cosmology
+from ..fields.fourier import displacement_component, potential, second_order_source
 from ..fields.lattice import Lattice
-from ..fields.linear_field import LinearField, displacement_component, potential, second_order_source
+from ..fields.linear_field import LinearField
 
 
 def generate_initial_conditions(

@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 
 from ..exceptions import InitialConditionsError, LatticeError
 from ..fields.cosmology import Cosmology
-from ..fields.linear_field import LinearField, mean_and_rms, without_nyquist
+from ..fields.fourier import mean_and_rms, without_nyquist
+from ..fields.linear_field import LinearField
 from .checks import check_peak, check_reach
 from .particles import check_side
 

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from ..exceptions import InitialConditionsError, LatticeError, UnitsError
 from ..fields.cosmology import CRITICAL_DENSITY, Cosmology
-from ..fields.lattice import Lattice
-from ..fields.linear_field import Cube, LinearField
+from ..fields.lattice import Cube, Lattice
+from ..fields.linear_field import LinearField
 from .checks import Reach
 from .displacements import FARTHEST, SPEED_OF_LIGHT, field_from_components
 from .site_assignment import Located, SiteMap, axis_site, locate_sites

@@ -14,8 +14,9 @@ from scipy.optimize import brentq
 
 from ..exceptions import CosmologyWarning, ModelError, OutOfRangeError, SpacingWarning
 from ..fields.cosmology import Cosmology
+from ..fields.fourier import mean_and_rms
 from ..fields.lattice import Lattice
-from ..fields.linear_field import LinearField, mean_and_rms
+from ..fields.linear_field import LinearField
 from .card import ModelCard
 from .registry import available, load_card
 

@@ -18,8 +18,9 @@ from .. import __version__
 from .._utils.files import FIELD_RUN_FORMAT, SEED_RUN_FORMAT, format_remedy, open_hdf5
 from ..exceptions import FormatError, InitialConditionsError
 from ..fields.cosmology import Cosmology
+from ..fields.fourier import potential
 from ..fields.lattice import Lattice
-from ..fields.linear_field import LinearField, potential
+from ..fields.linear_field import LinearField
 from ..initial_conditions.decimated import decimated_particles
 from ..initial_conditions.generate import generate_initial_conditions, lagrangian_particles
 from .labels import LINKING_LENGTH, MIN_SITES, friends_of_friends
