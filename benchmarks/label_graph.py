@@ -10,7 +10,7 @@ from pathlib import Path
 import networkx
 import numpy as np
 
-from yt_protohalos.segmentation.overlap import lowest_of_component
+from yt_protohalos.segmentation.labels import lowest_connected
 
 
 def overlaps(n_labels: int, rng: np.random.Generator) -> np.ndarray:
@@ -43,7 +43,7 @@ def main() -> None:
     edge = overlaps(args.labels, np.random.default_rng(0))
     before = forget_largest()
     start = time.perf_counter()
-    lowest = lowest_of_component(edge, args.labels)
+    lowest = lowest_connected(edge, args.labels)
     seconds = time.perf_counter() - start
     n_components = np.count_nonzero(lowest == np.arange(args.labels))
     print(f"csgraph   {args.labels} labels, {len(edge)} edges, {n_components} components: {seconds:.1f} s, "

@@ -128,7 +128,7 @@ def plain_stitch(a: np.ndarray, b: np.ndarray, core: int, threshold: float = 0.5
 def plain_predict(predictor: Any, field: Any, clock: Clock) -> np.ndarray:
     """Labels of a box by the paper's steps in their order, one crop after the other."""
     from yt_protohalos.prediction.inference import calibrated, evaluate, join_core
-    from yt_protohalos.segmentation.stitching import remove_small
+    from yt_protohalos.segmentation.labels import relabel_by_size
     from yt_protohalos.segmentation.tiling import CropPlan
 
     card, lattice = predictor.card, field.lattice
@@ -150,7 +150,7 @@ def plain_predict(predictor: Any, field: Any, clock: Clock) -> np.ndarray:
         lattice.paste(cubes[crop.lattice], np.where(block > 0, block + offset, 0), crop.core_start)
         offset += int(block.max(initial=0))
     with clock.stage("stitching"):
-        return remove_small(plain_stitch(cubes["a"], cubes["b"], PLAIN_CORE), card.min_sites)
+        return relabel_by_size(plain_stitch(cubes["a"], cubes["b"], PLAIN_CORE), card.min_sites)
 
 
 def shipped_predict(predictor: Any, field: Any, clock: Clock) -> Any:

@@ -17,7 +17,7 @@ from yt_protohalos.fields.cosmology import PAPER_COSMOLOGY
 from yt_protohalos.fields.lattice import Lattice
 from yt_protohalos.fields.linear_field import LinearField
 from yt_protohalos.initial_conditions.generate import lagrangian_particles
-from yt_protohalos.segmentation.stitching import relabel_by_size
+from yt_protohalos.segmentation.labels import relabel_by_size
 
 
 @pytest.fixture(scope="module")

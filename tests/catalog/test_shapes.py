@@ -13,12 +13,13 @@ from scipy import ndimage
 from standins import make_field, make_predictor
 
 from yt_protohalos.catalog.catalog import protohalo_catalog
-from yt_protohalos.catalog.shapes import count_pieces, principal_axes, tidal_tensors, tidal_torque
+from yt_protohalos.catalog.shapes import principal_axes, tidal_tensors, tidal_torque
 from yt_protohalos.fields.cosmology import PAPER_COSMOLOGY
 from yt_protohalos.fields.fourier import potential
 from yt_protohalos.fields.lattice import Lattice
 from yt_protohalos.fields.linear_field import LinearField
 from yt_protohalos.models.symmetry import Symmetry
+from yt_protohalos.segmentation.labels import count_pieces
 
 RATE = 100 * PAPER_COSMOLOGY.growth_rate(0.0)
 

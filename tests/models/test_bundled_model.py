@@ -13,7 +13,7 @@ import yt_protohalos as ph
 from yt_protohalos.analysis.scores import score_table
 from yt_protohalos.models import registry
 from yt_protohalos.prediction.result import Prediction
-from yt_protohalos.segmentation.stitching import remove_small
+from yt_protohalos.segmentation.labels import relabel_by_size
 
 SHARED = Path(__file__).parents[3] / "shared"
 MUSIC32 = (
@@ -65,7 +65,7 @@ def test_every_format_of_one_realisation_has_the_same_protohalos(name: str, musi
 def treepm(predictor: ph.ProtohaloPredictor) -> tuple[dict[str, Any], dict[str, Any]]:
     """Scores of the model and of PINOCCHIO on the reference run."""
     with h5py.File(SHARED / "reference" / "treepm96.h5") as file:
-        truth, pinocchio = file["halo_id"][()] + 1, remove_small(file["pinocchio_id"][()] + 1, 155)
+        truth, pinocchio = file["halo_id"][()] + 1, relabel_by_size(file["pinocchio_id"][()] + 1, 155)
     field = ph.linear_field(ph.load(SHARED / "reference" / "treepm96_ics.hdf5"))
     found = predictor.predict(field, progress=False)
     ours = score_table(found.probability, found.mask, found.labels, truth, field.site_mass_msun_h)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from yt_protohalos import clustering
 from yt_protohalos.exceptions import ClusteringError
+from yt_protohalos.segmentation import clustering
 from yt_protohalos.segmentation.clustering import cluster_embedding
 
 GOLDEN = Path(__file__).parents[1] / "data" / "pseudospaces.npz"

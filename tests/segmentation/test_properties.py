@@ -16,8 +16,9 @@ from yt_protohalos.fields.lattice import Lattice
 from yt_protohalos.fields.linear_field import LinearField
 from yt_protohalos.models.symmetry import Symmetry, spread_symmetries
 from yt_protohalos.segmentation.clustering import cluster_embedding
+from yt_protohalos.segmentation.labels import relabel_by_size
 from yt_protohalos.segmentation.merging import merge_groups
-from yt_protohalos.segmentation.stitching import relabel_by_size, stitch
+from yt_protohalos.segmentation.stitching import stitch
 from yt_protohalos.segmentation.tiling import CropPlan
 
 SEEDS = st.integers(0, 2**32 - 1)

@@ -11,8 +11,8 @@ from labelled_boxes import periodic_bricks, random_lattices, same_objects
 
 from yt_protohalos.exceptions import StitchingError
 from yt_protohalos.fields.lattice import Lattice
-from yt_protohalos.segmentation.overlap import lowest_of_component
-from yt_protohalos.segmentation.stitching import relabel_by_size, remove_small, stitch, stitch_lattices
+from yt_protohalos.segmentation.labels import lowest_connected, relabel_by_size
+from yt_protohalos.segmentation.stitching import stitch, stitch_lattices
 from yt_protohalos.segmentation.tiling import CropPlan
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -175,7 +175,7 @@ def test_networkx_finds_the_same_components(seed):
 def test_components_of_many_labels_are_those_of_networkx():
     rng = np.random.default_rng(5)
     edge = np.stack([rng.integers(1, 40_000, 30_000), rng.integers(40_000, 80_000, 30_000)], axis=-1)
-    lowest = lowest_of_component(edge, 80_000)
+    lowest = lowest_connected(edge, 80_000)
     graph = networkx.Graph()
     graph.add_edges_from(edge.tolist())
     for component in networkx.connected_components(graph):
@@ -274,9 +274,9 @@ def test_labels_far_apart_are_the_same_labels():
 
 @QUICK
 @given(SEEDS, st.integers(0, 60))
-def test_remove_small_numbers_the_rest_by_size_then_first_site(seed, min_sites):
+def test_relabelling_numbers_the_rest_by_size_then_first_site(seed, min_sites):
     cube = random_lattices(seed, 6, n_labels=8)[0]
-    labels = remove_small(cube, min_sites)
+    labels = relabel_by_size(cube, min_sites)
     names, first, sizes = np.unique(cube, return_index=True, return_counts=True)
     kept = sorted(
         (-size, site, name) for name, site, size in zip(names, first, sizes, strict=True) if name and size >= min_sites
@@ -285,15 +285,15 @@ def test_remove_small_numbers_the_rest_by_size_then_first_site(seed, min_sites):
     for number, (_, _, name) in enumerate(kept, start=1):
         expected[cube == name] = number
     assert np.array_equal(labels, expected)
-    assert np.array_equal(remove_small(labels, min_sites), labels)
-    assert np.array_equal(relabel_by_size(cube), remove_small(cube, 1))
+    assert np.array_equal(relabel_by_size(labels, min_sites), labels)
+    assert np.array_equal(relabel_by_size(cube), relabel_by_size(cube, 1))
 
 
 def test_input_is_left_alone():
     a, b = random_lattices(5, 8)
     kept = a.copy(), b.copy()
     stitch_lattices(a, b, 4)
-    remove_small(a, 10)
+    relabel_by_size(a, 10)
     assert np.array_equal(a, kept[0]) and np.array_equal(b, kept[1])
     assert np.array_equal(stitch_lattices(np.asfortranarray(a), b, 4), stitch_lattices(a, b, 4))
 
@@ -333,4 +333,4 @@ def test_bad_input_is_refused(a, b, options, words):
 @pytest.mark.parametrize("min_sites", [-1, 2.5, True])
 def test_bad_smallest_sizes_are_refused(min_sites):
     with pytest.raises(StitchingError, match="is not a number of sites"):
-        remove_small(CUBE, min_sites)
+        relabel_by_size(CUBE, min_sites)

@@ -14,8 +14,8 @@ from yt_protohalos.fields.linear_field import LinearField
 from yt_protohalos.models.card import NetworkCard
 from yt_protohalos.models.registry import file_sha256, write_card
 from yt_protohalos.prediction.result import FIELD_SAMPLE, Prediction, field_sample
+from yt_protohalos.segmentation.labels import relabel_by_size
 from yt_protohalos.segmentation.overlap import OverlapGraph
-from yt_protohalos.segmentation.stitching import remove_small
 from yt_protohalos.yt_interface.in_memory import with_cosmology
 
 N = 24
@@ -47,7 +47,7 @@ class FakePredictor:
         return Prediction(
             probability=probability,
             mask=mask,
-            labels=remove_small(labels, self.card.min_sites).astype(np.int32),
+            labels=relabel_by_size(labels, self.card.min_sites).astype(np.int32),
             lattice=field.lattice,
             cosmology=field.cosmology,
             redshift=field.redshift,

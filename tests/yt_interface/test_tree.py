@@ -13,7 +13,7 @@ from yt_protohalos import cli
 from yt_protohalos.catalog.progenitors import link_labels
 from yt_protohalos.exceptions import CatalogError, OutOfRangeError
 from yt_protohalos.prediction.predictor import ProtohaloPredictor
-from yt_protohalos.segmentation.stitching import relabel_by_size
+from yt_protohalos.segmentation.labels import relabel_by_size
 
 yt.set_log_level("error")
 REDSHIFTS = (0.0, 0.25, 0.5)

@@ -12,7 +12,7 @@ from scipy import fft, ndimage
 
 from ..exceptions import ScoringError
 from ..fields.lattice import Lattice
-from ..segmentation.stitching import remove_small
+from ..segmentation.labels import relabel_by_size
 
 BARRIER = 1.686
 """Linear overdensity at which a sphere has collapsed."""
@@ -116,7 +116,7 @@ def excursion_set_spheres(
         peaks &= smooth == ndimage.maximum_filter(smooth, size=3, mode="wrap")
         centres = np.argwhere(peaks)[np.argsort(-smooth[peaks], kind="stable")]
         count = _paint(labels, centres, _ball(radius / lattice.spacing), count)
-    return remove_small(labels, min_sites).astype(np.int32)
+    return relabel_by_size(labels, min_sites)
 
 
 def radius_ladder(lattice: Lattice, min_sites: int = MIN_SITES, ratio: float = 1.1) -> NDArray[np.float64]:
@@ -197,7 +197,7 @@ def watershed_labels(
     order = inside[np.argsort(-smooth.ravel()[inside], kind="stable")]
     height = np.float32(persistence * smooth.std())
     labels = _flood(order, smooth.ravel(), lattice.n, height).reshape(lattice.shape)
-    return remove_small(labels, min_sites).astype(np.int32)
+    return relabel_by_size(labels, min_sites)
 
 
 @njit(cache=True)

@@ -14,7 +14,8 @@ from ..fields.fourier import displacement_component, potential, second_order_sou
 from ..fields.lattice import Lattice
 from ..fields.linear_field import LinearField
 from ..prediction.result import Prediction
-from .shapes import count_pieces, principal_axes, tidal_eigenvalues, tidal_tensors, tidal_torque
+from ..segmentation.labels import count_pieces
+from .shapes import principal_axes, tidal_eigenvalues, tidal_tensors, tidal_torque
 
 OVERDENSITY = 200.0
 """Mean density of the sphere that `Catalog.radius_200m` describes, over the mean matter density."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
@@ -15,76 +13,6 @@ _TIE = 1e-6
 """Sites this much further than the radius, in sites, still belong to a ball: rounding must not decide."""
 _SMALLEST_RADIUS = np.sqrt(3) / 2
 """Half the diagonal of a cell, in sites: a ball of this radius holds a site wherever its centre lies."""
-
-
-def count_pieces(labels: NDArray[np.int32]) -> NDArray[np.int64]:
-    """Number of separate pieces of each label, across periodic faces.
-
-    Two sites are connected if they share a face.
-
-    Parameters
-    ----------
-    labels : int32, (n, n, n)
-        0 none, 1..K.
-
-    Returns
-    -------
-    int64, (K,)
-
-    Notes
-    -----
-    Union of sets: 4 bytes per site (8 above 2^31 sites), a tenth of a second at 256^3.
-    """
-    kind = np.int32 if labels.size < 2**31 else np.int64
-    parent: NDArray[Any] = np.arange(labels.size, dtype=kind)
-    _join_neighbours(np.ascontiguousarray(labels), parent)
-    count = int(labels.max(initial=0))
-    return _count_roots(np.ascontiguousarray(labels).ravel(), parent, np.zeros(count, dtype=np.int64))
-
-
-@njit(cache=True, nogil=True)
-def _join_neighbours(labels: NDArray[np.int32], parent: NDArray[np.integer]) -> None:
-    n = labels.shape[0]
-    for i in range(n):
-        for j in range(n):
-            for k in range(n):
-                label = labels[i, j, k]
-                if label == 0:
-                    continue
-                here = (i * n + j) * n + k
-                # the next site along each axis: the previous one has looked ahead already
-                x, y, z = (i + 1) % n, (j + 1) % n, (k + 1) % n
-                if labels[x, j, k] == label:
-                    _join(parent, here, (x * n + j) * n + k)
-                if labels[i, y, k] == label:
-                    _join(parent, here, (i * n + y) * n + k)
-                if labels[i, j, z] == label:
-                    _join(parent, here, (i * n + j) * n + z)
-
-
-@njit(cache=True, nogil=True)
-def _join(parent: NDArray[np.integer], first: int, second: int) -> None:
-    first, second = _root(parent, first), _root(parent, second)
-    if first < second:
-        parent[second] = first
-    else:
-        parent[first] = second
-
-
-@njit(cache=True, nogil=True)
-def _root(parent: NDArray[np.integer], site: int) -> int:
-    while parent[site] != site:
-        parent[site] = parent[parent[site]]
-        site = parent[site]
-    return site
-
-
-@njit(cache=True, nogil=True)
-def _count_roots(labels: NDArray[np.int32], parent: NDArray[np.integer], count: NDArray[np.int64]) -> NDArray[np.int64]:
-    for site in range(labels.size):
-        if labels[site] > 0 and parent[site] == site:
-            count[labels[site] - 1] += 1
-    return count
 
 
 def second_moment(inertia: NDArray[np.float64]) -> NDArray[np.float64]:

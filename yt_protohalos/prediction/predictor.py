@@ -23,7 +23,8 @@ from ..models.registry import DEFAULT_MODEL, load_card, verify
 from ..models.runtime import Network, best_precision, crops_at_once, load_network
 from ..models.validity import check_range, measured_amplitude, model_side
 from ..segmentation.contact import join_in_contact
-from ..segmentation.stitching import relabel_by_size, remove_small, stitch
+from ..segmentation.labels import label_map, relabel_by_size
+from ..segmentation.stitching import stitch
 from ..segmentation.tiling import Crop, CropPlan
 from .batches import Batch
 from .communicator import Communicator, SerialCommunicator
@@ -35,7 +36,6 @@ from .streaming import (
     evolve_once,
     finished_blocks,
     label_cubes,
-    label_map,
     new_cube,
     open_store,
 )
@@ -229,7 +229,7 @@ class ProtohaloPredictor:
 
     def finished_labels(self, stitched: NDArray[np.int32], seen: LinearField) -> NDArray[np.int32]:
         """Stitched labels without the small ones, and with what ends in contact joined; 1..K by descending size."""
-        labels = remove_small(stitched, self.card.min_sites)
+        labels = relabel_by_size(stitched, self.card.min_sites)
         contact = self.card.clustering.get(CONTACT_KEY, 0.0)
         return join_in_contact(labels, seen.evolved().displacement, contact) if contact else labels
 

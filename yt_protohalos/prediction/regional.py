@@ -17,7 +17,8 @@ from ..fields.perturbations import DeformedField
 from ..fields.region import Region, contains, overlaps
 from ..models.card import ModelCard
 from ..models.validity import check_range, model_side
-from ..segmentation.stitching import relabel_by_size, stitch
+from ..segmentation.labels import relabel_by_size, touches_faces
+from ..segmentation.stitching import stitch
 from ..segmentation.tiling import Crop
 from .predictor import IOU_THRESHOLD, ProtohaloPredictor
 from .result import LabelledSites
@@ -163,7 +164,7 @@ def predict_region(
         probability=inside,
         mask=inside > np.float32(settings["threshold"]),
         labels=labels,
-        touches_border=_on_faces(labels) & (n < lattice.n),
+        touches_border=touches_faces(labels) & (n < lattice.n),
         region=region,
         start=start,
         lattice=lattice,
@@ -257,12 +258,3 @@ def _check_plateau(field: LinearField, region: Region, crops: list[Crop]) -> Non
             f"the perturbation is uniform within {plateau}, but the networks see {needed} when they predict {region}; "
             "add it within `needed_context` of the region, in a box that is large enough for that"
         )
-
-
-def _on_faces(labels: NDArray[np.int32]) -> NDArray[np.bool_]:
-    """Whether each label 1..K has sites on a face of the cube, (K,)."""
-    found = np.zeros(int(labels.max(initial=0)) + 1, dtype=bool)
-    for axis in range(3):
-        for face in (0, -1):
-            found[np.take(labels, face, axis=axis)] = True
-    return found[1:]

@@ -18,6 +18,7 @@ from ..fields.cosmology import Cosmology
 from ..fields.lattice import Lattice
 from ..fields.linear_field import LinearField
 from ..models.card import ModelCard
+from ..segmentation.labels import label_sizes
 from ..segmentation.overlap import OverlapGraph
 
 if TYPE_CHECKING:
@@ -54,12 +55,7 @@ class LabelledSites:
     @cached_property
     def sizes(self) -> NDArray[np.int64]:
         """Sites of each label, (K + 1,); entry 0 counts the sites outside all protohaloes."""
-        sizes = np.zeros(int(self.labels.max(initial=0)) + 1, dtype=np.int64)
-        # by planes, for bincount of the whole box would hold an int64 copy of it
-        for plane in self.labels:
-            found = np.bincount(plane.ravel(), minlength=1)
-            sizes[: len(found)] += found
-        return sizes
+        return label_sizes(self.labels)
 
     @property
     def site_mass_msun(self) -> float:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from .._utils.progress import Progress, track
@@ -147,17 +146,3 @@ def label_cubes(lattice: Lattice, blocks: Blocks, crops: CropStore | None = None
 def new_cube(crops: CropStore | None, name: str, lattice: Lattice, dtype: type[np.generic]) -> NDArray:
     """Cube to be filled by cores, on disk where there is a store."""
     return np.zeros(lattice.shape, dtype) if crops is None else crops.create(name, lattice.shape, dtype)
-
-
-def label_map(old: NDArray[np.int32], new: NDArray[np.int32], size: int = 0) -> NDArray[np.int64]:
-    """New label of each old one, (largest old + 1,) or longer; 0 for labels that are gone."""
-    table = np.zeros(max(int(old.max(initial=0)) + 1, size), dtype=np.int64)
-    _fill_map(old.reshape(-1), new.reshape(-1), table)
-    return table
-
-
-@njit(cache=True, nogil=True)
-def _fill_map(old: NDArray[np.int32], new: NDArray[np.int32], table: NDArray[np.int64]) -> None:
-    # site by site, for an index of the whole box would be another 8 bytes per site
-    for site in range(len(old)):
-        table[old[site]] = new[site]

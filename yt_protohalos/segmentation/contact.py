@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from ..exceptions import ClusteringError
-from .overlap import lowest_of_component
-from .stitching import relabel_by_size, renamed
+from .labels import lowest_connected, map_labels, relabel_by_size
 
 OVERDENSITY = 200.0
 """Mean density of a halo in units of the mean of the universe, which gives it a radius."""
@@ -65,7 +64,7 @@ def join_in_contact(labels: NDArray[np.int32], displacement: NDArray[np.floating
         return relabel_by_size(labels)
     center, size = final_centers(labels, displacement, n_labels)
     pairs = _pairs_in_contact(center[1:], size[1:], float(contact), len(labels))
-    return relabel_by_size(renamed(labels, lowest_of_component(1 + pairs, n_labels)))
+    return relabel_by_size(map_labels(labels, lowest_connected(1 + pairs, n_labels)))
 
 
 def final_centers(

@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING
 import networkx
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 if TYPE_CHECKING:
     import h5py
@@ -103,15 +101,3 @@ class OverlapGraph:
             iou=group["edge_iou"][()],
             label=group["node_label"][()].astype(np.int32),
         )
-
-
-def lowest_of_component(edge: NDArray[np.integer], n_labels: int) -> NDArray[np.int32]:
-    """Lowest label of each label's connected component, int32, (n_labels,).
-
-    edge : int, (E, 2), labels below `n_labels`
-    """
-    links = coo_array((np.ones(len(edge), dtype=np.int8), (edge[:, 0], edge[:, 1])), shape=(n_labels, n_labels))
-    n_components, component = connected_components(links, directed=False)
-    lowest = np.full(n_components, n_labels, dtype=np.int32)
-    np.minimum.at(lowest, component, np.arange(n_labels, dtype=np.int32))
-    return lowest[component]

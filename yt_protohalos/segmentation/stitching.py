@@ -22,9 +22,9 @@ from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
 from ..exceptions import StitchingError
-from .overlap import OverlapGraph, lowest_of_component
+from .labels import Labels, compact, label_cube, label_sizes, lowest_connected, map_labels, numbers_by_size
+from .overlap import OverlapGraph
 
-Labels = NDArray[np.int32]
 Edges = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]
 
 
@@ -84,7 +84,7 @@ def stitch_lattices(
     a, b = _cubes(labels_a, labels_b)
     if isinstance(quadrant, numbers.Integral):
         quadrant = _regular_boundaries(int(quadrant), len(a))
-    (a, b), _ = _dense(a, b)
+    (a, b), _ = compact(a, b)
     return _stitch_dense(a, b, quadrant, iou_threshold).labels
 
 
@@ -97,7 +97,7 @@ def stitch(
     periodic; without 0 or n among the boundaries one of them crosses the seam of the box.
     """
     a, b = _cubes(labels_a, labels_b)
-    (a, b), names = _dense(a, b)
+    (a, b), names = compact(a, b)
     if names is not None:
         raise StitchingError(
             f"the largest label is {names[-1]}, too sparse for a box of {a.size} sites; number the labels consecutively"
@@ -105,83 +105,29 @@ def stitch(
     return _stitch_dense(a, b, octant_boundaries, iou_threshold)
 
 
-def remove_small(labels: ArrayLike, min_sites: int) -> Labels:
-    """Turn labels of fewer than `min_sites` sites into none, and number the rest by size.
-
-    Parameters
-    ----------
-    labels : int, shape (n, n, n)
-        0 = none.
-    min_sites : int, not negative
-
-    Returns
-    -------
-    int32, shape (n, n, n)
-        0 none, 1..K by descending number of sites (ties: by first site).
-    """
-    if isinstance(min_sites, bool) or not isinstance(min_sites, numbers.Integral) or min_sites < 0:
-        raise StitchingError(f"min_sites = {min_sites!r} is not a number of sites; use an integer of at least 0")
-    (cube,), _ = _dense(_label_cube(labels, "labels"))
-    return renamed(cube, _numbers_by_size(cube, int(min_sites)))
-
-
-def relabel_by_size(labels: ArrayLike) -> Labels:
-    """Number labels 1..K by descending number of sites (ties: by first site); 0 stays none.
-
-    Parameters
-    ----------
-    labels : int, shape (n, n, n)
-
-    Returns
-    -------
-    int32, shape (n, n, n)
-    """
-    return remove_small(labels, 0)
-
-
 def _stitch_dense(a: Labels, b: Labels, boundaries: ArrayLike, iou_threshold: float) -> Stitched:
     threshold = _check_threshold(iou_threshold)
     sites, starts = _octant_ranges(boundaries, len(a))
     n_labels = int(max(a.max(), b.max())) + 1
-    size_a, size_b = _count(a.ravel(), n_labels), _count(b.ravel(), n_labels)
+    size_a, size_b = label_sizes(a, n_labels), label_sizes(b, n_labels)
     _refuse_shared_labels(size_a, size_b)
     edges = _strongest(_octant_edges(a, b, sites, starts, n_labels, threshold))
     overlap = _overlap_graph(size_a, size_b, edges)
-    lowest = lowest_of_component(overlap.edge, n_labels)
+    lowest = lowest_connected(overlap.edge, n_labels)
     size = np.bincount(lowest, weights=size_a + size_b, minlength=n_labels).astype(np.int64)
     labels = _settle(a.ravel(), b.ravel(), lowest, size).reshape(a.shape)
-    number = _numbers_by_size(labels, 0)
+    number = numbers_by_size(labels)
     component = np.zeros(n_labels, dtype=np.int32)
     component[: len(number)] = number
     final = component[lowest]
-    return Stitched(renamed(labels, number, out=labels), overlap.labelled(final), final)
-
-
-def _label_cube(labels: ArrayLike, name: str) -> NDArray[np.integer]:
-    cube = np.asarray(labels)
-    if cube.dtype.kind not in "iu":
-        raise StitchingError(f"{name} has dtype {cube.dtype}, but labels are integers; pass int32")
-    if cube.ndim != 3 or len(set(cube.shape)) != 1 or cube.size == 0:
-        raise StitchingError(f"{name} has shape {cube.shape}, but the box is a cube; pass shape (n, n, n)")
-    if cube.min() < 0:
-        raise StitchingError(f"{name} holds {cube.min()}, but labels are 0 for none or positive; add 1 to ids with -1")
-    return cube
+    return Stitched(map_labels(labels, number, out=labels), overlap.labelled(final), final)
 
 
 def _cubes(labels_a: ArrayLike, labels_b: ArrayLike) -> tuple[NDArray[np.integer], NDArray[np.integer]]:
-    a, b = _label_cube(labels_a, "labels_a"), _label_cube(labels_b, "labels_b")
+    a, b = label_cube(labels_a, "labels_a"), label_cube(labels_b, "labels_b")
     if a.shape != b.shape:
         raise StitchingError(f"labels_a is {a.shape} and labels_b {b.shape}; pass both lattices of one box")
     return a, b
-
-
-def _dense(*cubes: NDArray[np.integer]) -> tuple[list[Labels], NDArray[np.integer] | None]:
-    """Cubes as int32 with labels small enough for tables; the old labels, ascending, if they had to be renumbered."""
-    largest = max(int(cube.max()) for cube in cubes)
-    if largest <= min(2 * cubes[0].size + 2**20, np.iinfo(np.int32).max - 1):
-        return [np.ascontiguousarray(cube, dtype=np.int32) for cube in cubes], None
-    names = np.unique(np.concatenate([[0], *(np.unique(cube) for cube in cubes)]))
-    return [np.searchsorted(names, cube).astype(np.int32) for cube in cubes], names
 
 
 def _check_threshold(iou_threshold: float) -> float:
@@ -213,14 +159,6 @@ def _octant_ranges(boundaries: ArrayLike, n: int) -> tuple[NDArray[np.int64], ND
         )
     cuts = np.unique(given.astype(np.int64) % n)
     return (cuts[0] + np.arange(n)) % n, np.append(cuts - cuts[0], n)
-
-
-@njit(cache=True, nogil=True)
-def _count(flat: NDArray, n_labels: int) -> NDArray:
-    size = np.zeros(n_labels, dtype=np.int64)
-    for label in flat:
-        size[label] += 1
-    return size
 
 
 def _refuse_shared_labels(size_a: NDArray[np.int64], size_b: NDArray[np.int64]) -> None:
@@ -354,39 +292,3 @@ def _settle(a: NDArray, b: NDArray, lowest: NDArray, size: NDArray) -> NDArray:
         low, high = min(first, second), max(first, second)
         labels[site] = high if size[high] > size[low] else low
     return labels
-
-
-def _numbers_by_size(cube: Labels, min_sites: int) -> NDArray[np.int32]:
-    """Number of each label by descending size, 0 for labels of fewer sites than `min_sites` or none."""
-    size, first = _sizes_and_first_sites(cube.ravel(), int(cube.max()) + 1)
-    size[0] = 0
-    kept = np.flatnonzero((size > 0) & (size >= min_sites))
-    kept = kept[np.lexsort((first[kept], -size[kept]))]
-    number = np.zeros(len(size), dtype=np.int32)
-    number[kept] = np.arange(1, len(kept) + 1)
-    return number
-
-
-@njit(cache=True, nogil=True)
-def _sizes_and_first_sites(flat: NDArray, n_labels: int) -> tuple[NDArray, NDArray]:
-    size = np.zeros(n_labels, dtype=np.int64)
-    first = np.full(n_labels, -1, dtype=np.int64)
-    for site in range(len(flat)):
-        label = flat[site]
-        if size[label] == 0:
-            first[label] = site
-        size[label] += 1
-    return size, first
-
-
-def renamed(cube: Labels, number: NDArray[np.int32], out: Labels | None = None) -> Labels:
-    """``number[cube]``, without the int64 copy of the cube that indexing makes; `out` may be `cube`."""
-    result = np.empty(cube.shape, dtype=np.int32) if out is None else out
-    _rename_flat(cube.reshape(-1), number, result.reshape(-1))
-    return result
-
-
-@njit(cache=True, nogil=True)
-def _rename_flat(flat: NDArray, number: NDArray, renamed: NDArray) -> None:
-    for site in range(len(flat)):
-        renamed[site] = number[flat[site]]

@@ -18,7 +18,8 @@ from ..models.card import AMPLITUDE_KEYS, CALIBRATION_KEYS, CONTACT_KEY, MERGING
 from ..prediction.inference import evaluate, flood_core, group_members, join_core
 from ..prediction.predictor import IOU_THRESHOLD, ProtohaloPredictor
 from ..segmentation.contact import join_in_contact
-from ..segmentation.stitching import remove_small, stitch
+from ..segmentation.labels import relabel_by_size
+from ..segmentation.stitching import stitch
 from ..segmentation.tiling import Crop, CropPlan
 from ..segmentation.watershed import otsu_threshold
 from .dataset import LabelledField
@@ -280,7 +281,7 @@ def _labels_by_candidate(
             offsets[i] += int(block.max(initial=0))
     boundaries = plan.octant_boundaries
     for pair in cubes:
-        yield remove_small(stitch(pair["a"], pair["b"], boundaries, IOU_THRESHOLD).labels, card.min_sites)
+        yield relabel_by_size(stitch(pair["a"], pair["b"], boundaries, IOU_THRESHOLD).labels, card.min_sites)
 
 
 def _blocks_by_candidate(
