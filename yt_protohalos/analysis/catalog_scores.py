@@ -267,7 +267,7 @@ class ShapeErrors:
     log10_true_mass, log10_predicted_mass : float64, (T,) and (P,)
         Of every simulated and every predicted halo, Msun/h.
     true_pieces, pieces : int64, (T,) and (P,)
-        Separate pieces of every simulated and every predicted region, see `shapes.count_pieces`.
+        Separate pieces of every simulated and every predicted region, see `segmentation.labels.count_pieces`.
     """
 
     log10_mass: NDArray[np.float64]
