@@ -12,7 +12,8 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 import yt_protohalos as ph
-from yt_protohalos.analysis.plots import chosen_plane, draw_masses
+from yt_protohalos.analysis.drawing import fullest_plane
+from yt_protohalos.analysis.plots import draw_masses
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("-n", type=int, default=64, help="sites per side")
@@ -24,7 +25,7 @@ args = parser.parse_args()
 field = ph.generate_initial_conditions(args.n, args.n * 50 / 256, args.seed)  # at the lattice spacing of the paper
 predictor = ph.ProtohaloPredictor.from_pretrained(args.model)
 reference = predictor.predict(field)
-plane = chosen_plane(reference, "x", None)  # the one with most protohalo sites
+plane = fullest_plane(reference.labels, "x")  # the one with most protohalo sites
 
 args.output_dir.mkdir(parents=True, exist_ok=True)
 for name, add, symbol in (

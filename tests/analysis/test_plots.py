@@ -12,6 +12,7 @@ from surface_fakes import BOX, FakePredictor, N
 
 import yt_protohalos as ph
 from yt_protohalos.analysis import plots
+from yt_protohalos.analysis.drawing import fullest_plane
 from yt_protohalos.exceptions import LatticeError
 
 matplotlib.use("Agg")
@@ -69,11 +70,11 @@ def test_masses_have_a_logarithmic_scale_that_holds_all_of_them(prediction):
 def test_the_default_plane_has_most_protohalo_sites(prediction):
     for number, axis in enumerate("xyz"):
         counts = [np.count_nonzero(np.take(prediction.labels, i, axis=number)) for i in range(N)]
-        assert counts[plots.chosen_plane(prediction, axis, None)] == max(counts)
+        assert counts[fullest_plane(prediction.labels, axis)] == max(counts)
 
 
 def test_outlines_separate_every_pair_of_labels(prediction):
-    index = plots.chosen_plane(prediction, "z", None)
+    index = fullest_plane(prediction.labels, "z")
     (lines,) = plots.plot_masses(prediction, "z", index).axes[0].collections
     labels = prediction.labels[:, :, index]
     changes = np.count_nonzero(labels[1:] != labels[:-1]) + np.count_nonzero(labels[:, 1:] != labels[:, :-1])

@@ -32,7 +32,7 @@ class Slice:
         Sites per side of the cube.
     spacing : float
         Comoving distance of neighbouring sites, Mpc/h.
-    first_site : tuple of float
+    first_site : tuple of three float
         Position of the site [0, 0, 0] of the cube, in units of the spacing.
 
     Raises
@@ -45,7 +45,7 @@ class Slice:
     index: int
     side: int
     spacing: float
-    first_site: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    first_site: tuple[float, ...] = (0.0, 0.0, 0.0)
 
     def __post_init__(self) -> None:
         check_axis(self.axis)

@@ -268,19 +268,13 @@ def draw_masses(
     _outline_labels(ax, prediction, plane)
 
 
-def chosen_plane(prediction: Prediction, axis: str, index: int | None) -> int:
-    """Plane to draw: the one asked for if it exists, by default the one with most protohalo sites."""
-    return _slice(prediction, axis, index).index
-
-
 def _slice(prediction: Prediction | RegionPrediction, axis: str, index: int | None) -> Slice:
+    """Plane to draw; by default the one with most protohalo sites."""
     if index is None:
         index = fullest_plane(prediction.labels, axis)
     # the labels of a region begin at a site of the box
-    x, y, z = getattr(prediction, "start", (0, 0, 0))
-    offset = prediction.site_offset
-    first_site = (x + offset, y + offset, z + offset)
-    return Slice(axis, int(index), len(prediction.labels), prediction.lattice.spacing, first_site)
+    first_site = tuple(site + prediction.site_offset for site in getattr(prediction, "start", (0, 0, 0)))
+    return Slice(axis, index, len(prediction.labels), prediction.lattice.spacing, first_site)
 
 
 def _smallest_mass(prediction: Prediction | RegionPrediction) -> float:

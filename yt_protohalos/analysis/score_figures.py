@@ -1,8 +1,8 @@
-"""The figures of a validation, after López-Cano et al. 2024, figures 5, 6, 8, 9 and C1, and a reliability diagram.
+"""Figures of the scores of predictions, after López-Cano et al. 2024: figures 5, 6, 8, 9 and C1, and the reliability.
 
-All but the confusion map are drawn from `BlockCounts`, so several runs make one figure. Every function returns a
-matplotlib figure of its own, without pyplot. The colours are those of Okabe & Ito, readable with colour-vision
-deficiencies.
+All but the confusion map are drawn from `BlockCounts`, so that several runs make one figure. Every function returns a
+matplotlib figure of its own, made without pyplot. Masses are Msun/h. The colours are those of Okabe & Ito, readable
+with colour-vision deficiencies.
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ OUTCOMES = (("true negative", BLUE), ("false positive", YELLOW), ("false negativ
 METRICS = {"TPR": GREEN, "TNR": DARK_BLUE, "PPV": PURPLE, "F1": BLACK, "ACC": ORANGE}
 MASS_LABEL = r"log$_{10}\,M$ [$h^{-1}$M$_\odot$]"
 CENTRES = np.array([(low + high) / 2 for low, high in BINS])
+"""Middle of each mass bin, log10 of Msun/h."""
 WIDTH = 0.2
+"""Width of a mass bin, dex."""
 
 
 def plot_confusion(
@@ -98,15 +100,18 @@ def plot_confusion(
 def plot_rate_by_mass(counts: BlockCounts, pair: BlockCounts | None = None) -> Figure:
     """True positive rate by the mass of the true halo, with bootstrap errors (figure 6).
 
-    counts : of the model, runs pooled; pair : of a baseline pair, both ways pooled
+    Parameters
+    ----------
+    counts : BlockCounts
+        Of the model, with the runs pooled.
+    pair : BlockCounts, optional
+        Of a baseline pair, with both directions pooled.
     """
     figure, (ax,) = new_figure(5.8, 4.2)
     for one, colour, label in _models(counts, pair):
         value, error = _with_error(one, metrics.true_positive_rate)
         ax.errorbar(CENTRES, value, error, color=colour, marker="o", markersize=3, capsize=2, label=label)
-    ax.set_ylim(0, 1)
-    ax.set_xlabel("Simulated " + MASS_LABEL)
-    ax.set_ylabel("True positive rate")
+    ax.set(ylim=(0, 1), xlabel="Simulated " + MASS_LABEL, ylabel="True positive rate")
     ax.legend(frameon=False, loc="lower right")
     return figure
 
@@ -114,29 +119,31 @@ def plot_rate_by_mass(counts: BlockCounts, pair: BlockCounts | None = None) -> F
 def plot_voxel_masses(counts: BlockCounts, pair: BlockCounts | None = None) -> Figure:
     """Predicted against true halo mass of sites, and the rates of sites missed and of sites wrongly claimed (figure 8).
 
-    Violins: sites inside a halo in both; the bar spans the 16th to 84th percentile, the point is the median. The pair's
-    violins are the right halves where there is one.
+    Violins show the sites inside a halo in both: the bar spans the 16th to 84th percentile, the point is the median.
+    With a pair, its violins are the right halves.
+
+    Parameters
+    ----------
+    counts, pair
+        As in `plot_rate_by_mass`.
     """
     figure, (top, main) = new_figure(7.2, 7.6, rows=2, height_ratios=[1, 3], sharex=True)
     models = _models(counts, pair)
-    for number, (one, colour, label) in enumerate(models):
+    sides = (0,) if pair is None else (-1, 1)
+    for (one, colour, label), side in zip(models, sides, strict=True):
         total = one.total()
         for rate, dashes, name in (
             (metrics.false_negative_rate, "-", "FNR by simulated mass"),
             (metrics.false_discovery_rate, "--", "FDR by predicted mass"),
         ):
             top.plot(CENTRES, rate(total)[0], dashes, color=colour, label=f"{name}, {label}")
-        side = 0 if len(models) == 1 else (-1, 1)[number]
         _violins(main, total, colour, label, side)
     filled = np.flatnonzero(sum(one.total().offsets[0, : len(BINS)].sum(axis=-1) for one, *_ in models))
     limits = (BINS[0][0] - 0.1, BINS[filled[-1] if len(filled) else -1][1] + 0.1)
     main.plot(limits, limits, color="0.6", linewidth=0.8, zorder=0, label="equal")
-    main.set_xlim(limits)
-    main.set_ylim(10.6, limits[1] + 0.6)
-    top.set_ylim(0, 0.75)
-    top.set_ylabel("Rate")
-    main.set_xlabel("Simulated " + MASS_LABEL)
-    main.set_ylabel("Predicted " + MASS_LABEL)
+    main.set(xlim=limits, ylim=(10.6, limits[1] + 0.6))
+    main.set(xlabel="Simulated " + MASS_LABEL, ylabel="Predicted " + MASS_LABEL)
+    top.set(ylim=(0, 0.75), ylabel="Rate")
     top.legend(frameon=False, fontsize="small", ncols=len(models))
     main.legend(frameon=False, loc="upper left")
     return figure
@@ -147,8 +154,14 @@ def plot_mass_functions(
 ) -> Figure:
     """Mass functions of predicted and simulated haloes, and their ratio with bootstrap errors (figure 9).
 
-    counts : of the model, runs pooled; its volume sets the density
-    cosmology, fit, redshift : draw a fit to friends-of-friends haloes too, see `mass_function.fof_mass_function`
+    Parameters
+    ----------
+    counts : BlockCounts
+        Of the model, with the runs pooled; their volume sets the density.
+    cosmology : Cosmology, optional
+        Draw a fit to friends-of-friends haloes too.
+    fit, redshift
+        As in `fof_mass_function`.
     """
     figure, (main, below) = new_figure(6.0, 6.4, rows=2, height_ratios=[2.2, 1], sharex=True)
     total = counts.total()
@@ -171,12 +184,10 @@ def plot_mass_functions(
     below.axhspan(0.85, 1.15, color="0.9", zorder=0)
     below.axhline(1, color="0.6", linewidth=0.8)
     below.errorbar(CENTRES, value, error, color=RED, marker="s", markersize=4, capsize=2)
-    below.set_ylim(0, 2)
+    below.set(ylim=(0, 2), xlabel=MASS_LABEL, ylabel="predicted / simulated")
     if (total.simulated + total.predicted).any() or cosmology is not None:
         main.set_yscale("log")
     main.set_ylabel(r"d$n$ / dlog$_{10}M$ [($h^{-1}$Mpc)$^{-3}$]")
-    below.set_ylabel("predicted / simulated")
-    below.set_xlabel(MASS_LABEL)
     main.legend(frameon=False)
     return figure
 
@@ -195,11 +206,8 @@ def plot_reliability(counts: BlockCounts) -> Figure:
     below.stairs(sites / max(sites.sum(), 1) * len(sites), edges, color=MODEL_COLOUR)
     if sites.any():
         below.set_yscale("log")
-    main.set_xlim(0, 1)
-    main.set_ylim(0, 1)
-    main.set_ylabel("Observed share of members")
-    below.set_ylabel("Density of sites")
-    below.set_xlabel("Predicted probability")
+    main.set(xlim=(0, 1), ylim=(0, 1), ylabel="Observed share of members")
+    below.set(xlabel="Predicted probability", ylabel="Density of sites")
     main.legend(frameon=False, loc="upper left")
     return figure
 
@@ -207,7 +215,14 @@ def plot_reliability(counts: BlockCounts) -> Figure:
 def plot_threshold_scan(counts: BlockCounts, threshold: float | None = None, pair: BlockCounts | None = None) -> Figure:
     """Scores, and the share of sites predicted inside, for every semantic threshold (figure C1).
 
-    threshold : the one in use, drawn as a vertical line; pair : its scores are the dashed lines
+    Parameters
+    ----------
+    counts : BlockCounts
+        Of the model, with the runs pooled.
+    threshold : float, optional
+        The threshold in use, drawn as a vertical line.
+    pair : BlockCounts, optional
+        Of a baseline pair; its scores are dashed lines.
     """
     figure, (main, below) = new_figure(6.0, 6.4, rows=2, height_ratios=[2.2, 1], sharex=True)
     thresholds, scores = metrics.scores_by_threshold(counts.total())
@@ -218,15 +233,11 @@ def plot_threshold_scan(counts: BlockCounts, threshold: float | None = None, pai
             main.axhline(limit[name][0], color=colour, linestyle="--", linewidth=0.9)
     below.plot(thresholds, scores["predicted_fraction"][0], color=BLACK, label="predicted")
     below.axhline(scores["true_fraction"][0][0], color=BLACK, linestyle="--", linewidth=0.9, label="simulated")
-    for ax in (main, below):
-        if threshold is not None:
+    if threshold is not None:
+        for ax in (main, below):
             ax.axvline(threshold, color="0.4", linestyle=":")
-        ax.set_xlim(0, 1)
-    main.set_ylim(0.5, 1)
-    below.set_ylim(0, 1)
-    main.set_ylabel("Score" + ("" if pair is None else " (dashed: baseline pair)"))
-    below.set_ylabel("Share of sites")
-    below.set_xlabel("Semantic threshold")
+    main.set(xlim=(0, 1), ylim=(0.5, 1), ylabel="Score" + ("" if pair is None else " (dashed: baseline pair)"))
+    below.set(ylim=(0, 1), xlabel="Semantic threshold", ylabel="Share of sites")
     # where none of the curves run
     main.legend(frameon=False, ncols=2, loc="lower left", bbox_to_anchor=(0.06, 0.0))
     below.legend(frameon=False)

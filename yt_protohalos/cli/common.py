@@ -189,6 +189,7 @@ def write_pictures(
     identifier, also that object.
     """
     from ..analysis import plots, score_figures
+    from ..analysis.drawing import fullest_plane
 
     drawn = {
         "protohalos.png": plots.plot_overview(prediction, field, axis, index),
@@ -197,7 +198,7 @@ def write_pictures(
         "mass_function.png": plots.plot_mass_function(prediction),
     }
     if truth is not None:
-        plane = plots.chosen_plane(prediction, axis, index)
+        plane = fullest_plane(prediction.labels, axis) if index is None else index
         drawn["errors.png"] = score_figures.plot_confusion(
             truth > 0, prediction.probability, prediction.mask, prediction.lattice, axis, plane
         )

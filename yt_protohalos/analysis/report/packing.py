@@ -1,10 +1,11 @@
-"""Cubes as text: thinned where they are large, deflated, in base64, for a page that a browser reads by itself."""
+"""Cubes as text for a page that needs no other file: thinned where they are large, compressed, in base64."""
 
 from __future__ import annotations
 
 import base64
 import zlib
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +16,6 @@ LARGEST_TEXT = 14_000_000
 """Characters of a packed cube."""
 PROBABILITY_STEPS = 100
 """Probabilities are kept to the nearest hundredth: finer ones make the page larger and no pixel different."""
-
-_TYPES = {"uint8": "<u1", "uint16": "<u2", "uint32": "<u4"}
 
 
 @dataclass(frozen=True)
@@ -39,16 +38,10 @@ class PackedCube:
     type: str
     text: str
 
-    def unpacked(self) -> NDArray[np.unsignedinteger]:
-        """The kept sites, (side, side, side)."""
-        raw = zlib.decompress(base64.b64decode(self.text))
-        return np.frombuffer(raw, dtype=_TYPES[self.type]).reshape((self.side,) * 3)
-
 
 def pack_labels(labels: NDArray[np.integer], largest_text: int = LARGEST_TEXT) -> PackedCube:
     """Pack labels 0..K, (n, n, n), in the shortest unsigned integer that holds them."""
-    name = "uint16" if labels.max(initial=0) < 2**16 else "uint32"
-    return _packed(labels, name, largest_text)
+    return _packed(labels, "uint16" if labels.max(initial=0) < 2**16 else "uint32", largest_text)
 
 
 def pack_probability(probability: NDArray[np.floating], largest_text: int = LARGEST_TEXT) -> PackedCube:
@@ -59,11 +52,12 @@ def pack_probability(probability: NDArray[np.floating], largest_text: int = LARG
     return _packed(steps, "uint8", largest_text)
 
 
-def _packed(cube: NDArray, name: str, largest_text: int) -> PackedCube:
-    """With the smallest stride that respects `LARGEST_SIDE` and `largest_text`; one site always remains."""
+def _packed(cube: NDArray[Any], name: str, largest_text: int) -> PackedCube:
+    """Pack with the smallest stride that respects `LARGEST_SIDE` and `largest_text`; at least one site remains."""
+    little_endian = np.dtype(name).newbyteorder("<")
     stride = -(-len(cube) // LARGEST_SIDE)
     while True:
-        kept = cube[::stride, ::stride, ::stride].astype(_TYPES[name])
+        kept = cube[::stride, ::stride, ::stride].astype(little_endian)
         text = base64.b64encode(zlib.compress(kept.tobytes())).decode()
         if len(text) <= largest_text or len(kept) == 1:
             return PackedCube(stride, len(kept), name, text)
