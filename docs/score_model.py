@@ -19,7 +19,7 @@ from yt_protohalos.models.card import ModelCard
 from yt_protohalos.models.registry import load_card, write_card
 from yt_protohalos.training.dataset import LabelledField
 from yt_protohalos.training.export import score_model
-from yt_protohalos.yt_interface.dataset_state import predict_field
+from yt_protohalos.yt_interface.predict import predict_field
 
 
 def title(card: ModelCard, seed: int, sigma_8: float) -> str:

@@ -17,7 +17,7 @@ import yt_protohalos as ph
 from yt_protohalos.cli.label_files import read_labels
 from yt_protohalos.models.registry import DEFAULT_MODEL
 from yt_protohalos.training.simulate import read_run
-from yt_protohalos.yt_interface.dataset_state import predict_field
+from yt_protohalos.yt_interface.predict import predict_field
 
 HERE = Path(__file__).parent
 

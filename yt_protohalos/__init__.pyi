@@ -21,7 +21,6 @@ from .prediction.regional import predict_region as predict_region
 from .prediction.result import Prediction as Prediction
 from .segmentation.clustering import cluster_embedding as cluster_embedding
 from .segmentation.stitching import stitch_lattices as stitch_lattices
-from .yt_interface.dataset_state import predict as predict
 from .yt_interface.fields import add_protohalo_fields as add_protohalo_fields
 from .yt_interface.finder import ProtohaloFinder as ProtohaloFinder
 from .yt_interface.finder import find_protohalos as find_protohalos
@@ -29,6 +28,7 @@ from .yt_interface.finder import rebuild_catalog as rebuild_catalog
 from .yt_interface.lattice_grid import lattice_dataset as lattice_dataset
 from .yt_interface.linear import linear_field as linear_field
 from .yt_interface.load import load as load
+from .yt_interface.predict import predict as predict
 from .yt_interface.tree import ProgenitorTree as ProgenitorTree
 from .yt_interface.tree import progenitor_tree as progenitor_tree
 

@@ -28,7 +28,7 @@ from yt_protohalos._utils.files import STALE_SECONDS, atomic_path, check_writabl
 from yt_protohalos.exceptions import CatalogError, InitialConditionsError, OutOfMemoryError, StoreError
 from yt_protohalos.prediction.predictor import ProtohaloPredictor
 from yt_protohalos.prediction.store import CropStore, PredictionCache
-from yt_protohalos.yt_interface import dataset_state
+from yt_protohalos.yt_interface import predict
 
 matplotlib.use("Agg")
 N = 24
@@ -133,16 +133,16 @@ def test_two_processes_on_one_cache_both_end_with_the_same_labels(tmp_path, ics,
 
 def test_a_second_process_says_that_another_is_at_work(tmp_path, caplog):
     cache = PredictionCache(tmp_path)
-    with dataset_state._crop_folder(cache, "k", dataset_state.MPICommunicator()) as first:
+    with predict._crop_folder(cache, "k", predict.MPICommunicator()) as first:
         assert first is not None
-        ph_logger = dataset_state.ytLogger
+        ph_logger = predict.ytLogger
         ph_logger.addHandler(caplog.handler)
         try:
-            with dataset_state._crop_folder(cache, "k", dataset_state.MPICommunicator()) as second:
+            with predict._crop_folder(cache, "k", predict.MPICommunicator()) as second:
                 assert second is None
         finally:
             ph_logger.removeHandler(caplog.handler)
-        assert "Another process is at work on the same prediction" in caplog.text
+        assert "Another process computes the same prediction" in caplog.text
         assert first.is_dir()
     assert not first.exists()
 

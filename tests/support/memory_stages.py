@@ -30,7 +30,7 @@ from yt_protohalos.catalog.catalog import protohalo_catalog
 from yt_protohalos.models.channels import EVOLVED_SEMANTIC
 from yt_protohalos.prediction.predictor import ProtohaloPredictor
 from yt_protohalos.yt_interface import finder, linear, shared_field
-from yt_protohalos.yt_interface.dataset_state import BoxPrediction
+from yt_protohalos.yt_interface.predict import BoxPrediction
 
 CROP, MARGIN, CORE = 80, 8, 64
 BLOCK = 12

@@ -19,10 +19,10 @@ from standins import make_predictor
 
 import yt_protohalos as ph
 from yt_protohalos.prediction.streaming import is_mapped
-from yt_protohalos.yt_interface.dataset_state import box_prediction
 from yt_protohalos.yt_interface.linear import particle_sites
 from yt_protohalos.yt_interface.mpi import MPICommunicator, start_ranks
 from yt_protohalos.yt_interface.particles import YTParticles
+from yt_protohalos.yt_interface.predict import box_prediction
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ from yt_protohalos.models.registry import file_sha256, write_card
 from yt_protohalos.prediction.result import FIELD_SAMPLE, Prediction, field_sample
 from yt_protohalos.segmentation.labels import relabel_by_size
 from yt_protohalos.segmentation.overlap import OverlapGraph
-from yt_protohalos.yt_interface.in_memory import with_cosmology
+from yt_protohalos.yt_interface.load import with_cosmology
 
 N = 24
 BOX = N * SPACING

@@ -27,7 +27,7 @@ from yt_protohalos.initial_conditions.readers.gadget_hdf5 import write_gadget_hd
 from yt_protohalos.training.dataset import LabelledField
 from yt_protohalos.training.simulate import read_run
 from yt_protohalos.training.user_runs import SiteTable, positions_by_site, read_members
-from yt_protohalos.yt_interface.in_memory import particle_dataset
+from yt_protohalos.yt_interface.load import particle_dataset
 
 N = 20
 HALOES = 3

@@ -26,7 +26,7 @@ from yt_protohalos.exceptions import (
     SpacingWarning,
     UnknownModelError,
 )
-from yt_protohalos.yt_interface import dataset_state
+from yt_protohalos.yt_interface import predict as predict_module
 from yt_protohalos.yt_interface.fields import CELL_FIELDS, PROTOHALO_FIELDS
 from yt_protohalos.yt_interface.options import OptionKeywords, PredictionOptions
 
@@ -407,9 +407,9 @@ def test_several_ranks_refuse_a_lazy_prediction(ics, monkeypatch):
     class TwoRanks:
         size = 2
 
-    monkeypatch.setattr(dataset_state.communication_system, "communicators", [TwoRanks()])
+    monkeypatch.setattr(predict_module.communication_system, "communicators", [TwoRanks()])
     with pytest.raises(MissingPredictionError, match="predict"):
-        dataset_state.box_prediction(ds).get_lazily()
+        predict_module.box_prediction(ds).get_lazily()
     assert predictor.runs == 0
 
 
@@ -426,6 +426,6 @@ def test_progress_uses_the_bar_of_yt(particles, monkeypatch):
         def finish(self):
             seen.append("finished")
 
-    monkeypatch.setattr(dataset_state, "get_pbar", Bar)
+    monkeypatch.setattr(predict_module, "get_pbar", Bar)
     ph.predict(particles[0], cache=False, predictor=particles[1])
     assert seen == [("Pretending", 3), 1, 2, 3, "finished"]

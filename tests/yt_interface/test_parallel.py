@@ -20,8 +20,8 @@ import yt_protohalos as ph
 from yt_protohalos.exceptions import ParallelError, StoreError
 from yt_protohalos.prediction.streaming import is_mapped
 from yt_protohalos.yt_interface import mpi
-from yt_protohalos.yt_interface.dataset_state import box_prediction
 from yt_protohalos.yt_interface.linear import particle_sites
+from yt_protohalos.yt_interface.predict import box_prediction
 
 N = 32
 LAUNCHER = shutil.which("mpirun", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")

@@ -22,8 +22,8 @@ from yt_protohalos.fields.cosmology import PAPER_COSMOLOGY
 from yt_protohalos.models.registry import AMPLITUDE_MODEL, DEFAULT_MODEL, load_card
 from yt_protohalos.models.validity import check_cosmology, check_range, covering_models, redshift_range
 from yt_protohalos.prediction.predictor import ProtohaloPredictor
-from yt_protohalos.yt_interface.dataset_state import box_prediction, predict_field
 from yt_protohalos.yt_interface.options import PredictionOptions
+from yt_protohalos.yt_interface.predict import box_prediction, predict_field
 
 matplotlib.use("Agg")
 yt.set_log_level("error")

@@ -147,10 +147,10 @@ def write_results(ds: Any, folder: Path, options: dict[str, Any], progress: bool
     """
     from .._utils.files import check_writable
     from ..catalog.catalog import protohalo_catalog
-    from ..yt_interface.dataset_state import box_prediction
     from ..yt_interface.finder import find_protohalos
     from ..yt_interface.mpi import MPICommunicator
     from ..yt_interface.options import PredictionOptions
+    from ..yt_interface.predict import box_prediction
 
     check_writable(folder)
     box = box_prediction(ds, PredictionOptions(**options))

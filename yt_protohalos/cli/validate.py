@@ -104,7 +104,7 @@ def run(args: argparse.Namespace) -> int:
     from ..analysis.score_tables import format_table, pair_table, validation_table
     from ..analysis.verdicts import format_verdicts, verdict_table
     from ..prediction.predictor import ProtohaloPredictor
-    from ..yt_interface.dataset_state import predict_field
+    from ..yt_interface.predict import predict_field
 
     set_log_level(args)
     readers = dict(_readers(args))

@@ -6,7 +6,6 @@ data object, looks its sites up in the result.
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,11 +18,9 @@ from yt.fields.field_detector import FieldDetector
 from yt.utilities.logger import ytLogger
 
 from ..exceptions import InitialConditionsError, LatticeError
-from .dataset_state import BoxPrediction, box_prediction, predict
 from .linear import particle_sites
 from .options import OptionKeywords, PredictionOptions, Unpack, takes_options
-
-__all__ = ["CELL_FIELDS", "LINEAR_FIELDS", "PROTOHALO_FIELDS", "add_protohalo_fields", "predict"]
+from .predict import BoxPrediction, box_prediction
 
 Sites = NDArray[np.int64]
 FieldName = tuple[str, str]
@@ -137,7 +134,7 @@ def add_protohalo_fields(
     for ptype in lattice_particle_types(ds):
         for name, field in PROTOHALO_FIELDS.items():
             names.append((ptype, f"particle_{name}"))
-            _register(ds, names[-1], field, _particle_function(ds, box, ptype, field), box, "particle")
+            _register(ds, names[-1], field, _particle_function(box, ptype, field), box, "particle")
     if has_cells(ds):
         for name, field in CELL_FIELDS.items():
             names.append(("gas", name))
@@ -209,19 +206,16 @@ def with_units(ds: Dataset, values: NDArray[np.float64], field: SiteField, h: fl
     return ds.arr(values if units == field.units else values / h**2, units)
 
 
-# yt insists on the argument names `field` and `data` of field functions
-def _particle_function(ds: Dataset, box: BoxPrediction, ptype: str, quantity: SiteField) -> Callable:
-    # data.ds is a proxy, and a proxy finds nothing that is remembered by dataset
-    dataset = weakref.ref(ds)
-
+# yt requires the argument names `field` and `data` of field functions
+def _particle_function(box: BoxPrediction, ptype: str, quantity: SiteField) -> Callable:
     def particle_field(field: Any, data: Any) -> Any:
-        # yt learns what must be read from what is touched here
+        # yt learns what must be read from what is accessed here
         template = data[ptype, "particle_ones"]
         if (ptype, "particle_index") in data.ds.field_info:
             data[ptype, "particle_index"]
         if isinstance(data, FieldDetector):
             return data.ds.arr(np.zeros(template.shape), quantity.units)
-        sites = particle_sites(dataset(), ptype, data)
+        sites = particle_sites(data.ds, ptype, data)
         return data.ds.arr(quantity.values(box, sites).reshape(template.shape), quantity.units)
 
     return particle_field

@@ -11,6 +11,7 @@ import numpy as np
 import yt
 from numpy.typing import NDArray
 from yt.data_objects.static_output import Dataset, _cached_datasets
+from yt.data_objects.time_series import DatasetSeries
 from yt.frontends.halo_catalog.data_structures import YTHaloCatalogDataset
 from yt.frontends.ytdata.utilities import save_as_dataset
 from yt.utilities.cosmology import Cosmology as YTCosmology
@@ -23,11 +24,11 @@ from ..catalog.members import MEMBER_SITES, SITE_INDICES
 from ..exceptions import CatalogError, StoreError
 from ..fields.linear_field import LinearField
 from ..prediction.result import Prediction
-from .dataset_state import box_prediction
 from .fields import lattice_particle_types
 from .linear import linear_field, particle_sites
 from .mpi import MPICommunicator
 from .options import OptionKeywords, PredictionOptions, Unpack, takes_options
+from .predict import box_prediction
 
 CATALOG_NAME = "protohalos"
 _AXES = "xyz"
@@ -190,6 +191,22 @@ def find_protohalos(
     >>> ids = catalog.halo("halos", 0)["member_ids"]
     """
     return ProtohaloFinder(ds, output_dir, name=name, model=model, progress=progress, **options).run()
+
+
+def find_for_halo_catalog(halo_catalog: Any, **finder_kwargs: Any) -> None:
+    """Finding method ``"protohalos"`` of yt_astro_analysis: write the catalogue in the folder of the `HaloCatalog`.
+
+    Parameters
+    ----------
+    halo_catalog : yt_astro_analysis HaloCatalog
+    **finder_kwargs
+        Keywords of `find_protohalos` except `output_dir` and `name`, from ``HaloCatalog(finder_kwargs=...)``.
+    """
+    data = halo_catalog.data_ds
+    datasets: Any = data if isinstance(data, DatasetSeries) else [data]
+    for ds in datasets:
+        halo_catalog._source_ds = ds
+        find_protohalos(ds, Path(halo_catalog.output_dir), name=halo_catalog.output_basename, **finder_kwargs)
 
 
 def write_catalog(

@@ -10,10 +10,10 @@ from yt.data_objects.static_output import Dataset
 
 from .._utils.progress import Progress
 from ..fields.linear_field import LinearField
-from .dataset_state import box_prediction
 from .fields import display_name, site_arrays
-from .in_memory import with_cosmology
+from .load import with_cosmology
 from .options import OptionKeywords, PredictionOptions, Unpack, takes_options
+from .predict import box_prediction
 
 
 @takes_options

@@ -1,10 +1,9 @@
-"""From a yt dataset of initial conditions to delta and phi, and from its particles to lattice sites."""
+"""The linear field of a yt dataset of initial conditions, and the lattice sites of its particles."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,14 +15,14 @@ from ..exceptions import InitialConditionsError, LatticeError
 from ..fields.cosmology import Cosmology
 from ..fields.lattice import Lattice
 from ..fields.linear_field import LinearField
+from ..fields.units import Quantity
 from ..initial_conditions.checks import Reach, check_written, library_errors, quiet_casts
 from ..initial_conditions.displacements import field_from_displacements
 from ..initial_conditions.grids import field_from_density
 from ..initial_conditions.particles import field_from_source
 from ..initial_conditions.readers.music_conf import BoxFacts
-from ..initial_conditions.site_assignment import SiteMap
 from ..initial_conditions.sources import in_memory
-from .fingerprint import check_unchanged
+from .dataset_state import check_unchanged, state_of
 from .frontends.unigrid import UnigridDataset
 from .particles import YTParticles, box_positions, total_mass, whole_numbers
 
@@ -31,13 +30,9 @@ DENSITY_NAMES = ("delta", "overdensity", "linear_overdensity", "linear_density",
 """Field names of an in-memory grid that are read as the linear overdensity at the dataset's redshift."""
 GAS_TYPES = ("Gas", "PartType0")
 LARGEST_HELD = 256**3
-"""Particles up to which a file is read once and held until the field is there; more are read in every pass."""
+"""Number of particles up to which a file is read once and held in memory; larger files are read in each pass."""
 
 Field = tuple[str, str]
-
-_facts: WeakKeyDictionary[Any, BoxFacts] = WeakKeyDictionary()
-_fields: WeakKeyDictionary[Any, dict[Any, LinearField]] = WeakKeyDictionary()
-_sites: WeakKeyDictionary[Any, SiteMap] = WeakKeyDictionary()
 
 
 def linear_field(
@@ -45,7 +40,7 @@ def linear_field(
     *,
     ptype: str | None = None,
     field: Field | None = None,
-    box_size: float | None = None,
+    box_size: Quantity | None = None,
     redshift: float | None = None,
     cosmology: Cosmology | None = None,
 ) -> LinearField:
@@ -57,22 +52,25 @@ def linear_field(
         Particles (Gadget, SWIFT, TIPSY, ... or `yt.load_particles`) or a uniform grid (MUSIC generic, monofonIC,
         grafic2, or `yt.load_uniform_grid`). Open files with `yt_protohalos.load`.
     ptype : str, optional
-        Particle type that samples the lattice; needed only where it is not plain.
+        Particle type that samples the lattice; needed only where several types could.
     field : (str, str), optional
-        Cell field with the linear overdensity at the dataset's redshift; found by name where there is one.
-    box_size, redshift, cosmology : float, float, Cosmology, optional
-        What the dataset does not know itself (comoving Mpc/h): `yt.load_uniform_grid` and `yt.load_particles` know
-        none of it. Remembered for later calls on the same dataset.
+        Cell field with the linear overdensity at the dataset's redshift; found by its name if only one is possible.
+    box_size : float or quantity, optional
+        Side of the box in comoving Mpc/h, or in the unit of the quantity; see `fields.units`.
+    redshift : float, optional
+    cosmology : Cosmology, optional
+        These three are for datasets that do not state them, such as those of `yt.load_uniform_grid` and
+        `yt.load_particles`. They are remembered for later calls on the same dataset.
 
     Returns
     -------
     LinearField
-        delta (n, n, n) float32 at z = 0, phi in (Mpc/h)^2 at z = 0; computed once a dataset.
+        delta and phi at z = 0, (n, n, n) float32, phi in comoving (Mpc/h)^2; computed once per dataset.
 
     Raises
     ------
     InitialConditionsError, LatticeError, CosmologyError, UnitsError
-        For anything that is not linear initial conditions on one cubic lattice, naming the remedy.
+        The dataset does not hold linear initial conditions on one cubic lattice.
 
     Examples
     --------
@@ -81,31 +79,15 @@ def linear_field(
     (32, 6.25)
     """
     check_unchanged(ds)
+    state = state_of(ds)
     given = BoxFacts(box_size, redshift, cosmology)
-    if given != BoxFacts():
-        _facts[ds] = given.or_else(_facts.get(ds, BoxFacts()))
-        _fields.pop(ds, None)
-    known = _fields.setdefault(ds, {})
+    if any(value is not None for value in vars(given).values()):
+        state.add_given(given)
     key = (ptype, field)
-    if key not in known:
+    if key not in state.fields:
         with library_errors(str(ds), InitialConditionsError):
-            known[key] = _read(ds, ptype, field)
-    return known[key]
-
-
-def adopt_field(ds: Any, field: LinearField, sites: SiteMap | None) -> None:
-    """Let `linear_field` and `particle_sites` find a field and a site map that were made before, e.g. by another rank.
-
-    sites : None where no particles were read
-    """
-    _fields.setdefault(ds, {})[None, None] = field
-    if sites is not None:
-        _sites[ds] = sites
-
-
-def site_map(ds: Any) -> SiteMap | None:
-    """How the particles of a dataset find their sites; None where none were read."""
-    return _sites.get(ds)
+            state.fields[key] = _read(ds, ptype, field)
+    return state.fields[key]
 
 
 def particle_sites(ds: Any, ptype: str, data: Any) -> NDArray[np.int64]:
@@ -125,22 +107,22 @@ def particle_sites(ds: Any, ptype: str, data: Any) -> NDArray[np.int64]:
         In the order of ``data[ptype, "particle_index"]``.
     """
     check_unchanged(ds)
-    if ds not in _sites:
+    if state_of(ds).sites is None:
         linear_field(ds)
-    if ds not in _sites:
+    sites = state_of(ds).sites
+    if sites is None:
         raise LatticeError(f"{ds} has no particles on its lattice; look sites of cells up by their position")
-    sites = _sites[ds]
     if sites.id_base is not None:
         return sites.flat_from_ids(whole_numbers(np.asarray(data[ptype, "particle_index"])))
     return sites.flat_from_positions(box_positions(ds, data[ptype, "particle_position"], sites.lattice.box_size))
 
 
 def dataset_facts(ds: Any) -> BoxFacts:
-    """Box size, redshift and cosmology of a dataset: as given to `linear_field`, else its own."""
+    """Box size, redshift and cosmology of a dataset, as they were given to `linear_field`, else its own."""
     own = BoxFacts()
     if ds.cosmological_simulation:
         own = BoxFacts(float(ds.domain_width[0].to("Mpccm/h")), float(ds.current_redshift), _own_cosmology(ds))
-    return _facts.get(ds, BoxFacts()).or_else(own)
+    return state_of(ds).given.or_else(own)
 
 
 def _own_cosmology(ds: Any) -> Cosmology:
@@ -173,7 +155,7 @@ def _read_particles(ds: Any, ptype: str | None, facts: BoxFacts) -> LinearField:
     stored = YTParticles(ds, used, size, cosmology.h / share if ds.cosmological_simulation else None)
     source = in_memory(stored) if stored.count <= LARGEST_HELD else stored
     field, sites = field_from_source(source, size, cosmology, redshift)
-    _sites[ds] = sites
+    state_of(ds).sites = sites
     ytLogger.info(
         "Lattice of %d^3 sites, offset %.3g spacings, found by %s.",
         sites.lattice.n,

@@ -1,7 +1,7 @@
-"""One linear field for all ranks: the first reads the file, and every rank maps what it wrote.
+"""One linear field for all MPI ranks: rank 0 reads the initial conditions, and every rank maps what it wrote to disk.
 
-A rank that maps delta and phi has only those pages of them in memory that its crops need, and may let go of them. One
-rank alone does the same with a large box.
+A memory map of delta and phi occupies memory only for the pages in use, which the system may drop again. A single
+process does the same with a large box.
 """
 
 from __future__ import annotations
@@ -9,8 +9,6 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
-from uuid import uuid4
-from weakref import WeakValueDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +21,8 @@ from ..fields.linear_field import LinearField
 from ..initial_conditions.site_assignment import SiteMap
 from ..prediction.store import CropStore, PredictionCache
 from ..prediction.streaming import MAPPED_SIDE, is_mapped, without_cubes
-from .linear import adopt_field, linear_field, site_map
+from .dataset_state import DatasetState, state_of
+from .linear import linear_field
 from .mpi import MPICommunicator
 
 _SUFFIX = ".field"
@@ -31,86 +30,79 @@ _KEYS, _SITES = "site_keys", "sites"
 
 
 @dataclass(frozen=True)
-class _Notice:
-    """What the first rank tells of a field.
+class _Description:
+    """A linear field on disk, as rank 0 describes it to the others.
 
     Attributes
     ----------
-    token : str
-        Of this field alone; a rank that knows it has mapped the field before.
     folder : Path
-        Store of delta and phi and, where sites are found by position, of the arrays of the site map.
-    facts : LinearField
+        Store of delta and phi and, if sites are found by position, of the arrays of the site map. Its name is the hash
+        of those arrays.
+    field : LinearField
         Without delta and phi.
     sites : SiteMap or None
         Without arrays.
     """
 
-    token: str
     folder: Path
-    facts: LinearField
+    field: LinearField
     sites: SiteMap | None
 
 
-_known: WeakValueDictionary[str, LinearField] = WeakValueDictionary()
-_notices: dict[str, _Notice] = {}
-
-
 def shared_field(ds: Dataset, redshift: float, cache: PredictionCache | None) -> LinearField:
-    """`linear_field` of a dataset at a target redshift; with several ranks, all must call this.
+    """`linear_field` of a dataset at a target redshift; with MPI, all ranks must call this.
 
-    The first rank alone reads the file. With a cache and several ranks, or `MAPPED_SIDE` sites per side, delta, phi and
-    the site map lie in a folder of the cache, from which all ranks map them; the last rank that lets go of them
-    removes it. So `linear_field(ds)` and `particle_sites` read nothing on the other ranks from then on.
+    Only rank 0 reads the initial conditions. With a cache and several ranks, or `MAPPED_SIDE` sites per side, delta,
+    phi and the site map are written to a folder of the cache, from which all ranks map them. The last rank that uses
+    the folder removes it. Afterwards `linear_field(ds)` and `particle_sites` read nothing on the other ranks.
 
     Parameters
     ----------
     ds : yt Dataset
     redshift : float
-        Of the haloes to predict.
+        Redshift of the haloes to predict.
     cache : PredictionCache, optional
         In a folder that all ranks see.
 
     Raises
     ------
     InitialConditionsError, LatticeError, CosmologyError, UnitsError
-        As `linear_field`; on the other ranks a `ParallelError` that says the same.
+        As `linear_field`; on the other ranks a `ParallelError` with the same message.
     StoreError
-        Several ranks cannot write or see the folder.
+        With several ranks, a rank cannot write or see the folder.
     """
-    communicator = MPICommunicator()
+    state, communicator = state_of(ds), MPICommunicator()
     if cache is None or communicator.size == 1:
         field = linear_field(ds).at_redshift(redshift)
         if cache is not None and field.n >= MAPPED_SIDE and not is_mapped(field):
             try:
-                _write(ds, field, cache)
+                _write(state, field, cache)
             except OSError as error:
                 ytLogger.warning("The linear field stays in memory: %s", error)
         return field
-    own: list[LinearField] = []
-
-    def make() -> _Notice:
-        own.append(linear_field(ds).at_redshift(redshift))
-        token = next((token for token, field in _known.items() if field is own[0]), None)
-        return _notices[token] if token is not None else _write(ds, own[0], cache)
-
     with communicator.barrier():
-        # yt's ranks make its index together, and one that did so alone would wait for the others
+        # yt makes its index collectively: rank 0 alone would wait for the others
         ds.index  # noqa: B018
-    notice = communicator.broadcast(make)
+    folder = Path()
     with communicator.barrier():
-        field = own[0] if own else _known.get(notice.token) or _mapped(ds, notice)
+        if communicator.is_root:
+            field = linear_field(ds).at_redshift(redshift)
+            known = [folder for folder, mapped in state.mapped.items() if mapped is field]
+            folder = known[0] if known else _write(state, field, cache)
+    description = communicator.broadcast(lambda: _description(state, field, folder))
+    with communicator.barrier():
+        if not communicator.is_root:
+            field = state.mapped.get(description.folder) or _map(state, description)
     return field
 
 
-def _write(ds: Dataset, field: LinearField, cache: PredictionCache) -> _Notice:
-    """Move a field, and with that of the file the site map, to a folder of the cache."""
-    own_redshift = field.target_redshift == 0
-    sites = site_map(ds) if own_redshift else None
-    digest = hashlib.sha256(field.sha256.encode())
+def _write(state: DatasetState, field: LinearField, cache: PredictionCache) -> Path:
+    """Move a field, and with that at z = 0 the site map, to a folder of the cache, which is returned."""
     arrays: dict[str, NDArray] = {}
-    if sites is not None and sites.keys is not None and sites.sites is not None:
+    sites = state.sites
+    if field.target_redshift == 0 and sites is not None and sites.keys is not None and sites.sites is not None:
         arrays = {_KEYS: sites.keys, _SITES: sites.sites}
+    digest = hashlib.sha256(field.sha256.encode())
     for array in arrays.values():
         digest.update(np.ascontiguousarray(array).data)
     folder = cache.folder / (digest.hexdigest() + _SUFFIX)
@@ -120,33 +112,31 @@ def _write(ds: Dataset, field: LinearField, cache: PredictionCache) -> _Notice:
         raise StoreError(f"{folder} cannot be used ({error}); give a cache folder you may write to") from error
     store = CropStore(folder, {"arrays": digest.hexdigest()})
     field.move(store.keep)
-    if sites is not None:
-        for name, array in arrays.items():
-            store.keep(name, array)
-        adopt_field(ds, field, _with_arrays(sites, store if arrays else None))
-        sites = replace(sites, keys=None, sites=None)
-    notice = _Notice(uuid4().hex, folder, without_cubes(field), sites)
-    _known[notice.token] = field
-    for token in _notices.keys() - _known.keys():
-        del _notices[token]
-    _notices[notice.token] = notice
-    return notice
+    for name, array in arrays.items():
+        store.keep(name, array)
+    if sites is not None and arrays:
+        state.sites = replace(sites, keys=store.open(_KEYS), sites=store.open(_SITES))
+    state.mapped[folder] = field
+    return folder
 
 
-def _mapped(ds: Dataset, notice: _Notice) -> LinearField:
-    """The field of a notice on another rank."""
-    if not notice.folder.is_dir():
-        raise StoreError(f"{notice.folder} is not there; all ranks must see the cache folder, give one that they share")
-    field = notice.facts
-    hold_folder(notice.folder, field)
-    store = CropStore(notice.folder, {"arrays": notice.folder.stem})
+def _description(state: DatasetState, field: LinearField, folder: Path) -> _Description:
+    sites = None if field.target_redshift or state.sites is None else replace(state.sites, keys=None, sites=None)
+    return _Description(folder, without_cubes(field), sites)
+
+
+def _map(state: DatasetState, description: _Description) -> LinearField:
+    """Map the field that another rank has written, and the site map with it."""
+    folder, field, sites = description.folder, description.field, description.sites
+    if not folder.is_dir():
+        raise StoreError(f"{folder} is not there; all ranks must see the cache folder, give one that they share")
+    hold_folder(folder, field)
+    store = CropStore(folder, {"arrays": folder.stem})
     field.move(lambda name, _: store.open(name))
-    _known[notice.token] = field
+    state.mapped[folder] = field
     if field.target_redshift == 0:
-        sites = notice.sites
-        adopt_field(ds, field, sites and _with_arrays(sites, store if _KEYS in store else None))
+        state.fields[None, None] = field
+        if sites is not None and _KEYS in store:
+            sites = replace(sites, keys=store.open(_KEYS), sites=store.open(_SITES))
+        state.sites = sites
     return field
-
-
-def _with_arrays(sites: SiteMap, store: CropStore | None) -> SiteMap:
-    return sites if store is None else replace(sites, keys=store.open(_KEYS), sites=store.open(_SITES))

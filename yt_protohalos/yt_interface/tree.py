@@ -26,10 +26,10 @@ from ..fields.cosmology import target_redshift
 from ..fields.linear_field import LinearField
 from ..models.registry import AMPLITUDE_MODEL
 from ..prediction.result import Prediction
-from .dataset_state import passing_prediction
 from .finder import catalog_attributes
 from .mpi import MPICommunicator
 from .options import OptionKeywords, PredictionOptions, Unpack, takes_options
+from .predict import box_prediction
 
 TREE_NAME = "protohalo_tree"
 _AXES = "xyz"
@@ -117,7 +117,7 @@ def progenitor_tree(
     folder = Path(output_dir).expanduser()
     check_writable(folder)
     for z in levels:
-        passing_prediction(ds, replace(chosen, redshift=z))
+        box_prediction(ds, replace(chosen, redshift=z), remember=False)
     # all ranges have been checked, with their warnings
     chosen = replace(chosen, on_range="allow", on_spacing="allow")
     communicator = MPICommunicator()
@@ -131,7 +131,7 @@ def progenitor_tree(
         sizes: list[NDArray[np.int64]] = []
         before: NDArray[np.int32] | None = None
         for z in levels:
-            box = passing_prediction(ds, replace(chosen, redshift=z))
+            box = box_prediction(ds, replace(chosen, redshift=z), remember=False)
             prediction = box.get(progress)
             if before is not None:
                 links.append(link_labels(before, prediction.labels))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ...exceptions import CosmologyError, FormatError
 from ...fields.cosmology import Cosmology
+from ...fields.units import Quantity, comoving_length, dimensionless
 from ..checks import check_box
 
 
@@ -17,13 +18,13 @@ class BoxFacts:
 
     Attributes
     ----------
-    box_size : float or None
-        Comoving Mpc/h.
+    box_size : float, quantity or None
+        A plain number is in comoving Mpc/h.
     redshift : float or None
     cosmology : Cosmology or None
     """
 
-    box_size: float | None = None
+    box_size: Quantity | None = None
     redshift: float | None = None
     cosmology: Cosmology | None = None
 
@@ -36,7 +37,7 @@ class BoxFacts:
         )
 
     def required(self, what: str) -> tuple[float, float, Cosmology]:
-        """Box size, redshift and cosmology; `CosmologyError` names what is missing or cannot be."""
+        """Box size in comoving Mpc/h, redshift and cosmology; `CosmologyError` names what is missing or impossible."""
         missing = [name for name in ("box_size", "redshift", "cosmology") if getattr(self, name) is None]
         if missing:
             raise CosmologyError(
@@ -46,8 +47,10 @@ class BoxFacts:
                 "made with beside it under the same name"
             )
         assert self.box_size is not None and self.redshift is not None and self.cosmology is not None
-        check_box(what, self.box_size, self.redshift, self.cosmology)
-        return self.box_size, self.redshift, self.cosmology
+        box_size = comoving_length(self.box_size, "box_size", self.cosmology.h)
+        redshift = dimensionless(self.redshift, "redshift")
+        check_box(what, box_size, redshift, self.cosmology)
+        return box_size, redshift, self.cosmology
 
 
 def find_conf(path: Path) -> Path | None:

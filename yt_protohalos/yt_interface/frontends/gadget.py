@@ -1,0 +1,268 @@
+"""Gadget initial conditions as yt datasets, in the units that the mass in the file implies.
+
+The datasets of yt misplace the blocks of double-precision files, do not recognise an Einstein-de Sitter header as
+cosmological, and look for ``ics.0`` where the file is ``ics.dat.0``.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from yt.frontends.gadget.data_structures import (
+    GadgetBinaryFile,
+    GadgetBinaryIndex,
+    GadgetDataset,
+    GadgetHDF5Dataset,
+)
+from yt.frontends.gadget.io import IOHandlerGadgetBinary
+from yt.frontends.sph.data_structures import SPHParticleIndex
+from yt.utilities.cosmology import Cosmology as YTCosmology
+from yt.utilities.logger import ytLogger
+
+from ...exceptions import CosmologyError, FormatError, LatticeError, UnitsError
+from ...fields.cosmology import CRITICAL_DENSITY, Cosmology
+from ...initial_conditions.checks import check_box, check_time, header_numbers
+from ...initial_conditions.readers.gadget_binary import GadgetLayout, numbered_files, read_layout
+from ...initial_conditions.readers.gadget_hdf5 import read_header
+
+_UNIT_PAIRS = (
+    ((1.0, "Mpccm/h"), (1e10, "Msun/h")),
+    ((1e-3, "kpccm/h"), (1e10, "Msun/h")),
+    ((1.0, "Mpccm"), (1e10, "Msun")),
+    ((1e-3, "kpccm"), (1e10, "Msun")),
+)
+"""Units of length (in Mpc or Mpc/h) and mass that writers use together, in the order in which they are tried."""
+_LENGTH_TOLERANCE = 0.02
+_MPC_IN_CM = 3.0856775814913673e24
+_MSUN_IN_G = 1.98841586e33
+_CHUNK = 256**3
+"""Particles per chunk. One chunk needs no Morton index, so that no index file appears beside the input."""
+
+
+class _Cosmological:
+    """Keeps a Gadget dataset cosmological where the header has no Lambda, and finds files of any numbering."""
+
+    # initial conditions hold no smoothing lengths; yt would miss them, or write files of its own beside the input
+    _sph_ptypes = ("none",)
+
+    def _get_hvals(self: Any) -> dict[str, Any]:
+        values: dict[str, Any] = super()._get_hvals()  # type: ignore[misc]
+        self._true_file_count = int(values["NumFiles"])
+        # the plain frontend would look for names of its own and give up
+        return {**values, "NumFiles": 1, "NumFilesPerSnapshot": 1}
+
+    def _parse_parameter_file(self: Any) -> None:
+        super()._parse_parameter_file()  # type: ignore[misc]
+        self.file_count = self.parameters["NumFiles"] = max(self._true_file_count, 1)
+        if self.file_count > 1:
+            self.filename_template = _numbered(self.parameter_filename)
+        if not self.cosmological_simulation and self.parameters.get("Redshift", 0.0) > 0:
+            self.cosmological_simulation = True
+            self.current_redshift = float(self.parameters["Redshift"])
+            self.hubble_constant = float(self.parameters["HubbleParam"])
+            background = YTCosmology(
+                hubble_constant=self.hubble_constant, omega_matter=self.omega_matter, omega_lambda=self.omega_lambda
+            )
+            self.current_time = background.t_from_z(self.current_redshift)
+
+    @classmethod
+    def _is_valid(cls, filename: str, *args: Any, **kwargs: Any) -> bool:
+        # made by yt_protohalos.load alone: a plain yt.load keeps its own classes
+        return False
+
+
+def _numbered(filename: str) -> str:
+    path = Path(filename)
+    name = re.sub(r"\d+(\.hdf5|\.h5)?$", lambda match: "%(num)s" + (match[1] or ""), path.name)
+    return str(path.with_name(name))
+
+
+class GadgetICsFile(GadgetBinaryFile):
+    """One file of a Gadget-2 binary set."""
+
+    def __init__(self, ds: Any, io: Any, filename: str, file_id: int, range: Any = None) -> None:
+        self.layout: GadgetLayout = read_layout(Path(filename))
+        super().__init__(ds, io, filename, file_id, range)
+
+    def _calculate_offsets(self, field_list: Any, pcounts: Any) -> None:
+        """Byte offset of each (particle type, field), from the blocks as they are."""
+        layout, types = self.layout, self.ds._ptype_spec
+        self.field_offsets = {}
+        for field, start in layout.offsets.items():
+            width = layout.id_size if field == "ParticleIDs" else layout.float_size
+            width *= 3 if field in ("Coordinates", "Velocities") else 1
+            for index, ptype in enumerate(types):
+                if field == "Mass" and index not in layout.variable_mass:
+                    continue
+                self.field_offsets[ptype, field] = start + (self.start or 0) * width
+                start += layout.header.counts[index] * width
+
+
+class _OneChunkBinaryIndex(GadgetBinaryIndex):
+    chunksize = _CHUNK
+
+    def _initialize_frontend_specific(self) -> None:
+        super(GadgetBinaryIndex, self)._initialize_frontend_specific()
+        self.io._float_type = self.ds._float_type
+
+
+class _OneChunkHDF5Index(SPHParticleIndex):
+    chunksize = _CHUNK
+
+
+class IOHandlerGadgetICs(IOHandlerGadgetBinary):
+    """Reader of Gadget-2 binary blocks in either precision."""
+
+    _dataset_type = "gadget_ics"
+
+    def __init__(self, ds: Any, *args: Any, **kwargs: Any) -> None:
+        super().__init__(ds, *args, **kwargs)
+        self._float_type = ds._float_type
+
+    def _yield_coordinates(self, data_file: GadgetICsFile, needed_ptype: str | None = None) -> Any:
+        with open(data_file.filename, "rb") as file:
+            for ptype, count in (data_file.total_particles or {}).items():
+                if count == 0 or (needed_ptype is not None and ptype != needed_ptype):
+                    continue
+                file.seek(self._coordinates_offset(data_file, ptype))
+                yield ptype, self._read_field_from_file(file, count, "Coordinates")
+
+    def _coordinates_offset(self, data_file: GadgetICsFile, ptype: str) -> int:
+        layout, index = data_file.layout, self._ptypes.index(ptype)
+        before = sum(layout.header.counts[:index]) + (data_file.start or 0)
+        return layout.offsets["Coordinates"] + 3 * before * layout.float_size
+
+
+class GadgetICsDataset(_Cosmological, GadgetDataset):
+    """Gadget-2 binary initial conditions, formats 1 and 2, any precision and ID width."""
+
+    _index_class = _OneChunkBinaryIndex
+    _file_class = GadgetICsFile
+
+    def __init__(self, filename: str, dataset_type: str = "gadget_ics", **kwargs: Any) -> None:
+        layout = read_layout(Path(filename))
+        self._float_type = f"f{layout.float_size}"
+        fields = [name for name in ("Coordinates", "Velocities", "ParticleIDs", "Mass") if name in layout.offsets]
+        # a massless block still is a field: the mass then comes from the header's table
+        kwargs.setdefault("field_spec", tuple(fields) + (() if "Mass" in fields else ("Mass",)))
+        kwargs.setdefault("long_ids", layout.id_size == 8)
+        super().__init__(filename, dataset_type, **kwargs)
+
+    def __str__(self) -> str:
+        return Path(self.parameter_filename).name.split(".")[0]
+
+
+class GadgetHDF5ICsDataset(_Cosmological, GadgetHDF5Dataset):
+    """Gadget, AREPO, Gadget-4 and SWIFT initial conditions in HDF5."""
+
+    _index_class = _OneChunkHDF5Index
+
+
+def load_gadget_binary(path: Path, kwargs: dict[str, Any]) -> GadgetICsDataset:
+    """Open a Gadget-2 binary set, given any of its files, after checking that its files belong together."""
+    layout = read_layout(path)
+    header = layout.header
+    files = numbered_files(path, header.files)
+    layouts = [layout if file == path else read_layout(file) for file in files]
+    count = sum(sum(each.header.counts) for each in layouts)
+    if count != sum(header.totals):
+        raise FormatError(
+            f"the files hold {count} particles, their header says {sum(header.totals)}; put the whole set there"
+        )
+    for each in layouts:
+        if _common_values(each) != _common_values(layout):
+            raise FormatError(
+                f"{each.path.name} and {path.name} differ in byte order, precision, ID width, blocks, box, redshift or "
+                "cosmology; the files of one set agree in all: put one run's files there"
+            )
+    mass = sum(float(np.dot(each.header.counts, each.header.masses)) for each in layouts)
+    mass += sum(float(each.read_masses().sum()) for each in layouts if each.variable_mass)
+    check_box(path.name, header.box_size, header.redshift, Cosmology(header.h, header.omega_m, header.omega_lambda))
+    check_time(path.name, header.redshift, header.time)
+    if "unit_base" not in kwargs:
+        kwargs["unit_base"] = _unit_base(path.name, header.box_size, mass, header.omega_m, header.h)
+    return GadgetICsDataset(str(files[0]), **kwargs)
+
+
+def _common_values(layout: GadgetLayout) -> tuple[object, ...]:
+    """Values that the files of one set have in common."""
+    header = layout.header
+    facts = (header.box_size, header.redshift, header.omega_m, header.omega_lambda, header.h, header.files)
+    return (layout.file_format, layout.endian, layout.float_size, layout.id_size, tuple(layout.offsets), *facts)
+
+
+def load_gadget_hdf5(path: Path, kwargs: dict[str, Any]) -> GadgetHDF5ICsDataset:
+    """Open a Gadget, AREPO, Gadget-4 or SWIFT HDF5 set, given any of its files."""
+    header, units, mass = read_header(path)
+    files = int(_header_number(path, header, "NumFilesPerSnapshot"))
+    if files > 1:
+        parts = numbered_files(path, files)
+        mass = sum(read_header(part)[2] for part in parts)
+        path = parts[0]
+    redshift = _header_number(path, header, "Redshift")
+    box = header_numbers(path.name, header, "BoxSize")
+    if np.any(box[1:] != box[:-1]):
+        raise LatticeError(f"the box of {path.name} measures {box.tolist()}; it must be a cube: cut or remake it")
+    if {"HubbleParam", "Omega0", "OmegaLambda"} <= set(header):
+        numbers = [_header_number(path, header, name) for name in ("HubbleParam", "Omega0", "OmegaLambda")]
+        check_box(path.name, float(box[0]), redshift, Cosmology(*numbers))
+    if "Time" in header:
+        check_time(path.name, redshift, _header_number(path, header, "Time"))
+    if "unit_base" not in kwargs:
+        omega_m, h = (_header_number(path, header, name) for name in ("Omega0", "HubbleParam"))
+        if "Unit length in cgs (U_L)" in units:
+            kwargs["unit_base"] = _swift_units(path, units)
+        else:
+            kwargs["unit_base"] = _unit_base(path.name, float(box[0]), mass, omega_m, h)
+    return GadgetHDF5ICsDataset(str(path), **kwargs)
+
+
+def _header_number(path: Path, header: dict[str, Any], name: str) -> float:
+    if name not in header:
+        raise CosmologyError(f"{path.name} has no {name} in its header; it is needed, add it or pass unit_base=...")
+    return float(header_numbers(path.name, header, name)[0])
+
+
+def _swift_units(path: Path, units: dict[str, Any]) -> dict[str, Any]:
+    names = [f"Unit {name} in cgs (U_{letter})" for name, letter in (("length", "L"), ("mass", "M"), ("time", "t"))]
+    length, mass, time = (_header_number(path, units, name) for name in names)
+    if not all(np.isfinite(unit) and unit > 0 for unit in (length, mass, time)):
+        raise UnitsError(
+            f"{path.name} states units of {length:g} cm, {mass:g} g and {time:g} s; all must be positive and finite: "
+            "correct its Units, or pass unit_base=..."
+        )
+    return {
+        "length": (length / _MPC_IN_CM, "Mpccm"),
+        "mass": (mass / _MSUN_IN_G, "Msun"),
+        "velocity": (length / time / 1e5, "km/s"),
+    }
+
+
+def _unit_base(name: str, box: float, mass: float, omega_m: float, h: float) -> dict[str, Any]:
+    """Length and mass units under which the particles' mass fills the box: L = (N m / (Omega_m rho_c))^(1/3).
+
+    box and mass in file units. Raises `UnitsError` where no usual pair of units fits.
+    """
+    if not all(np.isfinite(value) and value > 0 for value in (box, omega_m, h, mass)):
+        raise CosmologyError(
+            f"{name} states box {box:g}, Omega_m {omega_m:g}, h {h:g}, mass {mass:g}; all must be positive and finite "
+            "to find its units: correct the header, or pass unit_base=..."
+        )
+    tried = []
+    for (length, length_name), (mass_unit, mass_name) in _UNIT_PAIRS:
+        bare = not length_name.endswith("/h")
+        in_box = box * length * (h if bare else 1.0)
+        in_mass = mass * mass_unit * (h if bare else 1.0)
+        implied = (in_mass / (omega_m * CRITICAL_DENSITY)) ** (1 / 3)
+        tried.append(f"{length_name}: {in_box:.4g} against {implied:.4g}")
+        if abs(in_box - implied) < _LENGTH_TOLERANCE * implied:
+            unit_base: dict[str, Any] = {"length": (1.0, length_name), "mass": (mass_unit, mass_name)}
+            ytLogger.info("Box of %.5g Mpc/h: lengths are in %s.", in_box, length_name)
+            return unit_base
+    raise UnitsError(
+        f"the mass in {name} does not fill its box in any usual unit (Mpc/h {'; '.join(tried)}); both must agree to "
+        f"{_LENGTH_TOLERANCE:.0%}: pass unit_base=..., e.g. {{'length': (1.0, 'Mpccm/h')}}"
+    )

@@ -1,0 +1,361 @@
+"""Predict the whole box of a dataset, once for each choice of model and settings."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+
+from yt.data_objects.static_output import Dataset
+from yt.funcs import get_pbar
+from yt.utilities.logger import ytLogger
+from yt.utilities.parallel_tools.parallel_analysis_interface import communication_system
+
+from .._utils.locks import file_lock, lock_path
+from .._utils.progress import Progress, set_bar
+from ..exceptions import MissingPredictionError, OutOfMemoryError, ParallelError, StoreError
+from ..fields.cosmology import target_redshift
+from ..fields.linear_field import LinearField
+from ..models.card import ModelCard
+from ..models.registry import DEFAULT_MODEL, load_card, verify
+from ..models.validity import check_range, model_side
+from ..prediction.predictor import ProtohaloPredictor
+from ..prediction.result import Prediction
+from ..prediction.store import PredictionCache, cache_key, field_identity
+from .dataset_state import check_unchanged, state_of
+from .mpi import MPICommunicator
+from .options import OptionKeywords, PredictionOptions, Unpack, takes_options
+from .shared_field import shared_field
+
+_DEFAULTS = PredictionOptions()
+
+
+class _Bar:
+    """The progress bar of yt, which takes the total so far, for `progress.track`, which gives steps."""
+
+    def __init__(self, title: str, total: int) -> None:
+        self._bar = get_pbar(title, total)
+        self._done = 0
+
+    def update(self, step: int) -> None:
+        self._done += step
+        self._bar.update(self._done)
+
+    def close(self) -> None:
+        self._bar.finish()
+
+
+@dataclass(frozen=True)
+class PredictionKey:
+    """Distinguishes the predictions of one dataset.
+
+    Attributes
+    ----------
+    model_sha256 : str
+        `ModelCard.sha256`.
+    predictor : ProtohaloPredictor or None
+        None where a bundled model, or one in a folder, is loaded when it must run.
+    threshold : float
+    precision : str
+    redshift : float
+        Redshift of the haloes.
+    cache_folder : Path or None
+    """
+
+    model_sha256: str
+    predictor: ProtohaloPredictor | None
+    threshold: float
+    precision: str
+    redshift: float
+    cache_folder: Path | None
+
+
+class BoxPrediction:
+    """The prediction of a whole box for one linear field, model and settings, computed at most once.
+
+    It holds the field but not the dataset, so that field functions may hold it without keeping the dataset alive.
+
+    Parameters
+    ----------
+    field : LinearField
+    card : ModelCard
+    threshold : float
+    precision : str
+    make_predictor : callable
+        Returns the predictor; called only if the networks must run.
+    cache : PredictionCache, optional
+        Where other processes find the result.
+    """
+
+    def __init__(
+        self,
+        field: LinearField,
+        card: ModelCard,
+        threshold: float,
+        precision: str,
+        make_predictor: Callable[[], ProtohaloPredictor],
+        cache: PredictionCache | None = None,
+    ) -> None:
+        self.field, self.card = field, card
+        self._threshold, self._precision = threshold, precision
+        self._make_predictor, self._cache = make_predictor, cache
+        self._prediction: Prediction | None = None
+
+    @cached_property
+    def key(self) -> str:
+        """Key of the prediction in the cache: the field's bytes, the weights and the settings."""
+        identity = {
+            **field_identity(self.field),
+            "redshift": self.field.redshift,
+            "site_offset": self.field.site_offset,
+            "cosmology": asdict(self.field.cosmology),
+        }
+        settings = {"threshold": self._threshold, "precision": self._precision}
+        return cache_key(identity, self.card.sha256, settings)
+
+    def get(self, progress: Progress = True) -> Prediction:
+        """Return the prediction: from memory, else from the cache, else from the networks."""
+        if self._prediction is None:
+            self._prediction = self._read()
+        if self._prediction is None:
+            set_bar(_Bar)
+            ytLogger.info("Predicting protohaloes on %d^3 sites with model %s", self.field.n, self.card.name)
+            communicator = MPICommunicator()
+            communicator.take_device()
+            predictor = self._make_predictor()
+            with _named_memory_errors(self.field.n), _crop_folder(self._cache, self.key, communicator) as crops:
+                # the ranges were checked when this object was made; a field must not fail on them later
+                prediction = predictor.predict(
+                    self.field, threshold=self._threshold, progress=progress, store=crops,
+                    on_spacing="allow", on_range="allow", communicator=communicator,
+                )  # fmt: skip
+                with communicator.barrier():
+                    if communicator.is_root:
+                        self._keep(prediction)
+            self._prediction = prediction
+        return self._prediction
+
+    def get_lazily(self) -> Prediction:
+        """Return the prediction to a field function, which must not start collective work on one rank alone."""
+        if self._prediction is None and communication_system.communicators[-1].size > 1:
+            raise MissingPredictionError(
+                "no prediction exists, and a field must not start one in a run of several ranks; "
+                "call yt_protohalos.predict(ds) on every rank first"
+            )
+        return self.get()
+
+    def _read(self) -> Prediction | None:
+        communicator = MPICommunicator()
+        # all ranks read it or none does
+        if self._cache is None or not communicator.broadcast(self._cache.path(self.key).is_file):
+            return None
+        try:
+            with communicator.barrier():
+                prediction = self._cache.get(self.key)
+        except (StoreError, ParallelError) as error:
+            ytLogger.warning("Predicting again, because the cached prediction is unusable: %s", error)
+            return None
+        if prediction is not None:
+            ytLogger.info("Read the protohalo prediction from %s", self._cache.path(self.key))
+        return prediction
+
+    def _keep(self, prediction: Prediction) -> None:
+        if self._cache is None:
+            return
+        try:
+            ytLogger.info("Kept the protohalo prediction in %s", self._cache.put(self.key, prediction))
+        except StoreError as error:
+            ytLogger.warning("The prediction is not kept on disk: %s", error)
+
+
+def box_prediction(ds: Dataset, options: PredictionOptions = _DEFAULTS, remember: bool = True) -> BoxPrediction:
+    """The dataset's prediction for some options; the same object for the same options.
+
+    The initial conditions are read and checked on first use. With MPI, rank 0 does so for all, and all ranks must call
+    this. Without options, it is the prediction chosen last for this dataset if there is one, else that of the default
+    model.
+
+    Parameters
+    ----------
+    ds : yt Dataset
+    options : PredictionOptions
+    remember : bool
+        Keep the prediction with the dataset as the one chosen last. Without, many predictions can be made in turn
+        whose fields and cubes do not stay in memory.
+
+    Raises
+    ------
+    ModelError, InitialConditionsError, CosmologyError, LatticeError
+        Before any network runs.
+    """
+    check_unchanged(ds)
+    state = state_of(ds)
+    if state.current is not None and options == _DEFAULTS:
+        return state.current
+    predictor, precision, model = options.predictor, options.precision, options.model or DEFAULT_MODEL
+    if predictor is None:
+        card, folder = load_card(model)
+        verify(card, folder)
+    else:
+        card, precision = predictor.card, predictor.precision
+    card.instance_network()
+    threshold = card.threshold if options.threshold is None else float(options.threshold)
+    redshift = target_redshift(options.redshift or 0.0)
+    cache = _cache(options.cache)
+    key = PredictionKey(card.sha256, predictor, threshold, precision, redshift, None if cache is None else cache.folder)
+    box = state.predictions.get(key)
+    if box is None:
+        # the site map comes with the field at z = 0
+        field = shared_field(ds, 0.0, cache)
+        if redshift:
+            field = shared_field(ds, redshift, cache)
+        MPICommunicator().broadcast(lambda: _check_ranges(card, field, options.on_spacing, options.on_range))
+        box = BoxPrediction(
+            field, card, threshold, precision,
+            lambda: predictor or ProtohaloPredictor.from_pretrained(model, precision=precision), cache,
+        )  # fmt: skip
+    if remember:
+        state.predictions[key] = state.current = box
+    return box
+
+
+def _check_ranges(card: ModelCard, field: LinearField, on_spacing: str, on_range: str) -> None:
+    model_side(card, field.lattice, on_spacing)
+    check_range(card, field, on_range)
+
+
+@takes_options
+def predict(
+    ds: Dataset,
+    model: str | Path | None = None,
+    *,
+    progress: Progress = True,
+    **options: Unpack[OptionKeywords],
+) -> Prediction:
+    """Run the whole-box prediction of a dataset now, with a progress bar.
+
+    Parameters
+    ----------
+    ds : yt Dataset
+        Initial conditions, as `yt_protohalos.load` or `yt.load` returns them.
+    model, **options
+        As in `PredictionOptions`.
+    progress : bool or callable
+        True for yt's progress bar, False for none, or a callable as `progress.track` takes.
+
+    Returns
+    -------
+    Prediction
+        The same object for every later call with the same settings.
+
+    Raises
+    ------
+    ModelError, InitialConditionsError, CosmologyError, LatticeError, OutOfRangeError
+
+    Examples
+    --------
+    >>> prediction = ph.predict(ds)
+    >>> prediction.labels.shape
+    (32, 32, 32)
+    """
+    return box_prediction(ds, PredictionOptions.read(model, options)).get(progress)
+
+
+def predict_field(
+    field: LinearField,
+    predictor: ProtohaloPredictor,
+    cache: bool | str | os.PathLike[str] = True,
+    progress: Progress = True,
+    on_spacing: str = "warn",
+    on_range: str = "error",
+) -> Prediction:
+    """Predict a linear field without a dataset, kept on disk and resumed there as `predict` is.
+
+    Parameters
+    ----------
+    field : LinearField
+    predictor : ProtohaloPredictor
+    cache, progress, on_spacing, on_range
+        As in `predict`.
+
+    Returns
+    -------
+    Prediction
+
+    Raises
+    ------
+    OutOfRangeError
+        Before any network runs.
+
+    Examples
+    --------
+    >>> from yt_protohalos.yt_interface.predict import predict_field
+    >>> predictor = ph.ProtohaloPredictor.from_pretrained("planck-v4")
+    >>> prediction = predict_field(field, predictor)
+    """
+    card = predictor.card
+    card.instance_network()
+    _check_ranges(card, field, on_spacing, on_range)
+    box = BoxPrediction(field, card, card.threshold, predictor.precision, lambda: predictor, _cache(cache))
+    return box.get(progress)
+
+
+@contextmanager
+def _named_memory_errors(n: int) -> Iterator[None]:
+    try:
+        yield
+    except MemoryError as error:
+        raise OutOfMemoryError(
+            f"the prediction of {n}^3 sites does not fit the memory that is left ({error}); finished crops are kept in "
+            "the cache: run it again with more memory, or predict a part of the box (predict_region)"
+        ) from error
+
+
+@contextmanager
+def _crop_folder(cache: PredictionCache | None, key: str, communicator: MPICommunicator) -> Iterator[Path | None]:
+    """Folder for finished crops, from which an interrupted run resumes; removed when the prediction is complete.
+
+    None without a cache, if another process uses the folder, or if the disk cannot be written. With MPI, rank 0 locks
+    it for all.
+    """
+    if cache is None:
+        yield None
+        return
+    folder = cache.path(key).with_suffix(".crops")
+    with ExitStack() as stack:
+
+        def take() -> bool:
+            try:
+                cache.folder.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(file_lock(lock_path(folder)))
+                folder.mkdir(exist_ok=True)
+            except BlockingIOError:
+                ytLogger.warning(
+                    "Another process computes the same prediction; both continue, but this one keeps no crops and so "
+                    "cannot resume. To wait for the other instead, stop this one."
+                )
+                return False
+            except OSError as error:
+                ytLogger.warning("Finished crops are not kept, so an interrupted run cannot resume: %s", error)
+                return False
+            return True
+
+        if not communicator.broadcast(take):
+            yield None
+            return
+        yield folder
+        with communicator.barrier():
+            pass  # the folder stays until no rank reads from it
+        if communicator.is_root:
+            shutil.rmtree(folder, ignore_errors=True)
+            lock_path(folder).unlink(missing_ok=True)
+
+
+def _cache(cache: bool | str | os.PathLike[str]) -> PredictionCache | None:
+    if cache is False:
+        return None
+    return PredictionCache(None if cache is True else Path(cache).expanduser())
