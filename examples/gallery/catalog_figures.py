@@ -1,4 +1,4 @@
-"""What a catalogue's columns are worth beside a simulation, as one figure."""
+"""Errors of the columns of a catalogue beside a simulation, as one figure."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from paper_figures import PAGE
 
+from yt_protohalos.analysis.drawing import new_figure
 from yt_protohalos.exceptions import ScoringError
 
 if TYPE_CHECKING:
@@ -38,12 +39,9 @@ def plot_catalog_errors(tables: Tables) -> Figure:
     ScoringError
         No bin is full enough.
     """
-    from matplotlib.figure import Figure as MatplotlibFigure
-
     if max(tables["by_mass"]["haloes"], default=0) < FEWEST:
         raise ScoringError(f"no bin has {FEWEST} matched haloes; draw a larger box or several")
-    figure = MatplotlibFigure(figsize=(PAGE, 5.0), layout="constrained")
-    axes = figure.subplots(2, 3).ravel()
+    figure, axes = new_figure(PAGE, 5.0, rows=2, columns=3)
     panels: tuple[Callable[[Axes, Tables], None], ...] = (_positions, _velocities, _spins, _ratios, _tides, _confidence)
     for ax, draw in zip(axes, panels, strict=True):
         draw(ax, tables)

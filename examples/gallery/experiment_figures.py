@@ -1,6 +1,6 @@
 """Figures of experiments, after López-Cano et al. 2024, figures 10 to 12.
 
-Every function returns a matplotlib figure of its own, without pyplot; colours are those of Okabe & Ito.
+Every function returns a matplotlib figure of its own, made without pyplot; colours are those of Okabe & Ito.
 """
 
 from __future__ import annotations
@@ -9,20 +9,19 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from paper_figures import PAGE, draw_outlines
+from paper_figures import OUTSIDE, PAGE
 
 from yt_protohalos.analysis.bias import BIAS_FITS, LagrangianBias, bias_fit
-from yt_protohalos.exceptions import LatticeError, ScoringError
+from yt_protohalos.analysis.drawing import Slice, fullest_plane, new_figure
+from yt_protohalos.exceptions import ScoringError
 from yt_protohalos.fields.cosmology import Cosmology
 from yt_protohalos.prediction.result import LabelledSites
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-AXES = "xyz"
 COLOURS = ("black", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00")
 FIT_STYLES = ("-", "--")
-OUTSIDE = "0.92"
 MASS_LABEL = r"log$_{10}\,M$ [$h^{-1}$M$_\odot$]"
 
 
@@ -48,13 +47,6 @@ def plot_responses(predictions: Mapping[str, LabelledSites], axis: str = "x", in
         There is no prediction, or the sites differ.
     LatticeError
         The axis or the plane does not exist.
-
-    Examples
-    --------
-    >>> from experiment_figures import plot_responses
-    >>> predictor = ph.ProtohaloPredictor.from_pretrained("planck-v4")
-    >>> weaker = predictor.predict(ph.scale_amplitude(field, 0.8))
-    >>> plot_responses({"0.80": weaker, "0.83": prediction}).savefig("responses.png")
     """
     from matplotlib.colors import LogNorm
     from matplotlib.ticker import LogFormatterSciNotation, LogLocator
@@ -67,37 +59,23 @@ def plot_responses(predictions: Mapping[str, LabelledSites], axis: str = "x", in
         same_place = getattr(other, "start", None) == getattr(first, "start", None)
         if other.lattice != first.lattice or other.labels.shape != first.labels.shape or not same_place:
             raise ScoringError("the predictions are not of the same sites; draw those of one box or region")
-    if axis not in AXES or len(axis) != 1:
-        raise LatticeError(f"axis {axis!r} is unknown; use x, y or z")
-    number, n = AXES.index(axis), len(first.labels)
     if index is None:
-        others = tuple(i for i in range(3) if i != number)
-        index = int(np.argmax(np.count_nonzero(shown[len(shown) // 2].labels, axis=others)))
-    if not 0 <= index < n:
-        raise LatticeError(f"plane {index} is outside the cubes; use 0 to {n - 1}")
-    images = [np.take(one.mass, index, axis=number).T for one in shown]
+        index = fullest_plane(shown[len(shown) // 2].labels, axis)
+    plane = Slice.through(first, axis, index)
     masses = np.concatenate([one.label_mass[1:] for one in shown])
     norm = LogNorm(masses.min(), max(masses.max(), 1.01 * masses.min())) if len(masses) else LogNorm(1, 10)
-    spacing = first.lattice.spacing
-    right, up = (i for i in range(3) if i != number)
-    # pixels are centred on the sites
-    low = [(corner + first.site_offset - 0.5) * spacing for corner in getattr(first, "start", (0, 0, 0))]
-    extent = (low[right], low[right] + n * spacing, low[up], low[up] + n * spacing)
+    right, up = plane.axis_names
     # at most a page wide, so that the text keeps its size in print
     panel = min(4.1, (PAGE - 0.4) / len(shown))
-    figure, axes = _figure(len(shown), panel * len(shown) + 0.4, panel + 1.3)
-    for ax, title, image, one in zip(axes, predictions, images, shown, strict=True):
-        drawn = ax.imshow(
-            np.ma.masked_equal(image, 0), origin="lower", extent=extent, interpolation="nearest", norm=norm,
-            cmap="viridis",
-        )  # fmt: skip
+    figure, axes = new_figure(panel * len(shown) + 0.4, panel + 1.3, columns=len(shown), sharey=True)
+    for ax, (title, one) in zip(axes, predictions.items(), strict=True):
+        drawn = plane.show(ax, np.ma.masked_equal(plane.image(one.mass), 0), norm=norm, cmap="viridis")
         ax.set_facecolor(OUTSIDE)
-        corner = (low[right] + 0.5 * spacing, low[up] + 0.5 * spacing)
-        draw_outlines(ax, np.take(one.labels, index, axis=number), spacing, 0.3, corner)
+        plane.outline(ax, plane.image(one.labels), colors="black", linewidths=0.3)
         ax.set_title(title, fontsize=9)
-        ax.set_xlabel(rf"{AXES[right]} [$h^{{-1}}$Mpc]", fontsize=9)
+        ax.set_xlabel(rf"{right} [$h^{{-1}}$Mpc]", fontsize=9)
         ax.tick_params(labelsize=8)
-    axes[0].set_ylabel(rf"{AXES[up]} [$h^{{-1}}$Mpc]", fontsize=9)
+    axes[0].set_ylabel(rf"{up} [$h^{{-1}}$Mpc]", fontsize=9)
     every = LogFormatterSciNotation(minor_thresholds=(np.inf, np.inf))
     bar = figure.colorbar(
         drawn, ax=list(axes), location="bottom", aspect=40, shrink=0.8, ticks=LogLocator(subs=(1, 2, 5)), format=every
@@ -127,16 +105,8 @@ def plot_bias(
     Returns
     -------
     matplotlib Figure
-
-    Examples
-    --------
-    >>> from experiment_figures import plot_bias
-    >>> box = ph.generate_initial_conditions(32, 200, seed=1)
-    >>> peaks = np.where(box.delta > 2, np.arange(1, 32**3 + 1).reshape(box.delta.shape), 0)
-    >>> bias = ph.lagrangian_bias(peaks, box, edges=(13, 15), smoothing=10)
-    >>> plot_bias({"peaks": bias}, ph.PAPER_COSMOLOGY).savefig("bias.png")
     """
-    figure, (ax,) = _figure(1, 5.8, 4.3)
+    figure, (ax,) = new_figure(5.8, 4.3)
     ax.axhline(0, color="0.8", linewidth=0.8, zorder=0)
     low, high = [], []
     for i, (name, one) in enumerate(measured.items()):
@@ -156,10 +126,3 @@ def plot_bias(
     if measured or cosmology is not None:
         ax.legend(frameon=False, loc="upper left")
     return figure
-
-
-def _figure(panels: int, width: float, height: float) -> tuple[Figure, Any]:
-    from matplotlib.figure import Figure as MatplotlibFigure
-
-    figure = MatplotlibFigure(figsize=(width, height), layout="constrained")
-    return figure, figure.subplots(1, panels, squeeze=False, sharey=True)[0]

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from yt_protohalos.analysis.drawing import new_figure
 from yt_protohalos.analysis.mass_function import HaloCounts, fof_mass_function, mean_fit
 from yt_protohalos.exceptions import ScoringError
 from yt_protohalos.fields.cosmology import Cosmology
@@ -38,7 +38,7 @@ def plot_abundance(
         Name in the legend and counts; empty bins are left out. Errors are Poisson's.
     cosmology : Cosmology
     fits : sequence of str
-        Of `mass_function.FOF_FITS`.
+        Names in `FOF_FITS`.
 
     Raises
     ------
@@ -47,7 +47,7 @@ def plot_abundance(
     """
     if not samples or not fits:
         raise ScoringError("there is nothing to compare; give at least one sample and one fit")
-    figure, (top, below) = _subplots(2, 1, 5.6, 5.6, height_ratios=[2.2, 1], sharex=True)
+    figure, (top, below) = new_figure(5.6, 5.6, rows=2, height_ratios=[2.2, 1], sharex=True)
     low = min(one.edges[0] for one in samples.values())
     high = max(one.edges[1:][one.number > 0].max(initial=low + 1) for one in samples.values())
     mass = np.linspace(low, high, 120)
@@ -78,11 +78,16 @@ def plot_amplitudes(
     samples : sequence of (Cosmology, HaloCounts or None, HaloCounts)
         Cosmology, simulated and predicted haloes of each amplitude, in the same bins.
     fit : str
-        Of `mass_function.FOF_FITS`.
+        A name in `FOF_FITS`.
+
+    Raises
+    ------
+    ScoringError
+        There is no amplitude.
     """
     if not samples:
         raise ScoringError("there is no amplitude to draw; give at least one")
-    figure, (top, below) = _subplots(2, 1, 5.6, 5.8, height_ratios=[2.2, 1], sharex=True)
+    figure, (top, below) = new_figure(5.6, 5.8, rows=2, height_ratios=[2.2, 1], sharex=True)
     below.axhspan(0.85, 1.15, color="0.93", zorder=0)
     below.axhline(1, color="0.6", linewidth=0.8)
     order = (2, 0, 1, 3, 4, 5)
@@ -128,10 +133,3 @@ def draw_counts(
     if below is not None:
         ratio = density / mean[kept]
         below.errorbar(place[kept] + shift, ratio, ratio * bars, **shared)
-
-
-def _subplots(rows: int, columns: int, width: float, height: float, **layout: Any) -> tuple[Figure, NDArray]:
-    from matplotlib.figure import Figure as MatplotlibFigure
-
-    figure = MatplotlibFigure(figsize=(width, height), layout="constrained")
-    return figure, figure.subplots(rows, columns, squeeze=False, **layout).ravel()

@@ -1,19 +1,20 @@
 """Slices of Lagrangian regions, after López-Cano et al. 2024, figures 1, 3, 7 and D1.
 
-Every function returns a matplotlib figure of its own, without pyplot, at most a page wide, so that its text keeps its
-size in print. Colours are readable with colour-vision deficiencies. Planes are indexed [right, up], as
-``cube[:, :, k]`` is for x to the right and y up.
+Every function returns a matplotlib figure of its own, made without pyplot and at most a page wide, so that its text
+keeps its size in print. Colours are readable with colour-vision deficiencies. Planes are indexed [right, up]:
+``cube[:, :, k]`` has x to the right and y upwards. Lengths are comoving Mpc/h, masses Msun/h.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from yt_protohalos.analysis.drawing import Slice, new_figure
 from yt_protohalos.exceptions import LatticeError, ScoringError
 from yt_protohalos.fields.lattice import Lattice
 
@@ -21,14 +22,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-AXES = "xyz"
 PAGE = 7.1
-"""Width of a printed page's text, inch."""
+"""Width of the text of a printed page, inches."""
 REGION_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#F0E442")
 """Okabe & Ito, without black."""
 OUTSIDE = "0.92"
 MASS_LABEL = r"halo mass $M$ [$h^{-1}$M$_\odot$]"
-TICKS: dict[str, Any] = {"labelsize": 8}
 NEAR = 3
 """Regions at most this many sites apart get different colours."""
 CHANGE = 2.0
@@ -57,13 +56,13 @@ def plot_problem(
     LatticeError
         A plane is not the lattice's.
     """
-    figure, (left, right) = _subplots(1, 2, PAGE, 4.5, sharey=True)
+    figure, (left, right) = new_figure(PAGE, 4.5, columns=2, sharey=True)
     image = _checked(delta, lattice, "delta")
     limit = 3 * float(image.std()) or 1.0
-    drawn = left.imshow(image.T, cmap="RdBu_r", vmin=-limit, vmax=limit, **_placed(lattice))
+    drawn = _whole_plane(lattice).show(left, image.T, cmap="RdBu_r", vmin=-limit, vmax=limit)
     scale = left.inset_axes((0.08, -0.22, 0.84, 0.04))
     figure.colorbar(drawn, cax=scale, orientation="horizontal", extend="both")
-    scale.tick_params(**TICKS)
+    scale.tick_params(labelsize=8)
     left.set_title(r"linear overdensity $\delta$ at $z = 0$", fontsize=9)
     draw_regions(right, _checked(labels, lattice, "labels"), lattice)
     right.set_title("regions that become haloes", fontsize=9)
@@ -80,15 +79,28 @@ def plot_lattices(
     axes: str = "xy",
     faces: Mapping[str, Sequence[int]] | None = None,
 ) -> Figure:
-    """The same plane of several labellings, e.g. those of either lattice of crops and the stitched one (figure D1).
+    """The same plane of several labellings, e.g. of both lattices of crops and after stitching (figure D1).
 
-    planes : title and int (n, n) labels, 0 none, of each panel; lattice, axes : see `plot_problem`
-    faces : first site of each core along an axis, of the panels that have cores
+    Parameters
+    ----------
+    planes : mapping
+        Title and int (n, n) labels, 0 none, of each panel.
+    lattice, axes
+        As in `plot_problem`.
+    faces : mapping, optional
+        First site of each core along an axis, for the titles of panels that have cores.
+
+    Raises
+    ------
+    ScoringError
+        There is no plane.
+    LatticeError
+        A plane is not the lattice's.
     """
     if not planes:
         raise ScoringError("there are no labels to draw; give at least one plane")
     width = PAGE if len(planes) > 1 else PAGE / 2
-    figure, panels = _subplots(1, len(planes), width, width / len(planes) + 0.55, sharey=True)
+    figure, panels = new_figure(width, width / len(planes) + 0.55, columns=len(planes), sharey=True)
     for ax, (title, labels) in zip(panels, planes.items(), strict=True):
         draw_regions(ax, _checked(labels, lattice, title), lattice)
         for site in (faces or {}).get(title, ()):
@@ -107,7 +119,7 @@ def plot_mass_slices(
     axis: str = "z",
     circles: bool = False,
 ) -> Figure:
-    """Planes of halo masses, a column a sample and a row a plane (figures 3 and 7).
+    """Planes of halo masses, with a column for each sample and a row for each plane (figures 3 and 7).
 
     Parameters
     ----------
@@ -115,73 +127,63 @@ def plot_mass_slices(
         Title and int (n, n, n) labels, 0 outside, of each column.
     lattice : Lattice
     site_mass_msun_h : float
-        Msun/h.
+        Mass of a lattice site, Msun/h.
     planes : sequence of int
         Lattice planes.
     axis : {"x", "y", "z"}
         Their normal.
     circles : bool
-        Circle what `changed_patches` finds between the first two samples.
+        Circle the patches that `changed_patches` finds between the first two samples.
 
     Raises
     ------
     LatticeError
         A cube is not the lattice's, or an axis or a plane does not exist.
     ScoringError
-        There is nothing to draw, or circles are wanted of a single sample.
+        There is nothing to draw, or a single sample is to have circles.
     """
     from matplotlib.colors import LogNorm
     from matplotlib.patches import Circle
 
-    _check_slices(samples, lattice, planes, axis, circles)
+    if not samples or not len(planes):
+        raise ScoringError("there is nothing to draw; give at least one sample and one plane")
+    if circles and len(samples) < 2:
+        raise ScoringError("circles show the differences of two samples; give two, or circles=False")
+    for title, labels in samples.items():
+        lattice.check_cube(labels, title)
+    slices = [Slice(axis, plane, lattice.n, lattice.spacing) for plane in planes]
     masses = {title: labelled_mass(labels, site_mass_msun_h) for title, labels in samples.items()}
-    inside = [mass[mass > 0] for mass in masses.values() if (mass > 0).any()]
-    low = min((float(mass.min()) for mass in inside), default=site_mass_msun_h)
-    high = max((float(mass.max()) for mass in inside), default=site_mass_msun_h)
+    inside = np.concatenate([mass[mass > 0] for mass in masses.values()])
+    low, high = (inside.min(), inside.max()) if len(inside) else (site_mass_msun_h, site_mass_msun_h)
     norm = LogNorm(low, max(high, 1.01 * low))
-    side = min(PAGE / len(samples), 3.3)
-    figure, panels = _subplots(
-        len(planes), len(samples), side * len(samples), (side - 0.25) * len(planes) + 0.9, sharex=True, sharey=True
-    )
-    number = AXES.index(axis)
-    rows = panels.reshape(len(planes), len(samples))
-    for row, plane in zip(rows, planes, strict=True):
-        shown = [np.take(mass, plane, axis=number) for mass in masses.values()]
-        found = changed_patches(shown[0], shown[1]) if circles else []
+    columns, side = len(samples), min(PAGE / len(samples), 3.3)
+    height = (side - 0.25) * len(planes) + 0.9
+    figure, panels = new_figure(side * columns, height, len(planes), columns, sharex=True, sharey=True)
+    rows = panels.reshape(len(planes), columns)
+    for row, plane in zip(rows, slices, strict=True):
+        shown = [plane.image(mass) for mass in masses.values()]
+        found = changed_patches(shown[0].T, shown[1].T) if circles else []
         for ax, (title, labels), image in zip(row, samples.items(), shown, strict=True):
             ax.set_facecolor(OUTSIDE)
-            drawn = ax.imshow(np.ma.masked_equal(image, 0).T, cmap="viridis", norm=norm, **_placed(lattice))
-            draw_outlines(ax, np.take(labels, plane, axis=number), lattice.spacing, 0.3)
+            drawn = plane.show(ax, np.ma.masked_equal(image, 0), cmap="viridis", norm=norm)
+            plane.outline(ax, plane.image(labels), colors="black", linewidths=0.3)
             for x, y, radius in found:
                 at = (x * lattice.spacing, y * lattice.spacing)
                 ax.add_patch(Circle(at, radius * lattice.spacing, fill=False, color="#D55E00", linewidth=1.6))
             # a circle at a face must not widen the axes
-            ax.set(xlim=drawn.get_extent()[:2], ylim=drawn.get_extent()[2:])
+            ax.set(xlim=plane.extent[:2], ylim=plane.extent[2:])
             if ax in rows[0]:
                 ax.set_title(title, fontsize=9)
-        row[-1].text(1.02, 0.5, f"{axis} = {plane * lattice.spacing:.2f} $h^{{-1}}$Mpc", rotation=270, fontsize=8,
-                     va="center", transform=row[-1].transAxes)  # fmt: skip
-    first, second = (name for name in AXES if name != axis)
-    _label_axes(rows[-1], first + second)
+        row[-1].text(1.02, 0.5, f"{axis} = {plane.position:.2f} $h^{{-1}}$Mpc", rotation=270, fontsize=8, va="center",
+                     transform=row[-1].transAxes)  # fmt: skip
+    right, up = slices[0].axis_names
+    _label_axes(rows[-1], right + up)
     for ax in rows[:-1, 0]:
-        ax.set_ylabel(rf"{second} [$h^{{-1}}$Mpc]", fontsize=9)
+        ax.set_ylabel(rf"{up} [$h^{{-1}}$Mpc]", fontsize=9)
     bar = figure.colorbar(drawn, ax=list(panels), location="bottom", aspect=40, shrink=0.8)
     bar.set_label(MASS_LABEL, fontsize=9)
-    bar.ax.tick_params(**TICKS)
+    bar.ax.tick_params(labelsize=8)
     return figure
-
-
-def _check_slices(samples: Mapping, lattice: Lattice, planes: Sequence[int], axis: str, circles: bool) -> None:
-    if not samples or not len(planes):
-        raise ScoringError("there is nothing to draw; give at least one sample and one plane")
-    if circles and len(samples) < 2:
-        raise ScoringError("circles show what differs between two samples; give two, or circles=False")
-    for title, labels in samples.items():
-        lattice.check_cube(labels, title)
-    outside = [plane for plane in planes if not 0 <= plane < lattice.n]
-    if axis not in AXES or len(axis) != 1 or outside:
-        wrong = outside or list(planes)
-        raise LatticeError(f"no planes {wrong} along {axis!r}; use x, y or z and 0 to {lattice.n - 1}")
 
 
 def labelled_mass(labels: NDArray[np.integer], site_mass_msun_h: float) -> NDArray[np.float32]:
@@ -197,11 +199,21 @@ def changed_patches(
     factor: float = CHANGE,
     min_sites: int = SMALLEST_PATCH,
 ) -> list[tuple[float, float, float]]:
-    """Circles around the parts of a plane whose mass differs between two simulations, the largest first.
+    """Circles around the parts of a plane whose mass differs between two simulations, the largest part first.
 
-    first, second : float, (n, n), mass a site, 0 outside haloes; only sites inside haloes of both can have changed
-    factor : in mass, either way; min_sites : of a connected patch
-    returns : centre (right, up) and radius of each circle, sites
+    Parameters
+    ----------
+    first, second : float, (n, n)
+        Mass of the halo that each site belongs to, 0 outside; only sites inside haloes of both can have changed.
+    factor : float
+        Factor in mass, in either direction, from which a site has changed.
+    min_sites : int
+        Sites of the smallest connected patch that is circled.
+
+    Returns
+    -------
+    list of (float, float, float)
+        Centre (right, up) and radius of each circle, in sites.
     """
     both = (first > 0) & (second > 0)
     ratio = np.zeros(first.shape)
@@ -224,10 +236,10 @@ def draw_regions(ax: Axes, labels: NDArray[np.integer], lattice: Lattice) -> Non
     from matplotlib.colors import ListedColormap
 
     colour = region_colours(labels)[labels]
-    shown = np.ma.masked_less(colour, 0).T
-    limits: dict[str, Any] = {"vmin": -0.5, "vmax": len(REGION_COLOURS) - 0.5}
-    ax.imshow(shown, cmap=ListedColormap(list(REGION_COLOURS)), **limits, **_placed(lattice))
-    draw_outlines(ax, labels, lattice.spacing, 0.5)
+    shown, plane = np.ma.masked_less(colour, 0).T, _whole_plane(lattice)
+    colours = ListedColormap(list(REGION_COLOURS))
+    plane.show(ax, shown, cmap=colours, vmin=-0.5, vmax=len(REGION_COLOURS) - 0.5)
+    plane.outline(ax, labels.T, colors="black", linewidths=0.5)
 
 
 def region_colours(labels: NDArray[np.integer], near: int = NEAR) -> NDArray[np.int64]:
@@ -259,26 +271,8 @@ def region_colours(labels: NDArray[np.integer], near: int = NEAR) -> NDArray[np.
     return colour
 
 
-def draw_outlines(
-    ax: Axes, labels: NDArray[np.integer], spacing: float, width: float, start: tuple[float, float] = (0.0, 0.0)
-) -> None:
-    """Lines between neighbouring sites of different labels; the first site lies at `start`."""
-    from matplotlib.collections import LineCollection
-
-    corners = []
-    for axis in (0, 1):
-        here = np.argwhere(np.diff(labels, axis=axis) != 0)
-        # the far side of the lower site
-        corner = here + np.eye(2, dtype=int)[axis]
-        corners.append(np.stack([corner, here + 1], axis=1))
-    lines = (np.concatenate(corners) - 0.5) * spacing + np.asarray(start)
-    ax.add_collection(LineCollection(list(lines), colors="black", linewidths=width))
-
-
-def _placed(lattice: Lattice) -> dict[str, Any]:
-    """How `imshow` puts pixels where their sites are."""
-    low, high = -0.5 * lattice.spacing, (lattice.n - 0.5) * lattice.spacing
-    return {"origin": "lower", "extent": (low, high, low, high), "interpolation": "nearest"}
+def _whole_plane(lattice: Lattice) -> Slice:
+    return Slice("z", 0, lattice.n, lattice.spacing)
 
 
 def _checked(plane: NDArray, lattice: Lattice, name: str) -> NDArray:
@@ -291,12 +285,5 @@ def _label_axes(panels: Sequence[Axes] | NDArray, axes: str) -> None:
     for ax in panels:
         ax.set_xlabel(rf"{axes[0]} [$h^{{-1}}$Mpc]", fontsize=9)
         for shared in ax.figure.axes:
-            shared.tick_params(**TICKS)
+            shared.tick_params(labelsize=8)
     panels[0].set_ylabel(rf"{axes[1]} [$h^{{-1}}$Mpc]", fontsize=9)
-
-
-def _subplots(rows: int, columns: int, width: float, height: float, **layout: Any) -> tuple[Figure, NDArray]:
-    from matplotlib.figure import Figure as MatplotlibFigure
-
-    figure = MatplotlibFigure(figsize=(width, height), layout="constrained")
-    return figure, figure.subplots(rows, columns, squeeze=False, **layout).ravel()

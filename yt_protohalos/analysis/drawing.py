@@ -1,4 +1,4 @@
-"""Common parts of the pictures: figures without pyplot, slices through a cube of sites, and outlines of labels."""
+"""Common parts of the pictures: figures without pyplot, and slices through a cube of sites."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..exceptions import LatticeError
+from ..prediction.result import LabelledSites
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,6 +23,8 @@ AXES = "xyz"
 class Slice:
     """A plane of a cube of sites, drawn with the first of the two other axes to the right and the second upwards.
 
+    An image of it is an array (side, side), indexed [up, right] as `imshow` expects it.
+
     Attributes
     ----------
     axis : {"x", "y", "z"}
@@ -32,7 +35,7 @@ class Slice:
         Sites per side of the cube.
     spacing : float
         Comoving distance of neighbouring sites, Mpc/h.
-    first_site : tuple of three float
+    first_site : tuple of float, (3,)
         Position of the site [0, 0, 0] of the cube, in units of the spacing.
 
     Raises
@@ -48,9 +51,18 @@ class Slice:
     first_site: tuple[float, ...] = (0.0, 0.0, 0.0)
 
     def __post_init__(self) -> None:
-        check_axis(self.axis)
+        _check_axis(self.axis)
         if not 0 <= self.index < self.side:
             raise LatticeError(f"plane {self.index} is outside the cube; use 0 to {self.side - 1}")
+
+    @classmethod
+    def through(cls, prediction: LabelledSites, axis: str, index: int | None = None) -> Slice:
+        """Plane of the labels of a box or region; by default the one with most protohalo sites."""
+        if index is None:
+            index = fullest_plane(prediction.labels, axis)
+        # the labels of a region begin at a site of the box
+        first_site = tuple(site + prediction.site_offset for site in getattr(prediction, "start", (0, 0, 0)))
+        return cls(axis, index, len(prediction.labels), prediction.lattice.spacing, first_site)
 
     @property
     def position(self) -> float:
@@ -71,57 +83,30 @@ class Slice:
         return left, left + width, bottom, bottom + width
 
     def image(self, cube: NDArray[Any]) -> NDArray[Any]:
-        """Plane of a cube, (side, side), indexed [up, right] as `imshow` expects it."""
+        """Image of the plane of a cube."""
         return np.asarray(np.take(cube, self.index, axis=AXES.index(self.axis)).T)
 
     def show(self, ax: Axes, image: NDArray[Any], **style: Any) -> AxesImage:
-        """Draw an image of the plane; `style` is passed to `imshow`."""
+        """Draw an image; `style` is passed to `imshow`."""
         return ax.imshow(image, origin="lower", extent=self.extent, interpolation="nearest", **style)
 
     def outline(self, ax: Axes, image: NDArray[Any], **style: Any) -> None:
-        """Draw the borders of labels in an image of the plane; `style` is passed to `LineCollection`."""
+        """Draw the borders between labels of an image; `style` is passed to `LineCollection`."""
+        from matplotlib.collections import LineCollection
+
+        lines = []
+        for axis, along in ((1, (0, 1)), (0, (1, 0))):
+            row, column = np.nonzero(np.diff(image, axis=axis))
+            end = np.stack([column + 1, row + 1], axis=1)
+            lines.append(np.stack([end - along, end], axis=1))
         left, _, bottom, _ = self.extent
-        draw_outlines(ax, image, self.spacing, (left, bottom), **style)
-
-
-def check_axis(axis: str) -> None:
-    """Raise `LatticeError` unless the axis is x, y or z."""
-    if axis not in tuple(AXES):
-        raise LatticeError(f"axis {axis!r} is unknown; use x, y or z")
+        ax.add_collection(LineCollection(list((left, bottom) + self.spacing * np.concatenate(lines)), **style))
 
 
 def fullest_plane(labels: NDArray[np.integer], axis: str) -> int:
     """Plane of a cube of labels, 0 outside, with most labelled sites."""
-    check_axis(axis)
-    others = tuple(i for i in range(3) if AXES[i] != axis)
-    return int(np.argmax(np.count_nonzero(labels, axis=others)))
-
-
-def draw_outlines(
-    ax: Axes, image: NDArray[np.integer], spacing: float, corner: tuple[float, float], **style: Any
-) -> None:
-    """Draw lines between neighbouring sites of different labels.
-
-    Parameters
-    ----------
-    ax : matplotlib Axes
-    image : int, (rows, columns)
-        Labels of a plane, indexed [up, right].
-    spacing : float
-        Distance of neighbouring sites in the units of the axes.
-    corner : tuple of float
-        Left and lower edge of the picture.
-    **style
-        Passed to matplotlib's `LineCollection`.
-    """
-    from matplotlib.collections import LineCollection
-
-    lines = []
-    for direction, along in ((1, (0, 1)), (0, (1, 0))):
-        row, column = np.nonzero(np.diff(image, axis=direction))
-        end = np.stack([column + 1, row + 1], axis=1)
-        lines.append(np.stack([end - along, end], axis=1))
-    ax.add_collection(LineCollection(list(np.array(corner) + spacing * np.concatenate(lines)), **style))
+    _check_axis(axis)
+    return int(np.argmax(np.count_nonzero(np.moveaxis(labels, AXES.index(axis), 0), axis=(1, 2))))
 
 
 def new_figure(
@@ -132,3 +117,8 @@ def new_figure(
 
     figure = MatplotlibFigure(figsize=(width, height), layout="constrained")
     return figure, figure.subplots(rows, columns, squeeze=False, **layout).ravel()
+
+
+def _check_axis(axis: str) -> None:
+    if axis not in tuple(AXES):
+        raise LatticeError(f"axis {axis!r} is unknown; use x, y or z")

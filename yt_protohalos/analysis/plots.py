@@ -7,6 +7,7 @@ Colours are readable with colour-vision deficiencies, those of mass and probabil
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from ..catalog.members import predicted_region
 from ..fields.linear_field import LinearField
 from ..prediction.regional import RegionPrediction
 from ..prediction.result import Prediction
-from .drawing import AXES, Slice, check_axis, fullest_plane, new_figure
+from .drawing import AXES, Slice, new_figure
 from .mass_function import protohalo_mass_function
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def plot_masses(
     figure, (ax,) = new_figure(PANEL, HEIGHT)
     draw_masses(ax, prediction, axis, index)
     if field is not None:
-        _draw_potential(ax, prediction, field, _slice(prediction, axis, index))
+        _draw_potential(ax, prediction, field, Slice.through(prediction, axis, index))
     return figure
 
 
@@ -94,7 +95,7 @@ def plot_probability(prediction: Prediction, axis: str = "z", index: int | None 
     >>> plot_probability(prediction).savefig("probability.png")
     """
     figure, (ax,) = new_figure(PANEL, HEIGHT)
-    _draw_probability(ax, prediction, _slice(prediction, axis, index))
+    _draw_probability(ax, prediction, Slice.through(prediction, axis, index))
     return figure
 
 
@@ -125,7 +126,7 @@ def plot_overview(
     >>> from yt_protohalos.analysis.plots import plot_overview
     >>> plot_overview(prediction, field).savefig("overview.png")
     """
-    plane = _slice(prediction, axis, index)
+    plane = Slice.through(prediction, axis, index)
     columns = 2 if field is None else 3
     figure, axes = new_figure(PANEL * columns, HEIGHT, columns=columns)
     if field is not None:
@@ -204,10 +205,9 @@ def plot_object(prediction: Prediction, identifier: int, axis: str = "z", index:
 
     sites = prediction.lattice.sites(predicted_region(prediction, identifier).members)
     label = identifier + 1
-    check_axis(axis)
+    plane = Slice.through(prediction, axis, index)
     if index is None:
-        index = int(np.bincount(sites[:, AXES.index(axis)]).argmax())
-    plane = _slice(prediction, axis, index)
+        plane = replace(plane, index=int(np.bincount(sites[:, AXES.index(axis)]).argmax()))
     # the axes differ in projection, which `subplots` cannot do
     figure = MatplotlibFigure(figsize=(11.4, 4.8), layout="constrained")
     body = figure.add_subplot(1, 2, 1, projection="3d")
@@ -216,7 +216,7 @@ def plot_object(prediction: Prediction, identifier: int, axis: str = "z", index:
     mass = rf"${mantissa}\times 10^{{{int(power)}}}$ M$_\odot$"
     body.set_title(f"protohalo {identifier}: {mass}, {len(sites)} sites", fontsize="medium")
     ax = figure.add_subplot(1, 2, 2)
-    draw_masses(ax, prediction, axis, index)
+    draw_masses(ax, prediction, axis, plane.index)
     own = plane.image(prediction.labels) == label
     for colour, width in (("white", 4.5), (MARK_COLOUR, 2.2)):
         plane.outline(ax, own, colors=colour, linewidths=width, capstyle="round")
@@ -259,22 +259,13 @@ def draw_masses(
     """
     from matplotlib.colors import LogNorm
 
-    plane = _slice(prediction, axis, index)
+    plane = Slice.through(prediction, axis, index)
     masses, smallest = prediction.label_mass, _smallest_mass(prediction)
     shown = np.ma.masked_less_equal(masses[plane.image(prediction.labels)], 0.0)
     ax.set_facecolor(OUTSIDE_COLOUR)
     norm = norm or LogNorm(smallest, max(10 * smallest, masses.max()))
     _draw(ax, shown, prediction, plane, r"Protohalo mass [M$_\odot$]", cmap=MASS_COLOURS, norm=norm)
     _outline_labels(ax, prediction, plane)
-
-
-def _slice(prediction: Prediction | RegionPrediction, axis: str, index: int | None) -> Slice:
-    """Plane to draw; by default the one with most protohalo sites."""
-    if index is None:
-        index = fullest_plane(prediction.labels, axis)
-    # the labels of a region begin at a site of the box
-    first_site = tuple(site + prediction.site_offset for site in getattr(prediction, "start", (0, 0, 0)))
-    return Slice(axis, index, len(prediction.labels), prediction.lattice.spacing, first_site)
 
 
 def _smallest_mass(prediction: Prediction | RegionPrediction) -> float:
