@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from yt_protohalos.exceptions import LatticeError
-from yt_protohalos.fields.lattice import Lattice
+from yt_protohalos.fields.lattice import Lattice, circular_mean, unwrap, wrap
 
 integers = st.integers(-40, 40)
 
@@ -90,3 +90,32 @@ def test_cubes_and_blocks_of_the_wrong_shape_are_refused(cube):
         lattice.crop(cube[:5], (0, 0, 0), (2, 2, 2))
     with pytest.raises(LatticeError, match="at most one period"):
         lattice.paste(cube.copy(), np.zeros((8, 2, 2)), (0, 0, 0))
+
+
+@given(shift=st.floats(-3, 9))
+@settings(max_examples=25, deadline=None)
+def test_means_of_groups_move_with_a_periodic_shift(shift):
+    rng = np.random.default_rng(5)
+    group = rng.integers(0, 4, 60)
+    compact = np.array([0.1, 2.0, 4.4, 5.8])[group][:, None] + rng.uniform(-0.7, 0.7, (60, 3))
+    moved = wrap(compact + shift, 6.0)
+    assert (moved >= 0).all() and (moved < 6).all()
+    separation = circular_mean(moved, 6.0, group) - circular_mean(compact, 6.0, group) - shift
+    np.testing.assert_allclose(np.rint(separation / 6) * 6, separation, atol=1e-12)
+    one = circular_mean(moved[group == 2], 6.0)
+    np.testing.assert_allclose(circular_mean(moved, 6.0, group)[2], one, atol=1e-12)
+    np.testing.assert_allclose(circular_mean(moved[:, 1], 6.0, group), circular_mean(moved, 6.0, group)[:, 1])
+
+
+@pytest.mark.parametrize("period", [6.0, 6])
+def test_unwrapped_groups_are_whole(period):
+    values = np.array([5.5, 0.25, 5.75, 2.0, 3.0])
+    group = np.array([0, 0, 0, 1, 1])
+    moved = unwrap(values, period, group)
+    np.testing.assert_allclose(np.diff(moved[:3]), [0.75, -0.5])
+    np.testing.assert_array_equal(moved[3:], [2, 3])
+    np.testing.assert_array_equal(wrap(np.array([-1e-20, 6.0, -0.5]), 6.0), [0, 0, 5.5])
+
+
+def test_groups_without_members_have_a_row():
+    assert circular_mean(np.empty((0, 3)), 6.0, np.empty(0, dtype=int), 2).shape == (2, 3)

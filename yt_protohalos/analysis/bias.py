@@ -15,7 +15,7 @@ from scipy import fft
 from .._utils.system import available_cores
 from ..exceptions import CosmologyError, ScoringError
 from ..fields.cosmology import Cosmology
-from ..fields.lattice import Cube, Lattice
+from ..fields.lattice import Cube, Lattice, unwrap, wrap
 from ..fields.linear_field import LinearField
 from ..prediction.result import Prediction
 from .mass_function import linear_rms
@@ -206,16 +206,10 @@ def lagrangian_centers(labels: NDArray[np.integer], lattice: Lattice) -> NDArray
     owner = labels.ravel()[occupied] - 1
     count = np.bincount(owner)
     centers = np.empty((len(count), 3))
-    sites = lattice.sites(occupied)
+    sites = unwrap(lattice.sites(occupied), lattice.n, owner)
     for axis in range(3):
-        angle = 2 * np.pi * sites[:, axis] / lattice.n
-        sums = [np.bincount(owner, weights=part(angle), minlength=len(count)) for part in (np.sin, np.cos)]
-        # the circular mean chooses the images, whose mean is the centre
-        rough = np.arctan2(*sums) * lattice.n / (2 * np.pi)
-        offset = lattice.minimum_image((sites[:, axis] - rough[owner]) * lattice.spacing) / lattice.spacing
-        centers[:, axis] = rough + _divided(np.bincount(owner, weights=offset, minlength=len(count)), count)
-    # twice, because the remainder of a tiny negative number rounds up to n itself
-    return np.mod(np.mod(centers, lattice.n), lattice.n)
+        centers[:, axis] = _divided(np.bincount(owner, sites[:, axis], len(count)), count)
+    return wrap(centers, lattice.n)
 
 
 def smoothed_overdensity(delta: Cube, lattice: Lattice, width: float) -> Cube:

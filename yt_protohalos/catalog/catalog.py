@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..exceptions import CatalogError
 from ..fields.fourier import displacement_component, potential, second_order_source
-from ..fields.lattice import Lattice
+from ..fields.lattice import Lattice, unwrap, wrap
 from ..fields.linear_field import LinearField
 from ..prediction.result import Prediction
 from ..segmentation.labels import count_pieces
@@ -190,7 +190,7 @@ def protohalo_catalog(
         else:
             displacement, velocity = _mean_motion(groups, field, lpt_order)
             method = FIRST_ORDER if lpt_order == 1 else SECOND_ORDER
-        position = _wrapped(center + displacement, lattice.box_size)
+        position = wrap(center + displacement, lattice.box_size)
         tide = tidal_tensors(field.phi, lattice, center / lattice.spacing - prediction.site_offset, n_sites)
         eigenvalues = tidal_eigenvalues(tide)
         # the tide holds D: a^2 dD/dt = a^2 H f D
@@ -288,26 +288,17 @@ def _shapes(
         sites = lattice.sites(part.members)
         separation = np.empty((len(part.members), 3))
         for axis in range(3):
-            # the circular mean needs no image chosen; members are then unwrapped around it
-            angle = 2 * np.pi * sites[:, axis] / lattice.n
-            rough = np.arctan2(part.mean(np.sin(angle)), part.mean(np.cos(angle))) * lattice.box_size / (2 * np.pi)
-            offset = lattice.minimum_image(sites[:, axis] * lattice.spacing - rough[part.owner])
-            mean = part.mean(offset)
-            separation[:, axis] = offset - mean[part.owner]
-            center[part.groups, axis] = rough + mean + prediction.site_offset * lattice.spacing
-            extent[part.groups, axis] = part.span(offset) + lattice.spacing
+            position = unwrap(sites[:, axis] * lattice.spacing, lattice.box_size, part.owner)
+            mean = part.mean(position)
+            separation[:, axis] = position - mean[part.owner]
+            center[part.groups, axis] = mean + prediction.site_offset * lattice.spacing
+            extent[part.groups, axis] = part.span(position) + lattice.spacing
         for i in range(3):
             for j in range(i + 1):
                 product = -part.mean(separation[:, i] * separation[:, j])
                 inertia[part.groups, i, j] = inertia[part.groups, j, i] = product
     inertia -= np.trace(inertia, axis1=1, axis2=2)[:, None, None] * np.eye(3)
-    return _wrapped(center, lattice.box_size), extent, inertia
-
-
-def _wrapped(position: NDArray[np.float64], box_size: float) -> NDArray[np.float64]:
-    """Positions in [0, box size), any shape."""
-    # twice, because the remainder of a tiny negative number rounds up to the box size itself
-    return np.mod(np.mod(position, box_size), box_size)
+    return wrap(center, lattice.box_size), extent, inertia
 
 
 def _velocity_factor(field: LinearField) -> float:

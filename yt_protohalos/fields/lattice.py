@@ -126,16 +126,63 @@ class Lattice:
         return separation - self.box_size * np.floor(separation / self.box_size + 0.5)
 
     def unwrapped(self, sites: NDArray[np.integer]) -> NDArray[np.int64]:
-        """Sites of one region, (N, 3), each moved by whole boxes to lie within half a box of their circular mean."""
-        angle = 2 * np.pi * np.asarray(sites) / self.n
-        mean = np.arctan2(np.sin(angle).mean(axis=0), np.cos(angle).mean(axis=0)) * self.n / (2 * np.pi)
-        return np.asarray(sites, dtype=np.int64) - self.n * np.rint((sites - mean) / self.n).astype(np.int64)
+        """Sites of one region, (N, 3), each moved by whole boxes next to the others; see `unwrap`."""
+        return unwrap(np.asarray(sites), self.n).astype(np.int64)
 
     def wavenumbers(self) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
         """Broadcastable kx, ky, kz in h/Mpc, float32, in the order of ``rfftn``."""
         full = (2 * np.pi * np.fft.fftfreq(self.n, d=self.spacing)).astype(np.float32)
         half = (2 * np.pi * np.fft.rfftfreq(self.n, d=self.spacing)).astype(np.float32)
         return full[:, None, None], full[None, :, None], half[None, None, :]
+
+
+def wrap(values: NDArray, period: float) -> NDArray:
+    """Periodic coordinates of any shape in [0, period)."""
+    # twice, because the remainder of a tiny negative number rounds up to the period itself
+    return np.mod(np.mod(values, period), period)
+
+
+def circular_mean(
+    values: NDArray, period: float, group: NDArray[np.integer] | None = None, n_groups: int = 0
+) -> NDArray[np.float64]:
+    """Mean direction of periodic coordinates.
+
+    Parameters
+    ----------
+    values : array, (N,) or (N, 3)
+        Coordinates in the unit of `period`.
+    period : float
+    group : integers, (N,), optional
+        Group of each row, from 0; all rows are one group by default.
+    n_groups : int
+        Number of groups at least; those without rows have the mean 0.
+
+    Returns
+    -------
+    float64, () or (3,), with groups (K,) or (K, 3)
+        In [-period / 2, period / 2].
+    """
+    angle = 2 * np.pi * values / period
+    if group is None:
+        sine, cosine = np.sin(angle).mean(axis=0), np.cos(angle).mean(axis=0)
+    else:
+        columns = angle.T if angle.ndim > 1 else angle[None]
+        sine, cosine = (
+            np.stack([np.bincount(group, part(column), n_groups) for column in columns], axis=-1)
+            for part in (np.sin, np.cos)
+        )
+        sine, cosine = (part.reshape(-1, *angle.shape[1:]) for part in (sine, cosine))
+    return np.arctan2(sine, cosine) * period / (2 * np.pi)
+
+
+def unwrap(values: NDArray, period: float, group: NDArray[np.integer] | None = None) -> NDArray[np.float64]:
+    """Periodic coordinates, each moved by whole periods to lie within half a period of its group's circular mean.
+
+    Means, extents and moments of a group that crosses the faces of the box are those of these coordinates. For the
+    parameters see `circular_mean`.
+    """
+    mean = circular_mean(values, period, group)
+    return values - period * np.rint((values - (mean if group is None else mean[group])) / period)
 
 
 def nearest_sites(lattice: Lattice, seen: Lattice, site_offset: float) -> tuple[NDArray[np.int64], ...]:

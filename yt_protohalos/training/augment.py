@@ -6,23 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
-from ..fields.lattice import Lattice, Triple
+from ..fields.lattice import Lattice, Triple, circular_mean, wrap
 
 
 def label_centres(labels: NDArray[np.int32], lattice: Lattice) -> NDArray[np.float64]:
     """Periodic mean site of each label 1..K, shape (K + 1, 3); row 0 is unused."""
+    inside = np.flatnonzero(labels)
     count = int(labels.max(initial=0)) + 1
-    angle = 2 * np.pi * np.arange(lattice.n) / lattice.n
-    centres = np.zeros((count, 3))
-    for axis in range(3):
-        shape = [1, 1, 1]
-        shape[axis] = lattice.n
-        sine, cosine = (
-            np.bincount(labels.ravel(), weights=np.broadcast_to(f(angle).reshape(shape), labels.shape).ravel())
-            for f in (np.sin, np.cos)
-        )
-        centres[:, axis] = np.mod(np.arctan2(sine, cosine) / (2 * np.pi), 1.0) * lattice.n
-    return centres
+    return wrap(circular_mean(lattice.sites(inside), lattice.n, labels.ravel()[inside], count), lattice.n)
 
 
 def attribute_sites(labels: NDArray[np.int32], lattice: Lattice, reach: float) -> NDArray[np.int32]:

@@ -19,7 +19,7 @@ from .._utils.files import FIELD_RUN_FORMAT, SEED_RUN_FORMAT, format_remedy, ope
 from ..exceptions import FormatError, InitialConditionsError
 from ..fields.cosmology import Cosmology
 from ..fields.fourier import potential
-from ..fields.lattice import Lattice
+from ..fields.lattice import Lattice, circular_mean, wrap
 from ..fields.linear_field import LinearField
 from ..initial_conditions.decimated import decimated_particles
 from ..initial_conditions.generate import generate_initial_conditions, lagrangian_particles
@@ -185,13 +185,10 @@ def _check_same_run(
 def halo_means(labels: NDArray[np.int32], values: NDArray, lattice: Lattice | None = None) -> NDArray[np.float64]:
     """Mean of a vector (n^3, 3) over each label 1..K -> (K, 3); periodic (circular mean) if a lattice is given."""
     flat = labels.ravel()
+    if lattice is not None:
+        return wrap(circular_mean(values, lattice.box_size, flat)[1:], lattice.box_size)
     sizes = np.bincount(flat)[1:].astype(float)
-    if lattice is None:
-        return np.stack([np.bincount(flat, weights=values[:, a])[1:] / sizes for a in range(3)], axis=-1)
-    angle = 2 * np.pi * values / lattice.box_size
-    sine = np.stack([np.bincount(flat, weights=np.sin(angle[:, a]))[1:] for a in range(3)], axis=-1)
-    cosine = np.stack([np.bincount(flat, weights=np.cos(angle[:, a]))[1:] for a in range(3)], axis=-1)
-    return np.mod(np.arctan2(sine, cosine) / (2 * np.pi), 1.0) * lattice.box_size
+    return np.stack([np.bincount(flat, weights=values[:, a])[1:] / sizes for a in range(3)], axis=-1)
 
 
 def halo_spins(
