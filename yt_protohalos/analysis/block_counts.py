@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ..exceptions import ScoringError
 from ..fields.lattice import Lattice
+from ..segmentation.labels import contingency
 from .matching import match_haloes
 
 Windows = tuple[tuple[float, float], ...]
@@ -154,7 +155,7 @@ def count_box(
 
     true_size, size = np.bincount(true_labels.ravel()), np.bincount(labels.ravel())
     true_bin, bin_ = _mass_bins(true_size, site_mass), _mass_bins(size, site_mass)
-    t, p, b, count = _joint_counts(true_labels.ravel(), labels.ravel(), block)
+    t, p, b, count = contingency(true_labels.ravel(), labels.ravel(), block)
 
     def by_mass(at: NDArray, where: NDArray, weights: NDArray | None = None) -> NDArray[np.int64]:
         return _count((where, n_blocks), (at, N_MASSES), weights=weights)
@@ -202,13 +203,6 @@ def _mass_bins(sizes: NDArray[np.int64], site_mass: float) -> NDArray[np.int64]:
     """Mass bin of each label by its sites; entry 0, the outside, has no meaning."""
     mass = np.log10(np.maximum(sizes, 1) * site_mass)
     return np.clip(np.floor((mass - MASS_START) / MASS_STEP).astype(np.int64), 0, N_MASSES - 1)
-
-
-def _joint_counts(true: NDArray, predicted: NDArray, block: NDArray) -> tuple[NDArray, NDArray, NDArray, NDArray]:
-    """Sites by (true label, predicted label, block), the combinations that occur, each (C,)."""
-    width, depth = int(predicted.max(initial=0)) + 1, int(block.max(initial=0)) + 1
-    codes, count = np.unique((true.astype(np.int64) * width + predicted) * depth + block, return_counts=True)
-    return codes // depth // width, codes // depth % width, codes % depth, count
 
 
 def _home(label: NDArray, block: NDArray, count: NDArray, n_blocks: int, n_labels: int) -> NDArray[np.int64]:

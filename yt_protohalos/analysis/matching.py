@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ..exceptions import ScoringError
 from ..prediction.result import LabelledSites
+from ..segmentation.labels import contingency, label_sizes
 
 MATCH_IOU = 0.5
 """Least intersection over union, exclusive, of a match: at a half and above, no object can have two."""
@@ -221,9 +222,7 @@ def compare_labels(labels_a: NDArray[np.integer], labels_b: NDArray[np.integer],
     if labels_a.shape != labels_b.shape:
         raise ScoringError(f"shapes {labels_a.shape} and {labels_b.shape} differ; compare cubes of one lattice")
     size_a, size_b = (_sizes(labels, name) for labels, name in ((labels_a, "labels_a"), (labels_b, "labels_b")))
-    width = len(size_b) + 1
-    pairs, shared = np.unique(labels_a.ravel().astype(np.int64) * width + labels_b.ravel(), return_counts=True)
-    a, b = pairs // width, pairs % width
+    a, b, shared = contingency(labels_a, labels_b)
     kept = (a > 0) & (b > 0)
     a, b, shared = a[kept], b[kept], shared[kept]
     iou = shared / (size_a[a - 1] + size_b[b - 1] - shared)
@@ -287,13 +286,10 @@ def match_haloes(predicted: NDArray[np.integer], true: NDArray[np.integer]) -> M
         raise ScoringError(f"shapes {predicted.shape} and {true.shape} differ; compare cubes of one lattice")
     if predicted.min(initial=0) < 0 or true.min(initial=0) < 0:
         raise ScoringError("labels hold negative numbers; use 0 outside haloes and 1..K inside")
-    width = int(predicted.max(initial=0)) + 1
-    pairs, counts = np.unique(true.ravel().astype(np.int64) * width + predicted.ravel(), return_counts=True)
-    true_label, predicted_label = pairs // width, pairs % width
-    true_sizes = np.bincount(true.ravel())
-    predicted_sizes = np.bincount(predicted.ravel(), minlength=width)
-    kept = (true_label > 0) & (predicted_label > 0)
-    a, b, shared = true_label[kept], predicted_label[kept], counts[kept]
+    a, b, shared = contingency(true, predicted)
+    true_sizes, predicted_sizes = label_sizes(true), label_sizes(predicted)
+    kept = (a > 0) & (b > 0)
+    a, b, shared = a[kept], b[kept], shared[kept]
     iou = shared / (true_sizes[a] + predicted_sizes[b] - shared)
     best_iou, best_label = np.zeros(len(true_sizes)), np.zeros(len(true_sizes), dtype=np.int64)
     order = np.argsort(iou, kind="stable")

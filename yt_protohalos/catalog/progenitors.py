@@ -12,10 +12,10 @@ from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
 from ..exceptions import CatalogError
 from ..prediction.result import Prediction
+from ..segmentation.labels import contingency
 
 NO_DESCENDANT = -1
 
@@ -175,21 +175,14 @@ def link_labels(
     descendant, shared : int64, (K of `earlier`,)
         See `ProgenitorLinks`.
     """
-    inside = np.flatnonzero(earlier)
-    mine, theirs = earlier.ravel()[inside], later.ravel()[inside]
-    count = int(mine.max(initial=0))
+    count = int(earlier.max(initial=0))
     descendant = np.full(count, NO_DESCENDANT, dtype=np.int64)
     shared = np.zeros(count, dtype=np.int64)
-    if not count:
-        return descendant, shared
-    table = sparse.coo_array(
-        (np.ones(len(inside), dtype=np.int64), (mine - 1, theirs)), shape=(count, int(theirs.max()) + 1)
-    ).tocsr()
-    row = np.repeat(np.arange(count), np.diff(table.indptr))
-    # of equal counts, none comes last and the larger protohalo first
-    order = np.lexsort((table.indices, table.indices == 0, -table.data, row))
-    first = order[table.indptr[:-1]]
-    best, sites = table.indices[first].astype(np.int64), table.data[first]
-    linked = best > 0
-    descendant[linked], shared[linked] = best[linked] - 1, sites[linked]
+    label, other, sites = contingency(earlier, later)
+    # the largest share of each label first; of equal ones, none comes last and the larger protohalo first
+    order = np.lexsort((other, other == 0, -sites, label))
+    _, first = np.unique(label[order], return_index=True)
+    label, other, sites = (column[order][first] for column in (label, other, sites))
+    linked = (label > 0) & (other > 0)
+    descendant[label[linked] - 1], shared[label[linked] - 1] = other[linked] - 1, sites[linked]
     return descendant, shared

@@ -112,30 +112,30 @@ def label_map(old: NDArray[np.integer], new: NDArray[np.integer], n_labels: int 
     return table
 
 
-def contingency(first: NDArray[np.integer], second: NDArray[np.integer]) -> tuple[NDArray[np.int64], ...]:
-    """Number of sites that two labellings have in common.
+def contingency(*labellings: NDArray[np.integer]) -> tuple[NDArray[np.int64], ...]:
+    """Number of sites that the labels of two or more labellings have in common.
 
     Parameters
     ----------
-    first, second : int, of one shape
+    *labellings : int, of one shape
         Not negative; 0 is a label like any other here.
 
     Returns
     -------
-    label_first, label_second, sites : int64, (P,)
-        The pairs of labels that occur, in ascending order, and their sites.
+    tuple of int64, (P,)
+        The combinations of labels that occur, in ascending order, an array for each labelling; then their sites.
     """
-    width = int(second.max(initial=0)) + 1
+    shape = tuple(int(labels.max(initial=0)) + 1 for labels in labellings)
     codes, counts = [np.empty(0, dtype=np.int64)], [np.empty(0, dtype=np.int64)]
-    for one, other in zip(_parts(first), _parts(second), strict=True):
-        code = one.astype(np.int64) * width + other
+    for parts in zip(*map(_parts, labellings), strict=True):
+        code = np.ravel_multi_index(parts, shape)
         # neighbouring sites mostly share their labels: runs of them are sorted, not sites
         start = np.concatenate([[0], np.flatnonzero(code[1:] != code[:-1]) + 1])
         found, sites = _summed(code[start], np.diff(start, append=len(code)))
         codes.append(found)
         counts.append(sites)
-    pair, sites = _summed(np.concatenate(codes), np.concatenate(counts))
-    return pair // width, pair % width, sites
+    code, sites = _summed(np.concatenate(codes), np.concatenate(counts))
+    return (*(labels.astype(np.int64) for labels in np.unravel_index(code, shape)), sites)
 
 
 def _summed(code: NDArray[np.int64], count: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
