@@ -105,7 +105,7 @@ def test_other_spacings_and_cosmologies_are_named_with_their_range(tmp_path):
         predictor = ProtohaloPredictor(card, StandIns().semantic, StandIns().instance)
         options = {"predictor": predictor, "cache": False, "progress": False, "on_range": "allow"}
         if error is None:
-            with pytest.warns(SpacingWarning, match=r"spacing 0\.19531 Mpc/h, but model 'tiny' knows 0\.17578"):
+            with pytest.warns(SpacingWarning, match=r"spacing 0\.19531 Mpc/h, but model 'tiny' has 0\.17578"):
                 ph.predict(near, **options)
         else:
             with pytest.raises(error, match=r"0\.058594 Mpc/h, more than a factor 2; use a model of that spacing"):

@@ -28,6 +28,8 @@ from yt_protohalos.models.card import ModelCard
 from yt_protohalos.models.validity import check_amplitude, check_cosmology, measured_amplitude, model_side
 from yt_protohalos.prediction.predictor import ProtohaloPredictor
 
+ARCHITECTURE = make_network("semantic").architecture
+
 
 @pytest.fixture(scope="module")
 def model_folder(tmp_path_factory):
@@ -44,6 +46,23 @@ def test_json_round_trip_keeps_everything():
     again = ModelCard.from_json(card.to_json())
     assert again == card
     assert again.sha256 == card.sha256
+
+
+def test_a_card_shows_what_models_are_compared_by():
+    card = make_card(description="<b> " + "long " * 100, scores={"run 1": {"ACC": 0.8846, "F1": 0.85}, "run 2": 0.7})
+    lines = repr(card).splitlines()
+    assert len(lines) == 6 and all(len(line) <= 120 for line in lines)
+    for text in (
+        "'tiny'",
+        "0.19531 Mpc/h",
+        "Omega_m = 0.307112",
+        "5 sites",
+        "clustering",
+        "run 1: ACC 0.8846, F1 0.85",
+    ):
+        assert text in repr(card), text
+    table = card._repr_html_()
+    assert table.startswith("<table>") and "&lt;b&gt;" in table and "run 2: 0.7" in table
 
 
 def test_identity_changes_with_any_weight_file():
@@ -105,9 +124,13 @@ def test_invalid_cards_are_refused_by_field(changes, words):
         ({"channels": ("delta", "phi", "probability")}, "for the instance network"),
         ({"channels": ("delta", "phi", "x_x")}, "a part of a position"),
         ({"normalisation": {"delta": 1.0}}, "normalisation"),
-        ({"normalisation": {"delta": 1.0, "phi": 0.0}}, "normalisation of phi"),
+        ({"normalisation": {"delta": 1.0, "phi": 0.0}}, "normalisation phi"),
         ({"phi_gauge": "none"}, "gauge"),
         ({"architecture": {"side": 16}}, "lacks margin"),
+        ({"architecture": {**ARCHITECTURE, "depth": 5}}, "unknown keys depth"),
+        ({"architecture": {**ARCHITECTURE, "side": 41}}, "41 is not a multiple of 2"),
+        ({"architecture": {**ARCHITECTURE, "margin": 20}}, "margin 20 leaves nothing"),
+        ({"architecture": {**ARCHITECTURE, "residual": 1}}, "residual 1 is not true or false"),
     ],
 )
 def test_invalid_network_cards_are_refused_by_field(changes, words):
@@ -285,5 +308,5 @@ def test_the_amplitude_is_measured_within_its_error_whatever_the_file_says(sigma
 def test_the_precision_follows_what_the_machine_multiplies_fast(monkeypatch, tmp_path, flags, gpu, expected):
     (tmp_path / "cpuinfo").write_text(f"flags : fpu {flags} sse\n", encoding="ascii")
     monkeypatch.setattr(runtime, "CPU_FACTS", tmp_path / "cpuinfo")
-    monkeypatch.setattr(runtime, "_sees_gpu", lambda: gpu)
+    monkeypatch.setattr(runtime, "gpu_memory", lambda: 1 if gpu else None)
     assert runtime.best_precision() == expected

@@ -8,7 +8,7 @@ from small_model import SIDE, SPACING, write_small_model
 from standins import make_card, make_field, make_predictor
 
 from yt_protohalos.exceptions import OutOfMemoryError
-from yt_protohalos.models import loading
+from yt_protohalos.models import runtime
 from yt_protohalos.prediction.batches import Batch, is_out_of_memory
 from yt_protohalos.prediction.predictor import ProtohaloPredictor
 
@@ -143,10 +143,9 @@ def test_real_networks_give_the_same_in_batches(tmp_path):
 
 def test_batches_follow_from_the_memory_of_a_gpu_and_are_one_without(monkeypatch):
     card = make_card().semantic
-    need = card.side**3 * loading.bytes_per_site(card)
-    monkeypatch.setattr(loading, "_sees_gpu", lambda: False)
-    assert loading.crops_at_once(card) == 1
-    monkeypatch.setattr(loading, "_sees_gpu", lambda: True)
-    for free, size in ((6.1 * need, 3), (0.1 * need, 1), (1e6 * need, loading.LARGEST_BATCH)):
-        monkeypatch.setattr(loading, "_free_gpu_memory", lambda free=free: int(free))
-        assert loading.crops_at_once(card) == size
+    need = card.side**3 * runtime.bytes_per_site(card)
+    monkeypatch.setattr(runtime, "gpu_memory", lambda: None)
+    assert runtime.crops_at_once(card) == 1
+    for free, size in ((6.1 * need, 3), (0.1 * need, 1), (1e6 * need, runtime.LARGEST_BATCH)):
+        monkeypatch.setattr(runtime, "gpu_memory", lambda free=free: int(free))
+        assert runtime.crops_at_once(card) == size

@@ -30,20 +30,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def describe(card: ModelCard) -> str:
-    """What a user must know of a model, several lines."""
-    cosmology = card.cosmology
-    site_mass = cosmology.site_mass_msun_h(card.spacing)
-    low, high = card.amplitude_range
-    lines = [
-        f"{card.name}, version {card.version}{' (default)' if card.name == registry.DEFAULT_MODEL else ''}",
-        f"  {card.description}",
-        f"  lattice spacing   {card.spacing:.5g} Mpc/h",
-        f"  cosmology         h = {cosmology.h}, Omega_m = {cosmology.omega_m}, sigma_8 = {cosmology.sigma_8}, "
-        f"n_s = {cosmology.n_s}; sigma_8 from {low:g} to {high:g}",
-        f"  smallest halo     {card.min_sites} sites, {card.min_sites * site_mass:.3g} Msun/h",
-        f"  threshold         {card.threshold:.3f}",
-        f"  haloes apart by   {card.method if card.instance is not None else 'nothing: membership alone'}",
-        *(f"  score             {name} = {value}" for name, value in card.scores.items()),
-        "  weights           verified (SHA-256)",
-    ]
-    return "\n".join(lines)
+    """Text of several lines about a model whose weights were verified."""
+    default = " (default)" if card.name == registry.DEFAULT_MODEL else ""
+    facts = [*card.facts(), ("threshold", f"{card.threshold:.3f}"), ("weights", "verified (SHA-256)")]
+    return "\n  ".join(
+        [
+            f"{card.name}, version {card.version}{default}",
+            card.description,
+            *(f"{key:18s}{text}" for key, text in facts),
+        ]
+    )

@@ -1,4 +1,4 @@
-"""Keras, and through it the backend, loaded when a network is wanted and not before."""
+"""Import of keras and its backend when a network is first needed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .._utils.system import silent_descriptor
 
 @contextmanager
 def without_backend_lines() -> Iterator[None]:
-    """Drop what the backend writes to the terminal, unless ``TF_CPP_MIN_LOG_LEVEL`` is 0 or 1; errors are raised."""
+    """Drop lines that the backend writes to the terminal, unless ``TF_CPP_MIN_LOG_LEVEL`` is 0 or 1."""
     if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2") in ("0", "1"):
         yield
         return
@@ -25,13 +25,13 @@ def import_keras() -> Any:
     """Import keras without the start-up lines of its backend, unless ``TF_CPP_MIN_LOG_LEVEL`` is 0 or 1."""
     with ExitStack() as stack:
         if "keras" not in sys.modules:
-            # no setting turns off what tensorflow says before it reads its own
+            # tensorflow writes lines before it reads its settings
             stack.enter_context(without_backend_lines())
         import keras
 
         if keras.backend.backend() == "tensorflow":
             import tensorflow
 
-            # without a GPU its drivers complain at the first look, which may as well be here
+            # the first look for GPUs writes lines too if there is none
             tensorflow.config.list_physical_devices()
     return keras

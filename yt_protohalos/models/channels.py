@@ -1,4 +1,4 @@
-"""What a network sees of a crop: its channels, by name.
+"""Channels of a network's input, by name.
 
 ==================================  ====================================================================================
 ``delta``, ``phi``                  linear overdensity and gauge-free potential, over their scales
@@ -27,7 +27,7 @@ FIELD_CHANNELS = ("delta", "phi")
 LAGRANGIAN_POSITION = ("q_x", "q_y", "q_z")
 EVOLVED_POSITION = ("x_x", "x_y", "x_z")
 STRETCH_STEPS = {"stretch_1": 1, "stretch_3": 3}
-"""Sites between those whose evolved distance the channel is: small in a halo, large where two part company."""
+"""Number of sites between the two whose evolved distance is the channel: small in a halo, large between haloes."""
 POSITION_CHANNELS = (*FIELD_CHANNELS, *LAGRANGIAN_POSITION)
 PROBABILITY_CHANNELS = (*POSITION_CHANNELS, "probability")
 EVOLVED_SEMANTIC = (*FIELD_CHANNELS, *DENSITY_NAMES)
@@ -35,43 +35,38 @@ EVOLVED_INSTANCE = (*POSITION_CHANNELS, *EVOLVED_POSITION, *DENSITY_NAMES[-3:], 
 LINEAR_CONTOUR = (*FIELD_CHANNELS, "probability")
 EVOLVED_CONTOUR = ("delta", *STRETCH_STEPS, *DENSITY_NAMES, "probability")
 CHANNELS = (*POSITION_CHANNELS, *EVOLVED_POSITION, *STRETCH_STEPS, *DENSITY_NAMES, "probability")
-"""Every channel there is, in the order in which a network takes those it has."""
+"""All channels, in the order of a network's input."""
 
 CHANNEL_SETS: dict[str, dict[str, tuple[str, ...]]] = {
     "semantic": {"linear": FIELD_CHANNELS, "evolved": EVOLVED_SEMANTIC, "delta": ("delta",), "phi": ("phi",)},
     "instance": {"linear": (), "evolved": EVOLVED_INSTANCE},
     "contour": {"linear": LINEAR_CONTOUR, "evolved": EVOLVED_CONTOUR},
 }
-"""What ``protohalos train --channels`` offers; the linear instance network sees what its other settings imply."""
+"""Choices of ``protohalos train --channels``; other settings choose those of the linear instance network."""
 
 POSITION_UNIT = 64.0
-"""Lattice sites that make one unit of the Lagrangian position channels, whatever the crop's side."""
+"""Unit of the Lagrangian position channels, lattice sites, for every side of the crop."""
 
 EVOLVED_POSITION_UNIT = 8.0
-"""Sites that make one unit of the evolved position channels: the width of a large halo at the target time."""
+"""Unit of the evolved position channels, lattice sites: the width of a large halo at the target time."""
 
 LOG_DENSITY_UNIT = 3.0
+"""Unit of the log density channels, dimensionless."""
 
 Cubes = dict[str, NDArray]
 
 
 def check_channels(channels: Sequence[str]) -> None:
-    """Refuse channels that are unknown, repeated or out of order, and positions that are not whole triples.
-
-    Raises
-    ------
-    ModelError
-    """
-    known = tuple(name for name in CHANNELS if name in channels)
-    if not channels or tuple(channels) != known:
+    """Raise `ModelError` if channels are unknown, repeated or out of order, or are not all three of a position."""
+    if not channels or tuple(channels) != tuple(name for name in CHANNELS if name in channels):
         raise ModelError(f"channels {tuple(channels)} are unknown or out of order; use some of {', '.join(CHANNELS)}")
     for triple in (LAGRANGIAN_POSITION, EVOLVED_POSITION):
-        if any(name in channels for name in triple) and not all(name in channels for name in triple):
+        if 0 < len({*triple} & {*channels}) < 3:
             raise ModelError(f"channels {tuple(channels)} hold a part of a position; name {', '.join(triple)} or none")
 
 
 def sees_evolution(channels: Collection[str]) -> bool:
-    """Whether any of the channels comes from the evolved field."""
+    """Return True if any of the channels comes from the evolved field."""
     return not {*EVOLVED_POSITION, *STRETCH_STEPS, *DENSITY_NAMES}.isdisjoint(channels)
 
 
@@ -83,13 +78,11 @@ def remove_gauge(phi: NDArray[np.float32]) -> NDArray[np.float32]:
     """
     result = phi - np.float32(phi.mean(dtype=np.float64))
     for axis in range(3):
-        m = phi.shape[axis]
-        if m < 2:
-            continue
-        slope_ramp = (np.arange(m) - 0.5 * (m - 1)).reshape(_along(axis, m))
-        profile = result.mean(axis=tuple(a for a in range(3) if a != axis), dtype=np.float64)
-        slope = float(np.dot(profile, slope_ramp.ravel()) / np.dot(slope_ramp.ravel(), slope_ramp.ravel()))
-        result = result - (slope * slope_ramp).astype(np.float32)
+        ramp = _ramp(axis, phi.shape, np.float64)
+        if ramp.size > 1:
+            profile = result.mean(axis=tuple(a for a in range(3) if a != axis), dtype=np.float64)
+            slope = float(np.dot(profile, ramp.ravel()) / np.dot(ramp.ravel(), ramp.ravel()))
+            result = result - (slope * ramp).astype(np.float32)
     return result
 
 
@@ -100,12 +93,12 @@ def crop_cubes(
     side: int,
     probability: NDArray[np.float32] | None = None,
 ) -> Cubes:
-    """Periodic crops of everything that the channels are made of.
+    """Take the periodic crops of which the channels are made.
 
     Parameters
     ----------
     field : LinearField
-        Evolved here if a channel needs it and it has not been.
+        Evolved here if a channel needs it.
     channels : sequence of str
         Names, see `CHANNELS`.
     start : tuple of int
@@ -124,7 +117,7 @@ def crop_cubes(
     Raises
     ------
     ModelError
-        A channel needs a probability that was not given.
+        The probability is a channel and was not given.
 
     Examples
     --------
@@ -134,32 +127,27 @@ def crop_cubes(
     (16, 16, 16)
     """
 
-    def crop(cube: NDArray) -> NDArray:
-        return field.lattice.crop(cube, start, (side,) * 3)
+    def crop(cube: NDArray, around: int = 0) -> NDArray:
+        x, y, z = (first - around for first in start)
+        return field.lattice.crop(cube, (x, y, z), (side + 2 * around,) * 3)
 
     cubes: Cubes = {name: field.crop(name, start, side) for name in FIELD_CHANNELS if name in channels}
     if sees_evolution(channels):
         evolved = field.evolved()
-        for axis, name in enumerate(EVOLVED_POSITION):
-            if name in channels:
-                cubes[name] = crop(evolved.displacement[axis])
+        whole = dict(zip((*EVOLVED_POSITION, *DENSITY_NAMES), (*evolved.displacement, *evolved.density), strict=True))
+        cubes |= {name: crop(cube) for name, cube in whole.items() if name in channels}
         for name, step in STRETCH_STEPS.items():
             if name in channels:
-                around = (start[0] - step, start[1] - step, start[2] - step)
-                shape = (side + 2 * step,) * 3
-                cubes[name] = stretch([field.lattice.crop(psi, around, shape) for psi in evolved.displacement], step)
-        for i, name in enumerate(DENSITY_NAMES):
-            if name in channels:
-                cubes[name] = crop(evolved.density[i])
+                cubes[name] = stretch([crop(psi, step) for psi in evolved.displacement], step)
     if "probability" in channels:
         if probability is None:
-            raise ModelError("the network sees the membership probability; pass the one of the box")
+            raise ModelError("the membership probability is a channel of the network; pass the probability of the box")
         cubes["probability"] = crop(probability)
     return cubes
 
 
 def stretch(displacement: Sequence[NDArray[np.float32]], step: int) -> NDArray[np.float32]:
-    """Largest distance, after evolution, of each site from the six sites `step` away along the axes.
+    """Find the largest evolved distance of each site from the six sites `step` away along the axes.
 
     displacement : three float32 cubes (s, s, s), in sites
     returns : float32, (s - 2 step, ...), log(1 + distance in sites)
@@ -241,13 +229,7 @@ def _channel(name: str, cubes: Mapping[str, NDArray], shape: Triple, normalisati
     return (remove_gauge(cube) if name == "phi" else cube) / np.float32(scale)
 
 
-def _ramp(axis: int, shape: Triple) -> NDArray[np.float32]:
-    """Sites from the centre of a crop along one axis, ready to broadcast."""
-    m = shape[axis]
-    return (np.arange(m, dtype=np.float32) - np.float32(0.5 * (m - 1))).reshape(_along(axis, m))
-
-
-def _along(axis: int, m: int) -> list[int]:
-    shape = [1, 1, 1]
-    shape[axis] = m
-    return shape
+def _ramp(axis: int, shape: Sequence[int], dtype: type = np.float32) -> NDArray:
+    """Distance from the centre of a crop along one axis, sites, with length 1 along the others."""
+    distance = np.arange(shape[axis], dtype=dtype) - dtype(0.5 * (shape[axis] - 1))
+    return distance.reshape([-1 if a == axis else 1 for a in range(3)])

@@ -1,4 +1,4 @@
-"""Network cards: how to build one network, what it wants to be fed, and where its weights are."""
+"""Network cards: how to build one network, what its input is, and where its weights are."""
 
 from __future__ import annotations
 
@@ -6,41 +6,60 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..exceptions import ModelError
+from . import rules
 from .channels import EVOLVED_POSITION, FIELD_CHANNELS, LAGRANGIAN_POSITION, check_channels
-from .values import is_number, is_plain_name
 
 PHI_GAUGE = "crop mean and gradient removed"
-_HEADS = ("semantic", "instance", "contour")
-_ARCHITECTURE_KEYS = ("side", "margin", "in_channels", "head", "filters")
-_OPTIONAL_KEYS = ("embedding", "input_skip", "residual")
 WEIGHTS_SUFFIX = ".weights.h5"
-"""Of weight files: keras takes other names for whole models, with code, or for lists of further files."""
+"""End of the name of a weight file; keras uses other names for whole models, which hold code."""
 LARGEST_SIDE = 1024
-"""Sites per side of a crop; one of twice as many has no place in memory."""
+"""Largest side of a crop, sites; a larger one does not fit in memory."""
+HEADS = ("semantic", "instance", "contour")
+PAPER_FILTERS = (16, 32, 64, 128, 128)
+
+_ARCHITECTURE = {
+    "side": rules.whole(1, LARGEST_SIDE),
+    "margin": rules.whole(0),
+    "in_channels": rules.whole(1),
+    "head": rules.Rule(f"one of {', '.join(HEADS)}", lambda value: value in HEADS),
+    "filters": rules.Rule(
+        f"two or more positive integers such as {PAPER_FILTERS}",
+        lambda value: len(value) > 1 and all(map(rules.whole(1).holds, value)),
+    ),
+    "embedding": rules.whole(3, 3),
+    "input_skip": rules.SWITCH,
+    "residual": rules.SWITCH,
+}
+_OPTIONAL = ("embedding", "input_skip", "residual")
 
 
 @dataclass(frozen=True)
 class NetworkCard:
-    """One network: how to build it, where its weights are and what it wants to be fed.
+    """One network: how to build it, where its weights are and what its input is.
 
     Attributes
     ----------
     architecture : dict
-        Keywords of `networks.vnet.build_vnet`; at least side, margin, in_channels, head and filters.
+        Keywords of `models.vnet.build_vnet`; at least side, margin, in_channels, head and filters.
     weights : str
         Name of the weight file in the folder of the card, or of `model`.
     sha256 : str
         SHA-256 of the weight file, 64 hexadecimal digits.
     channels : tuple of str
-        Names of `networks.channels.CHANNELS`, in its order; ``"probability"``, the calibrated output of the semantic
-        network, is for the instance network alone, positions too.
+        Names from `models.channels.CHANNELS`, in its order. ``"probability"``, the calibrated output of the semantic
+        network, and positions are for the instance network alone.
     normalisation : dict
         ``{"delta": scale, "phi": scale}`` of those that are channels: delta is divided by its scale
         (dimensionless), phi by its own ((Mpc/h)^2) after its gauge is fixed.
     phi_gauge : str
-        How constant and gradient of phi are removed; `PHI_GAUGE` is the only way known.
+        Treatment of the constant and gradient of phi; `PHI_GAUGE` is the only one.
     model : str
-        Name of the bundled model whose file of that name and hash the weights are; empty for a file beside the card.
+        Name of the bundled model that holds the weight file; empty if the file lies beside the card.
+
+    Raises
+    ------
+    ModelError
+        A value is not valid; the message names the key, the value and the rule.
 
     Examples
     --------
@@ -58,57 +77,11 @@ class NetworkCard:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "channels", tuple(self.channels))
-        self._check_architecture()
+        check_architecture(self.architecture)
+        built = {**self.architecture, "filters": tuple(self.architecture["filters"])}
+        object.__setattr__(self, "architecture", built)
         self._check_input()
-        if not is_plain_name(self.weights) or "/" in self.weights or "\\" in self.weights or self.weights[0] == ".":
-            raise ModelError(f"weights {self.weights!r} is not a plain file name; keep the file beside the card")
-        if not self.weights.endswith(WEIGHTS_SUFFIX):
-            raise ModelError(
-                f"weights {self.weights!r} do not end in {WEIGHTS_SUFFIX}; only weights are loaded, never a whole "
-                "model: save them with keras' save_weights"
-            )
-        # the name is looked up among the bundled models, so no path can be one
-        if self.model and not (is_plain_name(self.model) and self.model.replace("-", "").isalnum()):
-            raise ModelError(f"model {self.model!r} of the weights {self.weights} is no name; name a bundled model")
-        if len(self.sha256) != 64 or set(self.sha256) - set("0123456789abcdef"):
-            raise ModelError(f"sha256 {self.sha256!r} is not 64 lowercase hexadecimal digits; hash the weight file")
-
-    def _check_architecture(self) -> None:
-        missing = [key for key in _ARCHITECTURE_KEYS if key not in self.architecture]
-        if missing:
-            raise ModelError(
-                f"architecture lacks {', '.join(missing)}; a network needs {', '.join(_ARCHITECTURE_KEYS)}"
-            )
-        unknown = sorted(set(self.architecture) - {*_ARCHITECTURE_KEYS, *_OPTIONAL_KEYS})
-        if unknown:
-            raise ModelError(
-                f"architecture has unknown keys {', '.join(unknown)}; it may have "
-                f"{', '.join((*_ARCHITECTURE_KEYS, *_OPTIONAL_KEYS))}"
-            )
-        architecture = dict(self.architecture)
-        architecture["filters"] = tuple(architecture["filters"])
-        object.__setattr__(self, "architecture", architecture)
-        if not all(type(width) is int and width >= 1 for width in architecture["filters"]):
-            raise ModelError(f"filters {architecture['filters']} are not positive integers; correct the card")
-        if architecture.get("embedding", 3) != 3 or not all(
-            isinstance(architecture.get(key, False), bool) for key in ("input_skip", "residual")
-        ):
-            raise ModelError(
-                f"architecture {architecture} has no embedding of 3, or switches that are not true or false; correct "
-                "the card"
-            )
-        if architecture["head"] not in _HEADS:
-            raise ModelError(f"head {architecture['head']!r} is unknown; use one of {', '.join(_HEADS)}")
-        for key, least in (("side", 1), ("margin", 0), ("in_channels", 1)):
-            value = architecture[key]
-            if not isinstance(value, int) or isinstance(value, bool) or value < least:
-                raise ModelError(f"architecture {key} {value!r} is not an integer of {least} or more; correct the card")
-        if self.side > LARGEST_SIDE:
-            raise ModelError(f"side {self.side} exceeds {LARGEST_SIDE}, the largest crop; correct the card")
-        if self.output_side < 1:
-            raise ModelError(
-                f"margin {self.margin} leaves nothing of side {self.side}; use a margin under {self.side // 2}"
-            )
+        self._check_file()
 
     def _check_input(self) -> None:
         check_channels(self.channels)
@@ -120,14 +93,24 @@ class NetworkCard:
                 f"in_channels {self.architecture['in_channels']} differs from the {len(self.channels)} channels named; "
                 "make them agree"
             )
-        scaled = [name for name in FIELD_CHANNELS if name in self.channels]
-        if sorted(self.normalisation) != scaled:
-            raise ModelError(f"normalisation names {sorted(self.normalisation)}; it needs {scaled}, no other")
-        for name, scale in self.normalisation.items():
-            if not is_number(scale) or scale <= 0:
-                raise ModelError(f"normalisation of {name} is {scale!r}; give a positive number")
+        scaled = {name: rules.POSITIVE for name in FIELD_CHANNELS if name in self.channels}
+        rules.check("normalisation", self.normalisation, scaled)
         if self.phi_gauge != PHI_GAUGE:
             raise ModelError(f"phi gauge {self.phi_gauge!r} is unknown; use {PHI_GAUGE!r}")
+
+    def _check_file(self) -> None:
+        if not rules.NAME.holds(self.weights) or {*"/\\"} & {*self.weights} or self.weights[0] == ".":
+            raise ModelError(f"weights {self.weights!r} is not a plain file name; keep the file beside the card")
+        if not self.weights.endswith(WEIGHTS_SUFFIX):
+            raise ModelError(
+                f"weights {self.weights!r} do not end in {WEIGHTS_SUFFIX}; only weights are loaded, never a whole "
+                "model: save them with keras' save_weights"
+            )
+        # letters, digits and hyphens cannot make a path
+        if self.model and not (rules.NAME.holds(self.model) and self.model.replace("-", "").isalnum()):
+            raise ModelError(f"model {self.model!r} of the weights {self.weights} is no name; name a bundled model")
+        if len(self.sha256) != 64 or set(self.sha256) - set("0123456789abcdef"):
+            raise ModelError(f"sha256 {self.sha256!r} is not 64 lowercase hexadecimal digits; hash the weight file")
 
     @property
     def side(self) -> int:
@@ -136,7 +119,7 @@ class NetworkCard:
 
     @property
     def margin(self) -> int:
-        """Sites the network drops on each face."""
+        """Sites that the network drops on each face."""
         return int(self.architecture["margin"])
 
     @property
@@ -146,5 +129,18 @@ class NetworkCard:
 
     @property
     def sees_probability(self) -> bool:
-        """Whether the semantic network's probability is a channel."""
+        """True if the semantic network's probability is a channel."""
         return "probability" in self.channels
+
+
+def check_architecture(architecture: dict[str, Any]) -> None:
+    """Raise `ModelError` unless a V-Net can be built with these keywords of `build_vnet`."""
+    rules.check("architecture", architecture, _ARCHITECTURE, _OPTIONAL)
+    side, margin, stride = architecture["side"], architecture["margin"], 2 ** (len(architecture["filters"]) - 1)
+    if side < stride or side % stride:
+        below = max(side - side % stride, stride)
+        raise ModelError(
+            f"crop side {side} is not a multiple of {stride}, the network stride; use {below} or {below + stride}"
+        )
+    if 2 * margin >= side:
+        raise ModelError(f"margin {margin} leaves nothing of a crop of {side} sites; use 0 to {(side - 1) // 2}")

@@ -1,6 +1,6 @@
-"""Where models are found and how their weight files are verified.
+"""Models by name: find a model, read and write its card, verify its weight files.
 
-A model is a folder with ``card.json`` and the weight files it names: bundled in this package, or anywhere.
+A model is a folder with ``card.json`` and the weight files that it names. The bundled ones lie in ``data/models``.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ DEFAULT_MODEL = "planck-v4"
 AMPLITUDE_MODEL = "amplitude-v1"
 """Bundled model for many amplitudes, hence for several redshifts."""
 DEFAULT_MODELS = {"clustering": DEFAULT_MODEL, "watershed": "watershed-v1"}
-"""Bundled model by the method with which it separates haloes."""
+"""Default model of each method of separating haloes."""
 CARD_NAME = "card.json"
 LARGEST_CARD = 1 << 24
-"""Bytes of a card; those of the bundled models have some ten thousand."""
+"""Largest size of a card, bytes; the bundled cards have some ten thousand."""
 _BUNDLED = Path(__file__).parents[1] / "data" / "models"
 
 
@@ -56,7 +56,7 @@ def load_card(name_or_path: str | Path) -> tuple[ModelCard, Path]:
     Raises
     ------
     UnknownModelError
-        Neither a bundled name nor such a folder.
+        There is no such bundled model and no such folder.
     ModelError
         The card is not valid.
 
@@ -67,20 +67,15 @@ def load_card(name_or_path: str | Path) -> tuple[ModelCard, Path]:
     >>> card.name
     'planck-v4'
     """
-    names = available()
-    if str(name_or_path) in names:
-        folder = _BUNDLED / str(name_or_path)
-    else:
-        folder = Path(name_or_path).expanduser()
+    name = str(name_or_path)
+    folder = _BUNDLED / name if name in available() else Path(name_or_path).expanduser()
     path = folder / CARD_NAME
     if not path.is_file():
-        raise UnknownModelError(str(name_or_path), names)
+        raise UnknownModelError(name, available())
     try:
-        with path.open("rb") as stream:
-            text = stream.read(LARGEST_CARD + 1)
-        if len(text) > LARGEST_CARD:
-            raise ModelError(f"model card has over {LARGEST_CARD} bytes; it is none")
-        return ModelCard.from_json(text.decode("utf-8")), folder
+        if path.stat().st_size > LARGEST_CARD:
+            raise ModelError(f"the file has over {LARGEST_CARD} bytes, too many for a model card")
+        return ModelCard.from_json(path.read_text("utf-8")), folder
     except (ModelError, UnicodeDecodeError) as error:
         raise ModelError(f"{path}: {error}; restore the file, or reinstall the model") from error
 
@@ -131,7 +126,7 @@ def file_sha256(path: str | Path) -> str:
 
 
 def choose_model(model: str | Path | None, method: str | None) -> str | Path:
-    """Model that a user means who names a model, a method, both or neither.
+    """Choose the model by its name, or by the method of separating haloes.
 
     Parameters
     ----------
@@ -142,14 +137,14 @@ def choose_model(model: str | Path | None, method: str | None) -> str | Path:
     Returns
     -------
     str or path
-        The model named, else the default of the method.
+        The model that is named, else the default model of the method.
 
     Raises
     ------
     ModelError
-        The method is unknown, or the model uses another.
+        The method is unknown, or the model uses another one.
     UnknownModelError
-        No such model is bundled.
+        There is no such model.
 
     Examples
     --------
@@ -157,13 +152,12 @@ def choose_model(model: str | Path | None, method: str | None) -> str | Path:
     >>> choose_model(None, "watershed")
     'watershed-v1'
     """
-    if method is None:
-        return DEFAULT_MODEL if model is None else model
-    if method not in DEFAULT_MODELS:
+    if method is not None and method not in DEFAULT_MODELS:
         raise ModelError(f"method {method!r} is unknown; use one of {', '.join(DEFAULT_MODELS)}")
     if model is None:
-        return DEFAULT_MODELS[method]
-    check_method(load_card(model)[0], method)
+        return DEFAULT_MODELS[method or "clustering"]
+    if method is not None:
+        check_method(load_card(model)[0], method)
     return model
 
 
@@ -182,21 +176,18 @@ def weights_folder(network: NetworkCard, folder: str | Path) -> Path:
     Raises
     ------
     ModelIntegrityError
-        No such model is bundled.
+        The card names a model that is not bundled.
     """
-    if not network.model:
-        return Path(folder)
-    names = available()
-    if network.model not in names:
+    if network.model and network.model not in available():
         raise ModelIntegrityError(
             f"weights {network.weights} are those of model {network.model!r}, which is not among the bundled ones, "
-            f"{', '.join(names)}; use a version of yt_protohalos that has it"
+            f"{', '.join(available())}; use a version of yt_protohalos that has it"
         )
-    return _BUNDLED / network.model
+    return _BUNDLED / network.model if network.model else Path(folder)
 
 
 def verify(card: ModelCard, folder: str | Path) -> None:
-    """Check that all weight files are there and are the card's.
+    """Check that every weight file exists and has the SHA-256 that the card states.
 
     Parameters
     ----------
@@ -207,7 +198,7 @@ def verify(card: ModelCard, folder: str | Path) -> None:
     Raises
     ------
     ModelIntegrityError
-        A file is missing, or its SHA-256 is not the card's.
+        A file is missing, is a link out of the model's folder, or has another SHA-256.
 
     Examples
     --------

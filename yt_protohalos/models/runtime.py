@@ -20,11 +20,10 @@ Network = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 CPU_FACTS = Path("/proc/cpuinfo")
 GPU_BUDGET = 8 * 2**30
-"""Bytes of a GPU that batches are made for where its backend does not say how many are free."""
+"""Bytes of GPU memory that batches are made for if the backend does not report how many are free."""
 GPU_SHARE = 0.5
-"""Part of that memory for activations by `bytes_per_site`: the rest is for what an estimate misses."""
+"""Fraction of that memory given to activations; the rest covers the error of `bytes_per_site`."""
 LARGEST_BATCH = 16
-
 
 _POLICIES: dict[str, dict[str, Any]] = {
     "float32": {},
@@ -34,67 +33,53 @@ _POLICIES: dict[str, dict[str, Any]] = {
 
 
 def best_precision() -> str:
-    """Precision worth having on this machine.
+    """Choose the fastest precision of this machine.
 
-    ``"bfloat16"`` where hardware multiplies matrices in it (AMX, a GPU), ``"mixed"`` where a processor has instructions
-    for it and gains little, ``"float32"`` elsewhere.
+    ``"bfloat16"`` with hardware that multiplies bfloat16 matrices (AMX, a GPU), ``"mixed"`` with a processor that only
+    has instructions for it and gains little, else ``"float32"``.
     """
     flags = set(CPU_FACTS.read_text(encoding="ascii", errors="replace").split()) if CPU_FACTS.is_file() else set()
-    if "amx_bf16" in flags or _sees_gpu():
+    if "amx_bf16" in flags or gpu_memory() is not None:
         return "bfloat16"
     return "mixed" if "avx512_bf16" in flags else "float32"
 
 
 def crops_at_once(card: NetworkCard) -> int:
-    """Crops of a network that the memory of the GPU takes at once; 1 on a processor, where more are no faster."""
-    free = _free_gpu_memory() if _sees_gpu() else None
+    """Largest number of crops that fit the GPU's memory together; 1 on a processor, where more are no faster."""
+    free = gpu_memory()
     if free is None:
         return 1
     return max(1, min(LARGEST_BATCH, int(GPU_SHARE * free / (card.side**3 * bytes_per_site(card)))))
 
 
 def bytes_per_site(card: NetworkCard) -> int:
-    """Memory that a V-Net needs for each site of a crop while it runs, an estimate in float32.
+    """Estimate the memory in bytes that a V-Net in float32 needs per site of a crop.
 
-    Seven times the filters of the finest level, and the channels: at its end there are the skipped and the incoming
-    features, both again as one array, and the output of a convolution. ``planck-v4`` takes 442 (semantic, 144^3) and
-    393 (instance, 96^3) by measurement on a processor, and 492 and 496 by this.
+    The finest level holds seven times its filters at the end: the skipped and the incoming features, both again as one
+    array, and the output of a convolution. The channels are added. For ``planck-v4`` this gives 492 (semantic, 144^3)
+    and 496 (instance, 96^3); measured on a processor are 442 and 393.
     """
     return 4 * (7 * card.architecture["filters"][0] + card.architecture["in_channels"])
 
 
-def _free_gpu_memory() -> int:
-    """Bytes that the backend says it may still take of its GPU; `GPU_BUDGET` where it says nothing, as tensorflow."""
+def gpu_memory() -> int | None:
+    """Free bytes of the backend's GPU, `GPU_BUDGET` if it does not report them (tensorflow); None without a GPU."""
     backend = import_keras().backend.backend()
-    if backend == "torch":
-        import torch
-
-        return int(torch.cuda.mem_get_info()[0])
-    if backend == "jax":
-        import jax
-
-        known = jax.local_devices()[0].memory_stats() or {}
-        if "bytes_limit" in known:
-            return int(known["bytes_limit"] - known.get("bytes_in_use", 0))
-    return GPU_BUDGET
-
-
-def _sees_gpu() -> bool:
-    keras = import_keras()
-    backend = keras.backend.backend()
     if backend == "tensorflow":
         import tensorflow
 
-        return bool(tensorflow.config.list_physical_devices("GPU"))
+        return GPU_BUDGET if tensorflow.config.list_physical_devices("GPU") else None
     if backend == "torch":
         import torch
 
-        return bool(torch.cuda.is_available())
+        return int(torch.cuda.mem_get_info()[0]) if torch.cuda.is_available() else None
     if backend == "jax":
         import jax
 
-        return jax.default_backend() == "gpu"
-    return False
+        if jax.default_backend() == "gpu":
+            known = jax.local_devices()[0].memory_stats() or {}
+            return int(known.get("bytes_limit", GPU_BUDGET) - known.get("bytes_in_use", 0))
+    return None
 
 
 def load_model(card: NetworkCard, folder: Path, precision: str) -> Any:
@@ -120,7 +105,7 @@ def load_model(card: NetworkCard, folder: Path, precision: str) -> Any:
         raise
     except (TypeError, ValueError, KeyError, OSError) as error:
         raise ModelError(f"{path} does not fit the architecture of its card ({error}); restore both") from error
-    # keras only warns when a file of another version lacks a layer, and leaves its weights as they were
+    # keras only warns if the file lacks a layer, and leaves the weights of that layer as they were
     missing = [weight.path for weight in model.weights if not np.isfinite(np.asarray(weight)).all()]
     if missing:
         raise ModelError(f"{path} lacks finite weights of {', '.join(missing)}; restore the file")
@@ -128,38 +113,29 @@ def load_model(card: NetworkCard, folder: Path, precision: str) -> Any:
 
 
 def _check_weights(card: NetworkCard, path: Path) -> None:
-    """Raise `ModelError` unless a file holds weights alone, and enough of them for the largest layers of its card.
+    """Raise `ModelError` unless a file holds numbers alone, and enough of them for the convolutions of its card.
 
     So nothing outside the file is read, and a network that is too large for it is never built.
     """
     import h5py
 
-    found = [0]
-
-    def count(_: str, item: Any) -> None:
-        if isinstance(item, h5py.Dataset):
-            if item.dtype.kind not in "fiu":
-                raise ModelError(f"{item.name} of {path} holds {item.dtype}; weights are numbers, restore the file")
-            found[0] += item.size or 0
-
+    arrays: list[Any] = []
     try:
         with open_hdf5(path) as file:
-            file.visititems(count)
+            file.visititems(lambda _, item: arrays.append(item) if isinstance(item, h5py.Dataset) else None)
+            found = sum(array.size or 0 for array in arrays)
+            others = [f"{array.name} of {path} holds {array.dtype}" for array in arrays if array.dtype.kind not in "fiu"]
     except (FormatError, OSError) as error:
         raise ModelError(f"{path} holds no weights that can be loaded ({error}); restore the file") from error
-    # each level has convolutions from its filters to as many
+    if others:
+        raise ModelError(f"{others[0]}; weights are numbers, restore the file")
+    # each level has a convolution from its filters to as many
     needed = sum(27 * width**2 for width in card.architecture["filters"])
-    if found[0] < needed:
-        raise ModelError(
-            f"{path} holds {found[0]} numbers, the architecture of its card needs over {needed}; restore both"
-        )
+    if found < needed:
+        raise ModelError(f"{path} holds {found} numbers, the architecture of its card needs over {needed}; restore both")
 
 
 def load_network(card: NetworkCard, folder: Path, precision: str) -> Network:
-    """`load_model` wrapped in numpy."""
+    """`load_model` as a function on numpy arrays."""
     model = load_model(card, folder, precision)
-
-    def run(batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        return np.asarray(model.predict_on_batch(batch), dtype=np.float32)
-
-    return run
+    return lambda batch: np.asarray(model.predict_on_batch(batch), dtype=np.float32)

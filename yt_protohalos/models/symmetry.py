@@ -27,12 +27,12 @@ class Symmetry:
         return cls((x, y, z), (first, second, third))
 
     def apply(self, cube: NDArray) -> NDArray:
-        """Transposed and flipped copy of a scalar cube (n, n, n, ...); further axes stay in place."""
+        """Return a transposed and flipped copy of a scalar cube (n, n, n, ...); further axes stay in place."""
         further = tuple(range(3, cube.ndim))
         return np.ascontiguousarray(np.flip(cube.transpose(*self.axes, *further), self._flipped))
 
     def undo(self, cube: NDArray) -> NDArray:
-        """Cube that `apply` turns into `cube`."""
+        """Return the cube that `apply` turns into `cube`."""
         further = tuple(range(3, cube.ndim))
         back = tuple(int(a) for a in np.argsort(self.axes))
         return np.ascontiguousarray(np.flip(cube, self._flipped).transpose(*back, *further))
@@ -43,7 +43,7 @@ class Symmetry:
 
 
 def spread_symmetries(count: int) -> list[Symmetry]:
-    """The identity and `count` - 1 further symmetries in a fixed order that mixes axes and flips early.
+    """Choose the identity and `count` - 1 other symmetries, in a fixed order that mixes axes and flips early.
 
     Raises
     ------
@@ -56,5 +56,5 @@ def spread_symmetries(count: int) -> list[Symmetry]:
     ]
     if not 1 <= count <= len(every):
         raise ModelError(f"{count} symmetries were asked for; a cube has 1 to {len(every)}")
-    # a step that is coprime to 48 visits all of them, neighbours far apart
+    # steps of 17, which is coprime to 48, visit all of them
     return [every[(17 * i) % len(every)] for i in range(count)]

@@ -1,6 +1,6 @@
-"""Where a model may be trusted: its spacing, its amplitude, its cosmology.
+"""Fields a model is valid for: their spacing, amplitude and cosmology.
 
-Every check takes a policy: ``"error"`` refuses, ``"warn"`` warns, ``"allow"`` accepts silently.
+Every check takes a policy: ``"error"`` raises, ``"warn"`` warns, ``"allow"`` accepts without a warning.
 """
 
 from __future__ import annotations
@@ -24,10 +24,11 @@ POLICIES = ("warn", "error", "allow")
 COSMOLOGY_TOLERANCES = {"omega_m": 0.05, "h": 0.08, "n_s": 0.05}
 """Largest differences from the training cosmology that pass without a warning."""
 SPACING_TOLERANCE = 0.005
-"""Relative difference of spacings that rounding ``L / spacing`` to whole sites may leave."""
+"""Largest relative difference of two spacings that count as equal."""
 LARGEST_RESAMPLING = 2.0
+"""Largest ratio of two spacings between which a field is resampled with a warning."""
 SAMPLING_ERRORS = 3.0
-"""Standard deviations of the realisation by which a measured amplitude may leave the range."""
+"""Standard deviations (over realisations) by which a measured amplitude may leave the range."""
 
 
 def check_policy(name: str, policy: str) -> None:
@@ -37,7 +38,7 @@ def check_policy(name: str, policy: str) -> None:
 
 
 def check_range(card: ModelCard, field: LinearField, on_range: str = "error") -> None:
-    """Compare cosmology, target redshift and measured amplitude of a field with the training of a model.
+    """Compare the cosmology, the target redshift and the measured amplitude of a field with the training of a model.
 
     Parameters, errors and warnings as in `check_cosmology` and `check_amplitude`.
     """
@@ -54,21 +55,21 @@ def check_cosmology(card: ModelCard, cosmology: Cosmology, on_range: str = "erro
     cosmology : Cosmology
         Of the field; its sigma_8 is the amplitude of delta at z = 0.
     on_range : {"error", "warn", "allow"}
-        What to do when sigma_8 D(z) is outside ``card.amplitude_range``.
+        Action if sigma_8 D(z) is outside ``card.amplitude_range``.
     redshift : float
         z, the target of the field.
 
     Raises
     ------
     OutOfRangeError
-        The amplitude is outside the range and `on_range` is ``"error"``; the message says up to which redshift the
-        model is valid, and which bundled model covers the one asked for.
+        The amplitude is outside the range and `on_range` is ``"error"``. The message names the redshifts at which the
+        model is valid, and the bundled models that cover this one.
 
     Warns
     -----
     CosmologyWarning
-        sigma_8 is outside and `on_range` is ``"warn"``, or omega_m, h or n_s differs from the training by more than
-        `COSMOLOGY_TOLERANCES`, unless `on_range` is ``"allow"``.
+        The amplitude is outside the range and `on_range` is ``"warn"``, or omega_m, h or n_s differs from the training
+        by more than `COSMOLOGY_TOLERANCES` and `on_range` is not ``"allow"``.
     """
     check_policy("on_range", on_range)
     if on_range == "allow":
@@ -76,14 +77,9 @@ def check_cosmology(card: ModelCard, cosmology: Cosmology, on_range: str = "erro
     low, high = card.amplitude_range
     amplitude = cosmology.sigma_8 * (float(cosmology.growth_factor(redshift)) if redshift else 1.0)
     if not low <= amplitude <= high:
-        what = f"sigma_8 D(z) = {amplitude:.4g} at z = {redshift:g}" if redshift else f"sigma_8 = {amplitude:g}"
-        message = f"{what} is outside {low:g}-{high:g}, where model {card.name!r} was trained"
-        if on_range == "error":
-            raise OutOfRangeError(
-                f"{message}; {_remedy(card, cosmology, amplitude, redshift)}, or on_range='warn' or 'allow' to "
-                "extrapolate"
-            )
-        warnings.warn(f"{message}; the prediction extrapolates", CosmologyWarning, stacklevel=3)
+        value = f"sigma_8 D(z) = {amplitude:.4g} at z = {redshift:g}" if redshift else f"sigma_8 = {amplitude:g}"
+        message = f"{value} is outside {low:g}-{high:g}, where model {card.name!r} was trained"
+        _refuse_or_warn(message, on_range, card, cosmology, amplitude, redshift)
     for name, tolerance in COSMOLOGY_TOLERANCES.items():
         value, trained = getattr(cosmology, name), getattr(card.cosmology, name)
         if abs(value - trained) > tolerance:
@@ -95,8 +91,47 @@ def check_cosmology(card: ModelCard, cosmology: Cosmology, on_range: str = "erro
             )
 
 
+def check_amplitude(card: ModelCard, field: LinearField, on_range: str = "error") -> None:
+    """Compare the measured amplitude of a field with the range a model was trained on.
+
+    As `check_cosmology`, for an amplitude outside ``card.amplitude_range`` by more than `SAMPLING_ERRORS`.
+    """
+    check_policy("on_range", on_range)
+    if on_range == "allow":
+        return
+    low, high = card.amplitude_range
+    measured, error = measured_amplitude(card, field)
+    if low - SAMPLING_ERRORS * error <= measured <= high + SAMPLING_ERRORS * error:
+        return
+    redshift = field.target_redshift
+    message = (
+        f"delta has the rms of sigma_8 = {measured:.3g}{f' at z = {redshift:g}' if redshift else ''}, outside "
+        f"{low:.4g}-{high:.4g}, where model {card.name!r} was trained"
+    )
+    if on_range == "error":
+        message += f"; check that delta is the linear field at z = {redshift:g}"
+    as_measured = replace(field.cosmology, sigma_8=measured / float(field.cosmology.growth_factor(redshift)))
+    _refuse_or_warn(message, on_range, card, as_measured, measured, redshift)
+
+
+def _refuse_or_warn(
+    message: str, on_range: str, card: ModelCard, cosmology: Cosmology, amplitude: float, redshift: float
+) -> None:
+    """Warn of an amplitude outside the range of a model, or raise with the redshifts and models that are valid."""
+    if on_range == "warn":
+        warnings.warn(f"{message}; the prediction extrapolates", CosmologyWarning, stacklevel=4)
+        return
+    reach = redshift_range(card, cosmology) if redshift else None
+    if reach is not None:
+        # rounded inwards, so that the redshifts named are allowed
+        first, last = math.ceil(100 * reach[0]) / 100, math.floor(100 * reach[1]) / 100
+        message += f"; it is valid {f'from z = {first:g} ' if first else ''}up to z = {last:g}"
+    others = " or ".join(map(repr, covering_models(card, amplitude))) or "of another range"
+    raise OutOfRangeError(f"{message}; use model {others}, or on_range='warn' or 'allow' to extrapolate")
+
+
 def redshift_range(card: ModelCard, cosmology: Cosmology) -> tuple[float, float] | None:
-    """Target redshifts at which sigma_8 D(z) is within a model's amplitude range, lowest and highest; None if none."""
+    """Lowest and highest target redshift with sigma_8 D(z) in a model's amplitude range; None if there is none."""
     low, high = card.amplitude_range
     if cosmology.sigma_8 < low:
         return None
@@ -108,36 +143,21 @@ def redshift_range(card: ModelCard, cosmology: Cosmology) -> tuple[float, float]
 
 
 def covering_models(card: ModelCard, amplitude: float) -> list[str]:
-    """Bundled models other than `card`, of its spacing and no less complete, that were trained at an amplitude."""
-    names = []
-    for name in available():
-        other = load_card(name)[0]
-        low, high = other.amplitude_range
-        same = abs(other.spacing / card.spacing - 1) <= SPACING_TOLERANCE
-        complete = other.instance is not None or card.instance is None
-        if name != card.name and same and complete and low <= amplitude <= high:
-            names.append(name)
-    return names
-
-
-def _remedy(card: ModelCard, cosmology: Cosmology, amplitude: float, redshift: float) -> str:
-    """What to do about an amplitude outside the range of a model: redshifts and models that are valid."""
-    said = []
-    if redshift:
-        reach = redshift_range(card, cosmology)
-        if reach is not None:
-            # rounded inwards, so that what is said is allowed
-            first, last = math.ceil(100 * reach[0]) / 100, math.floor(100 * reach[1]) / 100
-            said.append(f"it is valid {f'from z = {first:g} ' if first else ''}up to z = {last:g}")
-    others = covering_models(card, amplitude)
-    said.append(f"use model {' or '.join(map(repr, others))}" if others else "use another model")
-    return "; ".join(said)
+    """Names of other bundled models for an amplitude, of the same spacing; with instances if `card` has them."""
+    others = [load_card(name)[0] for name in available() if name != card.name]
+    return [
+        other.name
+        for other in others
+        if abs(other.spacing / card.spacing - 1) <= SPACING_TOLERANCE
+        and (other.instance is not None or card.instance is None)
+        and other.amplitude_range[0] <= amplitude <= other.amplitude_range[1]
+    ]
 
 
 def measured_amplitude(card: ModelCard, field: LinearField) -> tuple[float, float]:
-    """Amplitude of a field as the sigma_8 that the training cosmology would need for the same rms of delta.
+    """Measure the amplitude of a field as a sigma_8: that of the training cosmology with the same rms of delta.
 
-    Initial-conditions files seldom state sigma_8, and a field that was not scaled to z = 0 shows here too.
+    Initial-conditions files seldom state sigma_8, and the rms also shows a field that was not scaled to z = 0.
 
     Returns
     -------
@@ -147,16 +167,16 @@ def measured_amplitude(card: ModelCard, field: LinearField) -> tuple[float, floa
     lattice = field.lattice
     kx, ky, kz = lattice.wavenumbers()
     pairs = np.where(kz[0] == 0, 1.0, 2.0)
-    # modes on the Nyquist planes are left out of displacements, and the mean out of delta
+    # displacements have no modes on the Nyquist planes, and delta has no mean
     nyquist = np.pi / lattice.spacing * (1 - 1e-4)
     table = np.geomspace(np.pi / lattice.box_size, 2 * np.pi / lattice.spacing, 1024)
     linear = card.cosmology.linear_power(table)
     expected = squares = 0.0
     for k_plane in kx[:, 0, 0]:
         k = np.sqrt(k_plane**2 + ky[0] ** 2 + kz[0] ** 2)
-        left_out = (k == 0) | (np.abs(k_plane) > nyquist) | (np.abs(ky[0]) > nyquist) | (np.abs(kz[0]) > nyquist)
+        omitted = (k == 0) | (np.abs(k_plane) > nyquist) | (np.abs(ky[0]) > nyquist) | (np.abs(kz[0]) > nyquist)
         power = np.interp(k, table, linear) / lattice.box_size**3
-        weight = np.where(left_out, 0.0, pairs)
+        weight = np.where(omitted, 0.0, pairs)
         expected += float(np.sum(weight * power))
         squares += float(np.sum(weight * power**2))
     if expected == 0:
@@ -167,45 +187,8 @@ def measured_amplitude(card: ModelCard, field: LinearField) -> tuple[float, floa
     return float(card.cosmology.sigma_8 * ratio), float(card.cosmology.sigma_8 * scatter)
 
 
-def check_amplitude(card: ModelCard, field: LinearField, on_range: str = "error") -> None:
-    """Compare the measured amplitude of a field with the range a model was trained on.
-
-    Parameters
-    ----------
-    card : ModelCard
-    field : LinearField
-    on_range : {"error", "warn", "allow"}
-        What to do when `measured_amplitude` is outside ``card.amplitude_range`` by more than `SAMPLING_ERRORS`.
-
-    Raises
-    ------
-    OutOfRangeError
-
-    Warns
-    -----
-    CosmologyWarning
-    """
-    check_policy("on_range", on_range)
-    if on_range == "allow":
-        return
-    low, high = card.amplitude_range
-    measured, error = measured_amplitude(card, field)
-    if low - SAMPLING_ERRORS * error <= measured <= high + SAMPLING_ERRORS * error:
-        return
-    redshift = field.target_redshift
-    equivalent = f"delta has the rms of sigma_8 = {measured:.3g}" + (f" at z = {redshift:g}" if redshift else "")
-    message = f"{equivalent}, outside {low:.4g}-{high:.4g}, where model {card.name!r} was trained"
-    if on_range == "error":
-        as_measured = replace(field.cosmology, sigma_8=measured / float(field.cosmology.growth_factor(redshift)))
-        raise OutOfRangeError(
-            f"{message}; check that delta is the linear field at z = {redshift:g}; "
-            f"{_remedy(card, as_measured, measured, redshift)}, or on_range='warn' or 'allow' to extrapolate"
-        )
-    warnings.warn(f"{message}; the prediction extrapolates", CosmologyWarning, stacklevel=3)
-
-
 def model_side(card: ModelCard, lattice: Lattice, on_spacing: str = "warn") -> int:
-    """Sites per side of the lattice on which the model must see a box, ``round(L / spacing)``.
+    """Sites per side of a box on the model's lattice, ``round(L / spacing)``.
 
     Parameters
     ----------
@@ -213,13 +196,13 @@ def model_side(card: ModelCard, lattice: Lattice, on_spacing: str = "warn") -> i
     lattice : Lattice
         Of the field.
     on_spacing : {"warn", "error", "allow"}
-        ``"warn"`` resamples with a warning up to a factor of two, ``"error"`` refuses any resampling, ``"allow"``
-        resamples by any factor in silence.
+        ``"warn"`` allows resampling by up to a factor of two and warns, ``"error"`` allows none, ``"allow"`` allows
+        any factor without a warning.
 
     Raises
     ------
     OutOfRangeError
-        Naming both spacings.
+        The spacings differ by more than the policy allows.
 
     Warns
     -----
@@ -231,7 +214,7 @@ def model_side(card: ModelCard, lattice: Lattice, on_spacing: str = "warn") -> i
     ratio = lattice.spacing / card.spacing
     if on_spacing == "allow" or (side == lattice.n and abs(ratio - 1) <= SPACING_TOLERANCE):
         return side
-    both = f"lattice spacing {lattice.spacing:.5g} Mpc/h, but model {card.name!r} knows {card.spacing:.5g} Mpc/h"
+    both = f"lattice spacing {lattice.spacing:.5g} Mpc/h, but model {card.name!r} has {card.spacing:.5g} Mpc/h"
     if on_spacing == "error":
         raise OutOfRangeError(f"{both}; use a model of that spacing, or on_spacing='warn' to resample")
     if not 1 / LARGEST_RESAMPLING <= ratio <= LARGEST_RESAMPLING:

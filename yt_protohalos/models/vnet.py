@@ -10,13 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..exceptions import ModelError
 from .backend import import_keras
+from .network_card import PAPER_FILTERS, check_architecture
 
-PAPER_FILTERS = (16, 32, 64, 128, 128)
 LEAKY_SLOPE = 0.1
-HEADS = ("semantic", "instance", "contour")
-_PROBABILITIES = ("semantic", "contour")
 
 
 def build_vnet(
@@ -68,10 +65,13 @@ def build_vnet(
     ModelError
         For a side, margin, head or filters that cannot be built.
     """
-    _check_architecture(side, in_channels, head, margin, filters, embedding)
+    check_architecture(
+        {"side": side, "in_channels": in_channels, "head": head, "margin": margin, "filters": tuple(filters)}
+    )
     keras = import_keras()
     layers = keras.layers
 
+    probability = head != "instance"
     coarse = dtype_policy or "float32"
     fine = fine_policy or coarse
 
@@ -111,11 +111,9 @@ def build_vnet(
         x = layers.Concatenate(dtype="float32", name="input_skip")([x, inputs])
     if margin:
         x = layers.Cropping3D(margin, dtype=fine if not input_skip else "float32", name="centre")(x)
-    outputs = 1 if head in _PROBABILITIES else embedding
     # the last layer is float32: probabilities near 0 and 1, and distances in pseudo-space, need its precision
-    x = layers.Conv3D(
-        outputs, 1, activation="sigmoid" if head in _PROBABILITIES else None, dtype="float32", name=head
-    )(x)  # fmt: skip
+    activation = "sigmoid" if probability else None
+    x = layers.Conv3D(1 if probability else embedding, 1, activation=activation, dtype="float32", name=head)(x)
     return keras.Model(inputs, x, name=f"vnet_{head}")
 
 
@@ -128,24 +126,3 @@ def _transposed_he() -> Any:
     import keras
 
     return keras.initializers.VarianceScaling(scale=16.0, mode="fan_out", distribution="truncated_normal")
-
-
-def _check_architecture(
-    side: int, in_channels: int, head: str, margin: int, filters: Sequence[int], embedding: int
-) -> None:
-    if head not in HEADS:
-        raise ModelError(f"head {head!r} is unknown; use one of {', '.join(HEADS)}")
-    if len(filters) < 2 or any(int(f) != f or f < 1 for f in filters):
-        raise ModelError(
-            f"filters {tuple(filters)} are not at least two positive integers; the paper's: {PAPER_FILTERS}"
-        )
-    stride = 2 ** (len(filters) - 1)
-    if side < stride or side % stride:
-        below = max(side - side % stride, stride)
-        raise ModelError(
-            f"crop side {side} is not a multiple of {stride}, the network stride; use {below} or {below + stride}"
-        )
-    if margin < 0 or 2 * margin >= side:
-        raise ModelError(f"margin {margin} leaves nothing of a crop of {side} sites; use 0 to {(side - 1) // 2}")
-    if in_channels < 1 or embedding < 1:
-        raise ModelError(f"in_channels {in_channels} and embedding {embedding} must be at least 1")
