@@ -57,7 +57,7 @@ def scores(predictor: Any, runs: list[Path]) -> dict[str, Any]:
     """Scores of the runs pooled: SCORES, and the mass function by bin of log10 mass."""
     from yt_protohalos.analysis.block_counts import count_box
     from yt_protohalos.analysis.score_tables import validation_table
-    from yt_protohalos.training.simulate import read_run
+    from yt_protohalos.training.run_files import read_run
 
     counts = []
     for path in runs:

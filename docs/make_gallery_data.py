@@ -25,7 +25,8 @@ from yt_protohalos.analysis.bias import lagrangian_bias
 from yt_protohalos.analysis.block_counts import N_PROBABILITIES
 from yt_protohalos.analysis.mass_function import HaloCounts
 from yt_protohalos.prediction.result import Prediction
-from yt_protohalos.training.simulate import SimulationSettings, read_run, simulate
+from yt_protohalos.training.run_files import read_run
+from yt_protohalos.training.simulation import SimulationSettings, simulate
 
 TARGET = Path(__file__).parents[1] / "examples" / "gallery" / "data" / "gallery.h5"
 PAIR = SimulationSettings(n=96, box_size=18.75, mesh=256)

@@ -18,7 +18,7 @@ from yt_protohalos.analysis.matching import match_haloes
 from yt_protohalos.models.registry import DEFAULT_MODELS
 from yt_protohalos.prediction.inference import evaluate
 from yt_protohalos.prediction.predictor import ProtohaloPredictor
-from yt_protohalos.training.simulate import read_run
+from yt_protohalos.training.run_files import read_run
 from yt_protohalos.yt_interface.predict import predict_field
 
 TARGET = Path(__file__).with_name("images") / "watershed.png"

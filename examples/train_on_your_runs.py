@@ -12,10 +12,10 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 import yt_protohalos as ph
-from yt_protohalos.cli.label import label_run
 from yt_protohalos.initial_conditions.generate import lagrangian_particles
 from yt_protohalos.initial_conditions.readers.gadget_hdf5 import write_gadget_hdf5
 from yt_protohalos.training.dataset import LabelledField
+from yt_protohalos.training.halo_labels import label_run
 from yt_protohalos.training.trainer import Trainer, TrainingSettings
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

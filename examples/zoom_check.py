@@ -14,9 +14,9 @@ from pathlib import Path
 from containment import Containment, format_containment, zoom_containment
 
 import yt_protohalos as ph
-from yt_protohalos.cli.label_files import read_labels
 from yt_protohalos.models.registry import DEFAULT_MODEL
-from yt_protohalos.training.simulate import read_run
+from yt_protohalos.training.halo_catalogs import read_labels
+from yt_protohalos.training.run_files import read_run
 from yt_protohalos.yt_interface.predict import predict_field
 
 HERE = Path(__file__).parent

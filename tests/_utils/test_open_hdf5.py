@@ -17,11 +17,10 @@ from standins import make_field
 
 from yt_protohalos._utils.files import open_hdf5
 from yt_protohalos.catalog.members import stored_region
-from yt_protohalos.cli.validate import read_haloes, read_labels
 from yt_protohalos.exceptions import FormatError, StoreError
 from yt_protohalos.prediction.result import Prediction
-from yt_protohalos.training.simulate import read_run
-from yt_protohalos.training.user_runs import read_members, write_labelled_field
+from yt_protohalos.training.halo_catalogs import read_labels, read_members
+from yt_protohalos.training.run_files import read_haloes, read_run, write_field_run
 from yt_protohalos.yt_interface.linear import linear_field
 from yt_protohalos.yt_interface.load import load
 
@@ -136,7 +135,7 @@ def stored_catalogue(folder: Path) -> Path:
 
 def stored_run(folder: Path) -> Path:
     field = make_field(8)
-    return write_labelled_field(folder / "run.h5", field, np.ones((8, 8, 8), dtype=np.int32), {})
+    return write_field_run(folder / "run.h5", field, np.ones((8, 8, 8), dtype=np.int32), {})
 
 
 def stored_members(folder: Path) -> Path:

@@ -334,11 +334,11 @@ def test_validate_pools_runs_and_writes_tables_and_figures(files, tmp_path, fake
 
 
 def test_validate_reads_stored_runs(files, tmp_path, fakes, monkeypatch, capsys):
-    from yt_protohalos.training import simulate
+    from yt_protohalos.training import run_files
 
     field = ph.generate_initial_conditions(N, BOX, seed=11)
     labels = FakePredictor(level=1.0).predict(field, progress=False).labels
-    monkeypatch.setattr(simulate, "read_run", lambda path: (field, labels, {}))
+    monkeypatch.setattr(run_files, "read_run", lambda path: (field, labels, {}))
     (tmp_path / "run.h5").write_bytes(b"")
     assert cli.main(["validate", "--runs", "run.h5", "-o", "run.json", "--quiet"]) == 0
     ics, truth = files[0]

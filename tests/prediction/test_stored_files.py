@@ -18,7 +18,7 @@ from yt_protohalos.exceptions import FormatError, ModelError, StoreError
 from yt_protohalos.models.card import ModelCard
 from yt_protohalos.prediction.result import FIELD_SAMPLE, field_sample
 from yt_protohalos.prediction.store import CropStore
-from yt_protohalos.training.simulate import read_run
+from yt_protohalos.training.run_files import read_run
 
 STORED = Path(__file__).parents[1] / "data" / "stored"
 VERSIONS = sorted(STORED.iterdir())

@@ -19,8 +19,8 @@ from surface_fakes import FakePredictor
 
 import yt_protohalos as ph
 from yt_protohalos.prediction.result import field_sample
-from yt_protohalos.training.simulate import SimulationSettings, write_run
-from yt_protohalos.training.user_runs import write_labelled_field
+from yt_protohalos.training.run_files import write_field_run, write_seed_run
+from yt_protohalos.training.simulation import SimulationSettings
 from yt_protohalos.yt_interface.finder import rebuild_catalog
 
 SIDE, SEED = 16, 11
@@ -41,8 +41,8 @@ def main() -> None:
     rebuild_catalog(ds, prediction, folder)
     zeros = np.zeros((SIDE**3, 3), dtype=np.float32)
     settings = SimulationSettings(SIDE, field.box_size, 2 * SIDE)
-    write_run(folder / "run_seed.h5", prediction.labels, zeros, zeros, settings, {"seed": SEED, "steps": 1})
-    write_labelled_field(folder / "run_field.h5", field, prediction.labels, {"halo_finder": "peaks"})
+    write_seed_run(folder / "run_seed.h5", prediction.labels, zeros, zeros, settings, {"seed": SEED, "steps": 1})
+    write_field_run(folder / "run_field.h5", field, prediction.labels, {"halo_finder": "peaks"})
     ics.unlink()
     (folder / "card.json").write_text(prediction.card.to_json())
     facts = {

@@ -23,10 +23,11 @@ from yt_protohalos.models.runtime import load_network
 from yt_protohalos.prediction.inference import evaluate
 from yt_protohalos.prediction.predictor import ProtohaloPredictor
 from yt_protohalos.segmentation.tiling import CropPlan
-from yt_protohalos.training import calibrate
+from yt_protohalos.training import calibration
 from yt_protohalos.training.dataset import LabelledField
 from yt_protohalos.training.export import _rounded, bundle, export_network
-from yt_protohalos.training.simulate import SimulationSettings, write_run
+from yt_protohalos.training.run_files import write_seed_run
+from yt_protohalos.training.simulation import SimulationSettings
 from yt_protohalos.training.trainer import Trainer, TrainingSettings
 from yt_protohalos.yt_interface.fields import add_protohalo_fields
 
@@ -87,27 +88,27 @@ def test_the_mass_function_decides_between_settings_that_match_as_many_haloes(
     split[: N // 2][split[: N // 2] == 1] = 5
     lost[lost > 2] = 0
     false[:, :, 20:22] = 5
-    monkeypatch.setattr(calibrate, "_labels_by_candidate", lambda *_: iter([split, lost, false]))
+    monkeypatch.setattr(calibration, "_labels_by_candidate", lambda *_: iter([split, lost, false]))
     candidates = [{"persistence": value} for value in (1.0, 2.0, 3.0)]
     run = LabelledField.from_labels(labelled.field, truth)
     predictor = SimpleNamespace(card=SimpleNamespace(clustering={"n_dens": 20}, sees_evolution=False))
-    chosen, table = calibrate.tune_clustering(predictor, [run], [truth], candidates, progress=False)  # type: ignore[arg-type]
+    chosen, table = calibration.tune_clustering(predictor, [run], [truth], candidates, progress=False)  # type: ignore[arg-type]
     assert [one["share"] for one in table] == [0.75, 0.5, 1.0]
     assert [one["mass_function_error"] for one in table] == [0.25, 0.5, 0.25]
     assert chosen == {"n_dens": 20, "persistence": 3.0}
     with pytest.raises(ScoringError, match="more than 5000 sites"):
-        calibrate.tune_clustering(predictor, [run], [truth], candidates, 5000, progress=False)  # type: ignore[arg-type]
+        calibration.tune_clustering(predictor, [run], [truth], candidates, 5000, progress=False)  # type: ignore[arg-type]
 
 
 def test_the_error_of_a_mass_function_is_the_mean_over_bins_with_enough_haloes() -> None:
     simulated = [600] * 10 + [900] * 20 + [5000] * 3
-    assert calibrate.mass_function_error(simulated, simulated, 500) == 0
+    assert calibration.mass_function_error(simulated, simulated, 500) == 0
     # 12 instead of 10 and 15 instead of 20; the three large ones are too few to count
-    assert calibrate.mass_function_error([600] * 12 + [900] * 15, simulated, 500) == pytest.approx(
+    assert calibration.mass_function_error([600] * 12 + [900] * 15, simulated, 500) == pytest.approx(
         (0.2 * 10**0.5 + 0.25 * 20**0.5) / (10**0.5 + 20**0.5)
     )
-    assert calibrate.mass_function_error([600, 20], [600, 5000], 500) == 0.5
-    assert calibrate.mass_function_error([], [400], 500) == 0
+    assert calibration.mass_function_error([600, 20], [600, 5000], 500) == 0.5
+    assert calibration.mass_function_error([], [400], 500) == 0
 
 
 def test_half_precision_weights_are_the_averaged_ones(trained: Path, tmp_path: Path) -> None:
@@ -167,7 +168,7 @@ def test_train_and_bundle_commands(
     zeros = np.zeros((N**3, 3), dtype=np.float32)
     run, held_out = tmp_path / "run.h5", tmp_path / "held_out.h5"
     for path in (run, held_out):
-        write_run(path, labelled.labels, zeros, zeros, settings, {"seed": 7, "steps": 1})
+        write_seed_run(path, labelled.labels, zeros, zeros, settings, {"seed": 7, "steps": 1})
     common = ["--runs", str(run), "--held-out", str(held_out), "--stages", "32:2", "--float32", "-q"]
     common += ["--channels", channels]
     assert main(["train", "semantic", *common, "-o", str(tmp_path / "semantic")]) == 0
@@ -204,7 +205,7 @@ def test_a_contour_network_makes_a_model_by_watershed(
     zeros = np.zeros((N**3, 3), dtype=np.float32)
     run, held_out, contour = tmp_path / "run.h5", tmp_path / "held_out.h5", tmp_path / "contour"
     for path in (run, held_out):
-        write_run(path, labelled.labels, zeros, zeros, settings, {"seed": 7, "steps": 1})
+        write_seed_run(path, labelled.labels, zeros, zeros, settings, {"seed": 7, "steps": 1})
     common = ["--runs", str(run), "-o", str(contour), "--stages", "32:2", "--float32", "-q", "--channels", channels]
     train = ["train", "contour", "--filters", "2", "4", *common]
     assert main(train) == 2

@@ -18,8 +18,7 @@ from yt_protohalos.models.registry import load_card, write_card
 from yt_protohalos.prediction.predictor import ProtohaloPredictor
 from yt_protohalos.training.dataset import LabelledField
 from yt_protohalos.training.recalibrate import recalibrate
-from yt_protohalos.training.simulate import read_run
-from yt_protohalos.training.user_runs import write_labelled_field
+from yt_protohalos.training.run_files import read_run, write_field_run
 
 N = 48
 ABOUT = {"code": "own", "halo_finder": "FoF"}
@@ -123,7 +122,7 @@ def test_runs_and_names_that_cannot_serve_are_refused(parent, run, tmp_path):
 
 
 def test_the_command_recalibrates_a_run_of_ones_own(parent, run, tmp_path, capsys):
-    path = write_labelled_field(tmp_path / "mine.h5", run.field, run.labels, ABOUT)
+    path = write_field_run(tmp_path / "mine.h5", run.field, run.labels, ABOUT)
     command = ["bundle", "mine", "--from", str(parent), "--validation", str(path), "-o", str(tmp_path / "mine"), "-q"]
     assert main([*command, "--keep-clustering", "--description", "for my code"]) == 0
     card, folder = load_card(tmp_path / "mine")

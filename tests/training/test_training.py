@@ -20,9 +20,9 @@ from yt_protohalos.models.symmetry import Symmetry, spread_symmetries
 from yt_protohalos.training.augment import attribute_sites, label_centres, split_images
 from yt_protohalos.training.dataset import LabelledField, Sampler, make_sample, measure_beta
 from yt_protohalos.training.export import export_network
-from yt_protohalos.training.labels import rank_by_size
-from yt_protohalos.training.particle_mesh import evolve
-from yt_protohalos.training.simulate import SimulationSettings, halo_means, halo_spins
+from yt_protohalos.training.friends_of_friends import rank_by_size
+from yt_protohalos.training.run_files import halo_means, halo_spins, read_run, write_seed_run
+from yt_protohalos.training.simulation import SimulationSettings, evolve, simulate
 from yt_protohalos.training.trainer import Trainer, TrainingSettings
 
 
@@ -234,11 +234,9 @@ def test_the_force_mesh_must_be_a_power_of_two() -> None:
 def test_a_small_run_collapses_into_haloes_at_each_output(tmp_path: Path) -> None:
     pytest.importorskip("pysco")
     pytest.importorskip("yt_astro_analysis")
-    from yt_protohalos.training.simulate import read_run, simulate, simulate_outputs
-
     small = SimulationSettings(n=32, box_size=6.25, mesh=64)
     path = tmp_path / "new folder" / "run.h5"
-    outputs = simulate_outputs(3, small, path, (0.0, 0.5), checkpoint_seconds=0.0)
+    outputs = simulate(3, small, path, (0.0, 0.5), checkpoint_seconds=0.0)
     assert outputs == [path, path.with_name("run_z0.5.h5")]
     field, labels, attributes = read_run(path)
     assert field.n == 32 and attributes["seed"] == 3 and field.target_redshift == 0
@@ -251,17 +249,17 @@ def test_a_small_run_collapses_into_haloes_at_each_output(tmp_path: Path) -> Non
     assert np.array_equal(then.delta, field.at_redshift(0.5).delta)
     assert 0 < np.count_nonzero(labels_then) < np.count_nonzero(labels)
     assert (labels[labels_then > 0] > 0).mean() > 0.8, "what has collapsed stays"
-    assert simulate(3, small, path) == path, "a finished run is left alone"
-    assert simulate_outputs(3, small, path, (0.5,)) == outputs[1:]
+    assert simulate(3, small, path) == [path], "a finished run is left alone"
+    assert simulate(3, small, path, (0.5,)) == outputs[1:]
     with pytest.raises(InitialConditionsError, match="other seed; name another folder"):
         simulate(4, small, path)
     with pytest.raises(InitialConditionsError, match="other redshift"):
         simulate(3, replace(small, redshift=60.0), path)
     with pytest.raises(InitialConditionsError, match="output redshift 49 is not between"):
-        simulate_outputs(3, small, path, (49,))
+        simulate(3, small, path, (49,))
     outputs[1].rename(path.with_name("run_z0.25.h5"))
     with pytest.raises(InitialConditionsError, match="other output_redshift"):
-        simulate_outputs(3, small, path, (0.25,))
+        simulate(3, small, path, (0.25,))
     assert sorted(one.name for one in path.parent.iterdir()) == ["run.h5", "run_z0.25.h5"]
 
 
@@ -275,9 +273,7 @@ def test_outputs_of_a_run_move_as_they_say() -> None:
     small = SimulationSettings(n=n, box_size=lattice.box_size, mesh=64)
     sites = lattice.sites(np.arange(lattice.n_sites)) * lattice.spacing
     moved, velocity, steps = {}, {}, []
-    for z, positions, velocities, count in evolve(
-        *lagrangian_particles(field, 49.0), lattice, small, (0, 0.48, 0.52, 1)
-    ):
+    for z, positions, velocities, count in evolve(*lagrangian_particles(field, 49.0), small, (0, 0.48, 0.52, 1)):
         moved[z], velocity[z] = (
             value[:, 0].astype(float) for value in (lattice.minimum_image(positions - sites), velocities)
         )
@@ -294,12 +290,11 @@ def test_outputs_of_a_run_move_as_they_say() -> None:
 def test_a_run_resumes_before_its_first_missing_output(tmp_path: Path) -> None:
     pytest.importorskip("pysco")
     small = SimulationSettings(n=8, box_size=8.0, mesh=64)
-    lattice = Lattice(8, 8.0)
     particles = lagrangian_particles(generate_initial_conditions(8, 8.0, seed=2), 49.0)
     path = tmp_path / "checkpoint.npz"
 
     def steps_to(redshifts: tuple[float, ...]) -> dict[float, int]:
-        found = evolve(*particles, lattice, small, redshifts, path, checkpoint_seconds=0.0)
+        found = evolve(*particles, small, redshifts, path, checkpoint_seconds=0.0)
         return {z: count for z, _, _, count in found}
 
     first = steps_to((20.0,))
@@ -308,12 +303,12 @@ def test_a_run_resumes_before_its_first_missing_output(tmp_path: Path) -> None:
     again = steps_to((30.0, 20.0))
     assert first[20.0] <= again[20.0] and again[30.0] < again[20.0]
     seen: list[int] = []
-    for _ in evolve(*particles, lattice, small, (19.0,), path, report=lambda step, _: seen.append(step)):
+    for _ in evolve(*particles, small, (19.0,), path, report=lambda step, _: seen.append(step)):
         pass
     assert seen[0] == again[20.0] + 1, "the last checkpoint was at the end of the run before"
     other = replace(small, cosmology=replace(small.cosmology, sigma_8=0.58))
     with pytest.raises(InitialConditionsError, match="other settings"):
-        next(evolve(*particles, lattice, other, (19.0,), path))
+        next(evolve(*particles, other, (19.0,), path))
 
 
 def test_a_run_of_another_redshift_is_scored_at_it(tmp_path: Path, monkeypatch, capsys) -> None:
@@ -321,7 +316,6 @@ def test_a_run_of_another_redshift_is_scored_at_it(tmp_path: Path, monkeypatch, 
 
     from yt_protohalos import cli
     from yt_protohalos.prediction.predictor import ProtohaloPredictor
-    from yt_protohalos.training.simulate import write_run
 
     field = generate_initial_conditions(24, 24 * 50 / 256, seed=5)
     predictor = FakePredictor(amplitude_range=(0.4, 1.1))
@@ -329,7 +323,7 @@ def test_a_run_of_another_redshift_is_scored_at_it(tmp_path: Path, monkeypatch, 
     run = SimulationSettings(n=24, box_size=24 * 50 / 256)
     truth = {z: predictor.predict(field.at_redshift(z), progress=False).labels for z in (0.0, 0.5)}
     for z, labels in truth.items():
-        write_run(tmp_path / f"{z:g}.h5", labels, *particles, run, {"seed": 5, "output_redshift": z})
+        write_seed_run(tmp_path / f"{z:g}.h5", labels, *particles, run, {"seed": 5, "output_redshift": z})
     monkeypatch.setattr(ProtohaloPredictor, "from_pretrained", lambda *_, **__: predictor)
     monkeypatch.chdir(tmp_path)
     assert cli.main(["validate", "--runs", "0.5.h5", "-o", "s.json", "--no-cache", "--quiet"]) == 0

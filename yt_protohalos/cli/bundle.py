@@ -81,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
     from ..models.registry import available, load_card
     from ..training.dataset import LabelledField, measure_beta
     from ..training.export import bundle, export_network
-    from ..training.simulate import read_run
+    from ..training.run_files import describe_run
 
     _check_sources(args)
     if args.parent is not None:
@@ -102,8 +102,8 @@ def run(args: argparse.Namespace) -> int:
     runs = [LabelledField.from_run(path) for path in args.runs]
     field = runs[0].field
     training = {
-        "runs": [describe_run(read_run(path)[2]) for path in args.runs],
-        "validation": [describe_run(read_run(path)[2]) for path in args.validation],
+        "runs": [describe_run(path) for path in args.runs],
+        "validation": [describe_run(path) for path in args.validation],
         "semantic": describe_training(Path(args.semantic)) if base is None else f"of {base.name}",
         "instance": None,
         **{head: describe_training(trained) for head, trained in separating.items() if trained is not None},
@@ -140,11 +140,11 @@ def _check_sources(args: argparse.Namespace) -> None:
 def _recalibrate(args: argparse.Namespace) -> int:
     from ..training.dataset import LabelledField
     from ..training.recalibrate import recalibrate
-    from ..training.simulate import read_run
+    from ..training.run_files import describe_run
 
     card = recalibrate(
         args.parent, args.name, args.output_dir, [LabelledField.from_run(path) for path in args.validation],
-        [describe_run(read_run(path)[2]) for path in args.validation], args.description or "",
+        [describe_run(path) for path in args.validation], args.description or "",
         clustering=not args.keep_clustering, progress=not args.quiet,
     )  # fmt: skip
     before = card.training["recalibration"]["before"]
@@ -152,19 +152,6 @@ def _recalibrate(args: argparse.Namespace) -> int:
         say(f"{name}: {json.dumps(old)} -> {json.dumps(getattr(card, name))}")
     say(json.dumps(card.scores, indent=1))
     return 0
-
-
-def describe_run(attributes: dict[str, Any]) -> dict[str, Any]:
-    """What a card says of a run."""
-    settings = json.loads(str(attributes["settings"]))
-    # the card holds one cosmology, whose amplitude alone may differ between runs
-    amplitude = settings.pop("cosmology").get("sigma_8")
-    known: dict[str, Any] = {} if amplitude is None else {"sigma_8": float(amplitude)}
-    # a user's own run has neither
-    known |= {name: int(attributes[name]) for name in ("seed", "steps") if name in attributes}
-    if attributes.get("output_redshift"):
-        known["output_redshift"] = float(attributes["output_redshift"])
-    return {**known, "code": str(attributes["code"]), "halo_finder": str(attributes["halo_finder"]), **settings}
 
 
 def describe_training(folder: Path) -> dict[str, Any]:

@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
         field = linear_field(load_ics(args)).at_redshift(prediction.target_redshift)
         prediction.check_field(field)
     if args.labels is not None:
-        from .validate import read_labels
+        from ..training.halo_catalogs import read_labels
 
         truth = read_labels(args.labels)
     folder.mkdir(parents=True, exist_ok=True)

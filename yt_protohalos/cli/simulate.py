@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    from ..training.simulate import SimulationSettings, simulate_outputs
+    from ..training.simulation import SimulationSettings, simulate
 
     cosmology = replace(PAPER_COSMOLOGY, sigma_8=args.sigma_8)
     settings = SimulationSettings(
@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
                 say(f"{name}: step {step}, scale factor {scale_factor:.3f}")
 
         path = args.output_dir / f"{name}.h5"
-        for written in simulate_outputs(seed, settings, path, args.redshifts, report, fine_seed=fine_seed):
+        for written in simulate(seed, settings, path, args.redshifts, report, fine_seed=fine_seed):
             say(f"wrote {written}")
     return 0
 

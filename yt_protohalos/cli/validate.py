@@ -14,7 +14,6 @@ from .._utils.files import open_hdf5
 from ..exceptions import ScoringError
 from ..models.registry import DEFAULT_MODEL
 from .common import add_cache_options, chosen_cache, save_figure, say, set_log_level
-from .label_files import read_haloes, read_labels
 
 if TYPE_CHECKING:
     import numpy as np
@@ -104,6 +103,7 @@ def run(args: argparse.Namespace) -> int:
     from ..analysis.score_tables import format_table, pair_table, validation_table
     from ..analysis.verdicts import format_verdicts, verdict_table
     from ..prediction.predictor import ProtohaloPredictor
+    from ..training.run_files import read_haloes
     from ..yt_interface.predict import predict_field
 
     set_log_level(args)
@@ -163,6 +163,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _readers(args: argparse.Namespace) -> Iterator[tuple[str, Callable[[], Run]]]:
     """Name of each run and what reads it; files are looked at, not read whole."""
+    from ..training.halo_catalogs import read_labels
     from ..yt_interface.linear import linear_field
     from ..yt_interface.load import load
 
@@ -178,7 +179,7 @@ def _readers(args: argparse.Namespace) -> Iterator[tuple[str, Callable[[], Run]]
 
     def stored_run(path: Path) -> Callable[[], Run]:
         def read() -> Run:
-            from ..training.simulate import read_run
+            from ..training.run_files import read_run
 
             return read_run(path)[:2]
 
@@ -229,6 +230,8 @@ def _check_runs(readers: dict[str, Callable[[], Run]]) -> Lattice:
 
 def _read_pair(a: Path, b: Path, lattice: Lattice) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Labels of a pair; where its files say their spacing, it must be that of the runs."""
+    from ..training.halo_catalogs import read_labels
+
     for path in (a, b):
         if path.is_file():
             with open_hdf5(path) as file:
@@ -344,7 +347,7 @@ def _simple_methods(
     import numpy as np
 
     from ..analysis import baselines
-    from ..training.labels import friends_of_friends
+    from ..training.friends_of_friends import friends_of_friends
 
     delta, lattice = field.delta, field.lattice
     mask = baselines.threshold_mask(delta, lattice, fraction)

@@ -27,7 +27,7 @@ from ..models.channels import (
 from ..models.symmetry import Symmetry
 from ..segmentation.watershed import contour_sites
 from .augment import attribute_sites, label_centres, split_images
-from .simulate import read_run
+from .run_files import read_run
 
 MIN_INSTANCE_SITES = 20
 """Instances with fewer sites in a crop are left out of the instance loss: they are cut off by its edge."""

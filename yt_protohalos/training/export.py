@@ -23,8 +23,8 @@ from ..prediction.inference import calibrated
 from ..prediction.predictor import ProtohaloPredictor
 from .calibration import CANDIDATES, choose_threshold, fit_calibration, tune_clustering, watershed_candidates
 from .dataset import LabelledField
+from .friends_of_friends import LINKING_LENGTH, MIN_SITES
 from .initial_weights import read_checkpoint
-from .labels import LINKING_LENGTH, MIN_SITES
 
 PAPER_CLUSTERING = {"n_dens": 20, "n_ngb": 15, "persistence": 4.2}
 HALF_MANTISSA = 10

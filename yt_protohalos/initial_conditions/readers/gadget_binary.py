@@ -120,16 +120,17 @@ def numbered_files(path: Path, count: int) -> list[Path]:
     """
     if count <= 1:
         return [path]
-    match = re.fullmatch(r"(.*?)(\d+)(\.hdf5|\.h5)?", path.name)
-    if match is None:
-        raise FormatError(
-            f"{path.name} is one of {count} files, but its name has no number; name them NAME.0, NAME.1, ..."
-        )
     if count > MOST_FILES:
         raise FormatError(
             f"{path.name} says it is one of {count} files; at most {MOST_FILES} can be, its header is damaged"
         )
-    names = [path.with_name(f"{match[1]}{i}{match[3] or ''}") for i in range(count)]
+    suffix = path.suffix if path.suffix in (".hdf5", ".h5") else ""
+    match = re.fullmatch(r"(.*?)\d+", path.name.removesuffix(suffix))
+    if match is None:
+        raise FormatError(
+            f"{path.name} says it is one of {count} files, but its name has no number; name them NAME.0, NAME.1, ..."
+        )
+    names = [path.with_name(f"{match[1]}{i}{suffix}") for i in range(count)]
     missing = [name.name for name in names if not name.is_file()]
     if missing:
         raise FormatError(f"{len(missing)} of {count} files are missing ({missing[0]}, ...); put them in one folder")

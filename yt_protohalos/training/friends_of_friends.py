@@ -1,4 +1,4 @@
-"""Haloes of a final snapshot, as labels on the initial lattice."""
+"""Friends-of-friends haloes of final particle positions, as labels on the initial lattice."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from .._utils.system import silent_descriptor
 from ..exceptions import InitialConditionsError
 from ..fields.lattice import Lattice
+from ..fields.units import Quantity, comoving_length
 
 LINKING_LENGTH = 0.2
 MIN_SITES = 155
@@ -16,10 +17,10 @@ MIN_SITES = 155
 def friends_of_friends(
     positions: NDArray[np.floating],
     lattice: Lattice,
-    linking_length: float = LINKING_LENGTH,
+    linking_length: Quantity = LINKING_LENGTH,
     min_sites: int = MIN_SITES,
 ) -> NDArray[np.int32]:
-    """Friends-of-friends groups of final positions, labelled on the initial lattice.
+    """Label each initial site with the friends-of-friends group that its particle ends in.
 
     Parameters
     ----------
@@ -27,8 +28,8 @@ def friends_of_friends(
         Final comoving positions in Mpc/h, in row-major order of the Lagrangian sites; wrapped periodically.
     lattice : Lattice
         The initial lattice.
-    linking_length : float
-        In units of the mean particle spacing (López-Cano et al. 2024, section 2.4: 0.2).
+    linking_length : float or length
+        A number is in mean particle spacings (López-Cano et al. 2024, section 2.4: 0.2); a quantity is comoving.
     min_sites : int
         Smaller groups are left out (the paper: 155 particles).
 
@@ -41,6 +42,8 @@ def friends_of_friends(
     ------
     InitialConditionsError
         If the positions are not one finite triple per site.
+    UnitsError
+        If the linking length has a unit that is not one of length.
     """
     if positions.shape != (lattice.n_sites, 3):
         raise InitialConditionsError(
@@ -48,23 +51,29 @@ def friends_of_friends(
         )
     if not np.all(np.isfinite(positions)):
         raise InitialConditionsError("final positions hold NaN or infinite values; check the snapshot")
-    from yt_astro_analysis.halo_analysis.halo_finding.fof.EnzoFOF import RunFOF
+    try:
+        from yt_astro_analysis.halo_analysis.halo_finding.fof.EnzoFOF import RunFOF
+    except ImportError as error:
+        raise ImportError(
+            "yt_astro_analysis finds the haloes of a snapshot; install it with: pip install 'yt_protohalos[astro]'"
+        ) from error
 
+    length = comoving_length(linking_length, "linking_length")
+    spacings = length if isinstance(linking_length, int | float) else length / lattice.spacing
     unit = np.mod(np.asarray(positions, dtype=np.float64) / lattice.box_size, 1.0)
     with silent_descriptor(1):
-        groups = RunFOF(*(np.ascontiguousarray(unit[:, axis]) for axis in range(3)), linking_length / lattice.n)
+        groups = RunFOF(*np.ascontiguousarray(unit.T), spacings / lattice.n)
     return rank_by_size(np.asarray(groups).astype(np.int64), min_sites).reshape(lattice.shape)
 
 
 def rank_by_size(groups: NDArray[np.int64], min_sites: int = 1) -> NDArray[np.int32]:
-    """Renumber groups (-1 outside) to 1..K by descending size, dropping those under `min_sites`; 0 outside."""
-    flat = groups.ravel()
-    inside = flat >= 0
-    names, first, inverse, sizes = np.unique(flat[inside], return_index=True, return_inverse=True, return_counts=True)
+    """Renumber groups (-1 outside) to 1..K by descending size, without those under `min_sites`; 0 outside."""
+    inside = groups >= 0
+    _, first, inverse, sizes = np.unique(groups[inside], return_index=True, return_inverse=True, return_counts=True)
     order = np.lexsort((first, -sizes))
     order = order[sizes[order] >= min_sites]
-    number = np.zeros(len(names), dtype=np.int32)
+    number = np.zeros(len(sizes), dtype=np.int32)
     number[order] = np.arange(1, len(order) + 1)
-    labels = np.zeros(flat.shape, dtype=np.int32)
+    labels = np.zeros(groups.shape, dtype=np.int32)
     labels[inside] = number[inverse]
-    return labels.reshape(groups.shape)
+    return labels
