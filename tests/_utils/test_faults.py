@@ -37,7 +37,7 @@ N = 24
 @pytest.fixture(autouse=True)
 def standin_networks(monkeypatch, request):
     if "killed" not in request.node.name:
-        monkeypatch.setattr("yt_protohalos.cli.common.write_pictures", lambda *_, **__: [])
+        monkeypatch.setattr("yt_protohalos.analysis.pictures.write_pictures", lambda *_, **__: [])
     monkeypatch.setattr(ProtohaloPredictor, "from_pretrained", staticmethod(kill_loop.standin_predictor))
     yt.set_log_level(30)
     yield

@@ -3,32 +3,26 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from .common import add_ics_options, load_ics, say, stored_prediction, table
+from .common import add_ics_options, add_stored_prediction, load_ics, say, set_log_level, stored_prediction, table
 
 HELP = "write the catalogue of a stored prediction again, without running any network"
 EXAMPLE = "  protohalos catalog protohalos --ics ics_gadget.dat"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of the command."""
-    parser.add_argument("source", type=Path, metavar="DIR", help="folder that `protohalos find` wrote, or its cubes")
-    parser.add_argument(
-        "-o", "--output-dir", type=Path, metavar="DIR", help="where to write (default: beside the cubes)"
-    )
+    """Add the options of the command."""
+    add_stored_prediction(parser)
     add_ics_options(parser, required=True, why="positions, velocities, tides, spins and particle IDs come from them")
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    import yt
-
     from ..catalog.catalog import protohalo_catalog
     from ..prediction.result import Prediction
     from ..yt_interface.finder import rebuild_catalog
 
-    yt.set_log_level("warning")
+    set_log_level(args)
     path = stored_prediction(args.source)
     prediction = Prediction.load(path)
     written = rebuild_catalog(load_ics(args), prediction, args.output_dir or path.parent)

@@ -15,7 +15,7 @@ ICS_NAME = "music64_gadget2.dat"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of the command."""
+    """Add the options of the command."""
     parser.add_argument(
         "-o", "--output-dir", type=Path, default=Path("protohalos_demo"), metavar="DIR",
         help="where to write (default: %(default)s)",
@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
     options = prediction_options(args)
     with as_file(files("yt_protohalos") / "data" / ICS_NAME) as path:
         ds = load(path)
-        say(f"loaded {path.name}: {ds.domain_width[0].to('Mpccm/h'):.4g} a side at z = {ds.current_redshift:.4g}")
+        say(f"loaded {path.name}: {ds.domain_width[0].to('Mpccm/h'):.4g} per side at z = {ds.current_redshift:.4g}")
         names = add_protohalo_fields(ds, **options)
         say(f"added {len(names)} fields: {', '.join(name for ptype, name in names if ptype == 'all')}")
         write_results(ds, args.output_dir, options, progress=not args.quiet)

@@ -13,7 +13,7 @@ EXAMPLE = "  protohalos models\n  protohalos models planck-v4"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of the command."""
+    """Add the options of the command."""
     parser.add_argument("model", nargs="*", help="names or folders of models (default: all that are bundled)")
 
 

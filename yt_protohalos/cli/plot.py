@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from .common import add_ics_options, load_ics, say, stored_prediction, write_pictures
+from .common import add_ics_options, add_stored_prediction, load_ics, say, set_log_level, stored_prediction
 
 HELP = "draw the pictures of a stored prediction again"
 EXAMPLE = """  protohalos plot protohalos --axis x --index 32 --ics ics_gadget.dat --protohalo 3
@@ -13,11 +13,8 @@ EXAMPLE = """  protohalos plot protohalos --axis x --index 32 --ics ics_gadget.d
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of the command."""
-    parser.add_argument("source", type=Path, metavar="DIR", help="folder that `protohalos find` wrote, or its cubes")
-    parser.add_argument(
-        "-o", "--output-dir", type=Path, metavar="DIR", help="where to write (default: beside the cubes)"
-    )
+    """Add the options of the command."""
+    add_stored_prediction(parser)
     parser.add_argument("--axis", choices="xyz", default="z", help="normal of the slice (default: %(default)s)")
     parser.add_argument("--index", type=int, help="lattice plane (default: the one with most protohalo sites)")
     parser.add_argument("--protohalo", type=int, metavar="ID", help="draw this one in 3-D too, in protohalo_ID.png")
@@ -30,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
+    from ..analysis.pictures import write_pictures
     from ..prediction.result import Prediction
 
     path = stored_prediction(args.source)
@@ -37,11 +35,9 @@ def run(args: argparse.Namespace) -> int:
     prediction = Prediction.load(path)
     field = truth = None
     if args.ics is not None:
-        import yt
-
         from ..yt_interface.linear import linear_field
 
-        yt.set_log_level("warning")
+        set_log_level(args)
         field = linear_field(load_ics(args)).at_redshift(prediction.target_redshift)
         prediction.check_field(field)
     if args.labels is not None:

@@ -12,7 +12,7 @@ EXAMPLE = "  protohalos report protohalos\n  protohalos report protohalos --outp
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of the command."""
+    """Add the options of the command."""
     parser.add_argument("source", type=Path, metavar="DIR", help="folder that `protohalos find` wrote, or its cubes")
     parser.add_argument(
         "-o", "--output", type=Path, metavar="FILE", help="page to write (default: report.html beside the cubes)"

@@ -7,16 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..models.registry import AMPLITUDE_MODEL
-from .common import (
-    USER_ERROR,
-    add_facts_options,
-    add_model_options,
-    fail,
-    load_ics,
-    prediction_options,
-    say,
-    set_log_level,
-)
+from .common import add_facts_options, add_model_options, all_ranks, load_ics, prediction_options, say
 
 if TYPE_CHECKING:
     from ..catalog.progenitors import ProgenitorLinks
@@ -27,7 +18,7 @@ EXAMPLE = """  protohalos tree ics_gadget.dat --redshifts 0 0.2 0.4 0.6 -o tree
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of the command."""
+    """Add the options of the command."""
     parser.add_argument("ics", metavar="ICS", help="file or folder of initial conditions")
     parser.add_argument(
         "--redshifts", nargs="+", type=float, required=True, metavar="Z",
@@ -41,20 +32,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    from ..yt_interface.mpi import MPICommunicator, start_ranks, stop_ranks
+    from ..yt_interface.mpi import MPICommunicator
     from ..yt_interface.tree import progenitor_tree
 
-    shared = start_ranks()
-    set_log_level(args)
-    try:
-        ds = load_ics(args)
-        options = prediction_options(args)
+    with all_ranks(args):
+        ds, options = load_ics(args), prediction_options(args)
         tree = progenitor_tree(ds, args.redshifts, args.output_dir, progress=not args.quiet, **options)
-    except Exception as error:
-        if not shared:
-            raise
-        fail(str(error))
-        stop_ranks(USER_ERROR)
     if MPICommunicator().is_root:
         say(table(tree.links))
         say(f"wrote {tree.path} and {len(tree.links) - 1} more; ytree.load('{tree.path}') reads them all")
@@ -62,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def table(links: ProgenitorLinks) -> str:
-    """Text table of the levels: how many protohalos there are, and what becomes of them."""
+    """Return a text table of the redshifts: number of protohalos, those with a descendant, and the sites they keep."""
     lines = ["redshift   protohalos   linked   sites kept"]
     for z, sizes, descendant, shared in zip(
         links.redshifts, links.n_sites, links.descendant, links.shared, strict=True

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from .._utils.files import open_hdf5
 from ..exceptions import ScoringError
 from ..models.registry import DEFAULT_MODEL
-from .common import add_cache_options, chosen_cache, save_figure, say, set_log_level
+from .common import add_cache_options, chosen_cache, say, set_log_level
 
 if TYPE_CHECKING:
     import numpy as np
@@ -263,6 +263,7 @@ def _count(
     import numpy as np
 
     from ..analysis.block_counts import count_box
+    from ..analysis.pictures import save_figure
     from ..analysis.score_figures import plot_confusion
     from ..analysis.scores import score_table
 
@@ -379,6 +380,7 @@ def _pair_tallies(first: NDArray, second: NDArray, counts: Counts) -> tuple[Bloc
 def _draw(counts: Counts, pair: BlockCounts | None, folder: Path, complete: bool) -> list[Path]:
     from ..analysis import score_figures
     from ..analysis.block_counts import BlockCounts
+    from ..analysis.pictures import save_figure
 
     tally = BlockCounts.pooled(counts.model)
     drawn = {

@@ -19,31 +19,19 @@ _ROWS = {"region": "sites themselves", "convex_hull": "convex hull", "ellipsoid"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of the command."""
+    """Add the options of the command."""
     parser.add_argument(
         "catalog", type=Path, metavar="CATALOG", help="folder that `protohalos find` wrote, its catalogue or prediction"
     )
     parser.add_argument("--halo", type=int, required=True, metavar="ID", help="identifier in the catalogue, from 0")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="point file to write")
     parser.add_argument(
-        "--padding", type=padding, default=(2.0, "sites"), metavar="DISTANCE",
-        help="refine what is this near to a member too: 3 or 3sites, or 0.5Mpc/h (default: 2sites)",
+        "--padding", default="2sites", metavar="DISTANCE",
+        help="refine sites at this distance from a member too: 3 or 3sites, or 0.5Mpc/h (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument(
         "--levels", type=int, default=1, help="finer levels to count the particles of (default: %(default)s)"
     )
-
-
-def padding(text: str) -> tuple[float, str]:
-    """Number and unit of a padding: ``"3"``, ``"3sites"`` or ``"0.5Mpc/h"``."""
-    number, unit = text.strip(), "sites"
-    for name in ("sites", "Mpc/h"):
-        if number.endswith(name):
-            number, unit = number[: -len(name)], name
-    try:
-        return float(number), unit
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a distance such as 3, 3sites or 0.5Mpc/h") from None
 
 
 def run(args: argparse.Namespace) -> int:
@@ -51,12 +39,13 @@ def run(args: argparse.Namespace) -> int:
     from .._utils.files import check_writable
     from ..catalog.zoom import SHAPES, zoom_region
     from ..exceptions import RegionError
+    from ..fields.units import parse_quantity
 
     check_writable(args.output.parent)
     if args.output.is_dir():
         raise RegionError(f"{args.output} is a folder; give the point file a name in it, e.g. points.txt")
-    distance, unit = args.padding
-    region = zoom_region(args.catalog, args.halo, distance, unit)
+    distance, unit = parse_quantity(args.padding, "--padding")
+    region = zoom_region(args.catalog, args.halo, distance, unit or "sites")
     table = summary(region, args.levels)
     args.output.parent.mkdir(parents=True, exist_ok=True)
     region.write(args.output)
@@ -69,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def summary(region: ZoomRegion, levels: int) -> str:
-    """Text table of what a zoom refines."""
+    """Return a text table of the sites that a zoom refines."""
     particles, volumes = region.particles(levels), region.volumes
     lines = [
         f"protohalo {region.halo_id}: {region.n_members} sites, {len(region.points)} with a padding of "

@@ -124,7 +124,9 @@ def _check_weights(card: NetworkCard, path: Path) -> None:
         with open_hdf5(path) as file:
             file.visititems(lambda _, item: arrays.append(item) if isinstance(item, h5py.Dataset) else None)
             found = sum(array.size or 0 for array in arrays)
-            others = [f"{array.name} of {path} holds {array.dtype}" for array in arrays if array.dtype.kind not in "fiu"]
+            others = [
+                f"{array.name} of {path} holds {array.dtype}" for array in arrays if array.dtype.kind not in "fiu"
+            ]
     except (FormatError, OSError) as error:
         raise ModelError(f"{path} holds no weights that can be loaded ({error}); restore the file") from error
     if others:
@@ -132,7 +134,9 @@ def _check_weights(card: NetworkCard, path: Path) -> None:
     # each level has a convolution from its filters to as many
     needed = sum(27 * width**2 for width in card.architecture["filters"])
     if found < needed:
-        raise ModelError(f"{path} holds {found} numbers, the architecture of its card needs over {needed}; restore both")
+        raise ModelError(
+            f"{path} holds {found} numbers, the architecture of its card needs over {needed}; restore both"
+        )
 
 
 def load_network(card: NetworkCard, folder: Path, precision: str) -> Network:
