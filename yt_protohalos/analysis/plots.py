@@ -161,7 +161,7 @@ def plot_mass_function(prediction: Prediction, bins_per_decade: int = 5) -> Figu
     kept = density > 0
     ax.errorbar(centers[kept], density[kept], error[kept], fmt="o", color="#0072B2", capsize=2, label="predicted")
     smallest = f"smallest protohalo, {prediction.card.min_sites} sites"
-    ax.axvline(_smallest_mass(prediction), color="0.5", linestyle="--", label=smallest)
+    ax.axvline(mass_limits(prediction)[0], color="0.5", linestyle="--", label=smallest)
     ax.set_xscale("log")
     if kept.any():
         ax.set_yscale("log")
@@ -241,8 +241,7 @@ def draw_masses(
     index : int, optional
         Plane of the labels; by default the one with most protohalo sites.
     norm : matplotlib Normalize, optional
-        Colour scale in Msun, e.g. to draw several predictions alike; by default logarithmic from the smallest mass that
-        the model keeps to the largest of the prediction.
+        Colour scale in Msun, e.g. for several predictions; by default logarithmic, over `mass_limits`.
 
     Raises
     ------
@@ -260,17 +259,16 @@ def draw_masses(
     from matplotlib.colors import LogNorm
 
     plane = Slice.through(prediction, axis, index)
-    masses, smallest = prediction.label_mass, _smallest_mass(prediction)
-    shown = np.ma.masked_less_equal(masses[plane.image(prediction.labels)], 0.0)
+    shown = np.ma.masked_less_equal(prediction.label_mass[plane.image(prediction.labels)], 0.0)
     ax.set_facecolor(OUTSIDE_COLOUR)
-    norm = norm or LogNorm(smallest, max(10 * smallest, masses.max()))
+    norm = norm or LogNorm(*mass_limits(prediction))
     _draw(ax, shown, prediction, plane, r"Protohalo mass [M$_\odot$]", cmap=MASS_COLOURS, norm=norm)
-    _outline_labels(ax, prediction, plane)
 
 
-def _smallest_mass(prediction: Prediction | RegionPrediction) -> float:
-    """Mass of the smallest protohalo that the model keeps, Msun."""
-    return prediction.card.min_sites * prediction.site_mass_msun
+def mass_limits(prediction: Prediction | RegionPrediction) -> tuple[float, float]:
+    """Limits of the colour scale of masses, Msun: the smallest mass that the model keeps, and at least ten times it."""
+    smallest = prediction.card.min_sites * prediction.site_mass_msun
+    return smallest, max(10 * smallest, float(prediction.label_mass.max()))
 
 
 def _halo_redshift(prediction: Prediction | RegionPrediction) -> str:
@@ -280,31 +278,35 @@ def _halo_redshift(prediction: Prediction | RegionPrediction) -> str:
 
 
 def _draw(
-    ax: Axes, image: NDArray[Any], prediction: Prediction | RegionPrediction, plane: Slice, label: str, **style: Any
+    ax: Axes,
+    image: NDArray[Any],
+    prediction: Prediction | RegionPrediction,
+    plane: Slice,
+    label: str,
+    outlines: bool = True,
+    **style: Any,
 ) -> None:
-    """Draw an image of a plane with its colour bar, titles and units."""
+    """Draw an image of a plane with its colour bar, titles, units, and the outlines of the protohalos."""
     ax.figure.colorbar(plane.show(ax, image, **style), ax=ax, label=label, shrink=0.9)
     right, up = plane.axis_names
     ax.set_xlabel(f"{right} [Mpc/h]")
     ax.set_ylabel(f"{up} [Mpc/h]")
     ax.set_title(f"{plane.axis} = {plane.position:.2f} Mpc/h{_halo_redshift(prediction)}", fontsize="medium")
-
-
-def _outline_labels(ax: Axes, prediction: Prediction | RegionPrediction, plane: Slice) -> None:
-    plane.outline(ax, plane.image(prediction.labels), colors="black", linewidths=0.5, capstyle="round")
+    if outlines:
+        plane.outline(ax, plane.image(prediction.labels), colors="black", linewidths=0.5, capstyle="round")
 
 
 def _draw_probability(ax: Axes, prediction: Prediction, plane: Slice) -> None:
     image = plane.image(prediction.probability)
     _draw(ax, image, prediction, plane, "Membership probability", cmap=PROBABILITY_COLOURS, vmin=0.0, vmax=1.0)
-    _outline_labels(ax, prediction, plane)
 
 
 def _draw_overdensity(ax: Axes, prediction: Prediction, field: LinearField, plane: Slice) -> None:
     prediction.lattice.check_cube(field.delta, "delta")
     limit = 3 * float(field.delta.std()) or 1.0
     label = f"Linear overdensity (z = {field.target_redshift:g})"
-    _draw(ax, plane.image(field.delta), prediction, plane, label, cmap=OVERDENSITY_COLOURS, vmin=-limit, vmax=limit)
+    style = {"cmap": OVERDENSITY_COLOURS, "vmin": -limit, "vmax": limit}
+    _draw(ax, plane.image(field.delta), prediction, plane, label, outlines=False, **style)
 
 
 def _draw_potential(ax: Axes, prediction: Prediction, field: LinearField, plane: Slice) -> None:

@@ -27,9 +27,9 @@ from ...exceptions import StoreError
 from ...prediction.result import Prediction
 from ..drawing import AXES, fullest_plane
 from ..mass_function import protohalo_mass_function
-from ..plots import MASS_COLOURS, PROBABILITY_COLOURS
+from ..plots import MASS_COLOURS, PROBABILITY_COLOURS, mass_limits
 from .columns import COLUMNS, computed_columns, stored_columns
-from .packing import LARGEST_TEXT, pack_labels, pack_probability
+from .packing import LARGEST_TEXT, PROBABILITY_STEPS, pack_labels, pack_probability
 
 LARGEST_TABLE = 20_000
 """Rows of the table: the largest protohaloes."""
@@ -136,12 +136,13 @@ def _page_data(
         "title": title or source or f"model {card.name}, {lattice.n}³ sites",
         "facts": _facts(prediction),
         "n": lattice.n, "spacing": lattice.spacing, "boxSize": lattice.box_size, "offset": prediction.site_offset,
-        "siteMass": prediction.site_mass_msun, "minSites": card.min_sites,
+        "siteMass": prediction.site_mass_msun, "minSites": card.min_sites, "massLimits": mass_limits(prediction),
+        "probabilitySteps": PROBABILITY_STEPS,
         "sizes": prediction.sizes[1:].tolist(),
         "plane": {axis: fullest_plane(prediction.labels, axis) for axis in AXES},
         "labels": asdict(pack_labels(prediction.labels, largest_text)),
         "probability": asdict(pack_probability(prediction.probability, largest_text)),
-        "colours": {name: _colours(name) for name in (MASS_COLOURS, PROBABILITY_COLOURS)},
+        "colours": {"mass": _colours(MASS_COLOURS), "probability": _colours(PROBABILITY_COLOURS)},
         "columns": [column._asdict() for column in COLUMNS if column.name in columns],
         "rows": {name: _rounded(values[:LARGEST_TABLE]) for name, values in columns.items()},
         "notes": notes,

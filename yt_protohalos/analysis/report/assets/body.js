@@ -2,7 +2,7 @@
 
 const view = { yaw: 0.6, pitch: 0.45, points: null, half: 1, thinned: 1, sides: [0, 0, 0], centre: [0, 0, 0] };
 
-/** Sites of the selected protohalo that have a free face, relative to the middle of their frame, in sites. */
+/** Collect the sites of the selected protohalo that have a free face, relative to the middle of their frame, in sites. */
 function gather() {
   const { values, side, stride } = cubes.labels, label = state.selected + 1;
   const sites = [];
@@ -26,7 +26,7 @@ function gather() {
   view.points = sites.filter(free).map((site) => local(site).map((p, i) => (p - high[i] / 2) * stride));
 }
 
-/** Where the smallest frame of coordinates in a periodic box begins: after their widest gap. */
+/** First coordinate of the smallest periodic interval that holds all of them: it begins after their widest gap. */
 function lowerFace(coordinates, side) {
   const occupied = [...new Set(coordinates)].sort((a, b) => a - b);
   let widest = -1, first = 0, last = occupied.at(-1) - side;
@@ -37,7 +37,7 @@ function lowerFace(coordinates, side) {
   return first;
 }
 
-/** Rotation of the view: rows are the picture's right, up and towards the reader; z of the box points up. */
+/** Rotation of the view: its rows point right, up and towards the reader; z of the box points up. */
 function rotation() {
   const [c, s, d, t] = [Math.cos(view.yaw), Math.sin(view.yaw), Math.cos(view.pitch), Math.sin(view.pitch)];
   return [[c, s, 0], [-s * t, c * t, d], [s * d, -c * d, t]];
@@ -76,7 +76,7 @@ function drawFrame(context, corners, wanted, colour) {
   context.stroke();
 }
 
-/** Name and length of each axis at one edge of the frame: z at the side, x and y below. */
+/** Write name and length of each axis at an edge of the frame: z at the side, x and y below. */
 function drawLengths(context, corners, width, height) {
   context.fillStyle = "#1b1f24", context.font = "12px system-ui, sans-serif", context.textBaseline = "middle";
   for (let i = 0; i < 3; i++) {
@@ -93,7 +93,7 @@ function drawLengths(context, corners, width, height) {
   }
 }
 
-/** The sites as shaded balls, nearer ones in front: a picture with a depth of its own for each pixel. */
+/** Draw the sites as shaded balls, with a depth buffer so that nearer balls hide those behind; returns the picture. */
 function shaded(matrix, scale, width, height) {
   const ratio = Math.max(1, window.devicePixelRatio || 1);
   const [w, h] = [Math.round(width * ratio), Math.round(height * ratio)];
@@ -128,8 +128,8 @@ function shaded(matrix, scale, width, height) {
 
 let last = 0;
 function turn(now) {
-  const seen = byId("body").getBoundingClientRect();
-  if (state.turning && view.points && seen.bottom > 0 && seen.top < innerHeight && now - last > 33) {
+  const place = byId("body").getBoundingClientRect();
+  if (state.turning && view.points && place.bottom > 0 && place.top < innerHeight && now - last > 33) {
     view.yaw += 0.0005 * Math.min(now - last, 100);
     last = now;
     drawBody();

@@ -1,6 +1,6 @@
-// ---- what the reader does -------------------------------------------------------------------------------------------
+// ---- interaction ----------------------------------------------------------------------------------------------------
 
-/** Select a protohalo; from the table, the slice moves to it, from the slice, the table does. */
+/** Select a protohalo. A selection in the table moves the slice to it; one in the slice turns the table to its page. */
 function select(index, fromTable = false) {
   state.selected = index;
   gather();

@@ -15,7 +15,7 @@ const state = {
 const cubes = {};
 const byId = (id) => document.getElementById(id);
 
-/** A cube of the page, inflated by the browser. */
+/** Decompress a cube of the page. */
 async function unpacked(packed) {
   const bytes = Uint8Array.from(atob(packed.text), (c) => c.charCodeAt(0));
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
@@ -24,7 +24,7 @@ async function unpacked(packed) {
   return { values: new kind(buffer), side: packed.side, stride: packed.stride };
 }
 
-/** Slice of a cube nearest to a lattice plane: values of its pixels, the first remaining axis fastest. */
+/** Plane of a thinned cube that holds or precedes a lattice plane: values of its pixels, the first remaining axis fastest. */
 function slice(cube, axis, plane) {
   const { values, side, stride } = cube;
   const normal = AXES.indexOf(axis);
@@ -61,16 +61,15 @@ function element(name, text = "", attributes = {}) {
 
 // ---- colours --------------------------------------------------------------------------------------------------------
 
-const massLimits = [Math.log10(data.minSites * data.siteMass), 0];
-massLimits[1] = Math.max(massLimits[0] + 1, Math.log10((data.sizes[0] || 1) * data.siteMass));
+const massLimits = data.massLimits.map(Math.log10);
 const massFraction = (sites) => (Math.log10(sites * data.siteMass) - massLimits[0]) / (massLimits[1] - massLimits[0]);
 const shade = (map, t) => data.colours[map][Math.max(0, Math.min(255, Math.round(255 * t)))];
-// steps of the golden ratio put labels of near size, and hence neighbours, far apart in colour
-const labelColours = data.sizes.map((_, i) => shade("viridis", 0.12 + 0.88 * ((i * 0.618034 + 0.35) % 1)));
-const massColours = data.sizes.map((sites) => shade("viridis", massFraction(sites)));
+// steps of the golden ratio give labels of similar size colours that differ much
+const labelColours = data.sizes.map((_, i) => shade("mass", 0.12 + 0.88 * ((i * 0.618034 + 0.35) % 1)));
+const massColours = data.sizes.map((sites) => shade("mass", massFraction(sites)));
 
 function pixelColour(value) {
-  if (state.field === "probability") return shade("cividis", value / 100);
+  if (state.field === "probability") return shade("probability", value / data.probabilitySteps);
   if (!value) return OUTSIDE;
   return (state.field === "label" ? labelColours : massColours)[value - 1];
 }

@@ -2,7 +2,7 @@
 
 const MARGIN = { left: 48, right: 84, top: 8, bottom: 44 };
 
-/** Fit a canvas to its place in the page; returns its context in CSS pixels. */
+/** Fit a canvas to its place in the page; returns its cleared context, in CSS pixels. */
 function fitted(canvas, height) {
   const width = canvas.clientWidth, ratio = Math.max(1, window.devicePixelRatio || 1);
   canvas.style.height = `${height(width)}px`;
@@ -52,7 +52,7 @@ function drawPixels(context, { values, side, stride }, size) {
   context.drawImage(small, MARGIN.left, MARGIN.top + size - whole, whole, whole);
 }
 
-/** Lines between neighbouring sites of different labels; those of the selected protohalo in orange, above the others. */
+/** Draw lines between neighbouring sites of different labels; those of the selected protohalo are orange and on top. */
 function drawOutlines(context, { values, side, stride }, size) {
   const step = (size * stride) / data.n, bottom = MARGIN.top + size;
   const plain = new Path2D(), marked = new Path2D();
@@ -77,7 +77,7 @@ function drawOutlines(context, { values, side, stride }, size) {
   context.lineWidth = 2.4, context.strokeStyle = MARK, context.stroke(marked);
 }
 
-/** Round numbers from low to high, some `wanted` of them. */
+/** Round numbers from low to high, about `wanted` of them. */
 function ticks(low, high, wanted) {
   const rough = (high - low) / wanted, power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].map((m) => m * power).find((s) => s >= rough);
@@ -118,9 +118,9 @@ function upright(context, text, x, y) {
 function drawScale(context, size) {
   if (state.field === "label") return;
   const left = MARGIN.left + size + 14, width = 14, bottom = MARGIN.top + size;
-  const [map, low, high] = state.field === "mass" ? ["viridis", ...massLimits] : ["cividis", 0, 1];
+  const [low, high] = state.field === "mass" ? massLimits : [0, 1];
   for (let i = 0; i < size; i++) {
-    context.fillStyle = `rgb(${shade(map, 1 - i / size).join()})`;
+    context.fillStyle = `rgb(${shade(state.field, 1 - i / size).join()})`;
     context.fillRect(left, MARGIN.top + i, width, 1.5);
   }
   context.strokeStyle = context.fillStyle = "#1b1f24";
@@ -153,7 +153,7 @@ function valueAt({ values, side, stride }, site) {
 
 function describe(site) {
   const place = site.map((s, i) => `${AXES[i]} ${((s + data.offset) * data.spacing).toFixed(2)}`).join(", ");
-  const label = valueAt(cubes.labels, site), chance = valueAt(cubes.probability, site) / 100;
+  const label = valueAt(cubes.labels, site), chance = valueAt(cubes.probability, site) / data.probabilitySteps;
   const what = label
     ? `protohalo ${label - 1}, ${powerOfTen(data.sizes[label - 1] * data.siteMass)} M☉` : "outside protohalos";
   return `${place} Mpc/h: ${what}, probability ${chance.toFixed(2)}`;
