@@ -125,18 +125,20 @@ def plain_stitch(a: np.ndarray, b: np.ndarray, core: int, threshold: float = 0.5
     return np.where(first == 0, second, np.where(second == 0, first, larger))
 
 
-def plain_predict(predictor: Any, field: Any, clock: Clock) -> np.ndarray:
+def plain_predict(predictor: Any, field: Any, evolved: Any, clock: Clock) -> np.ndarray:
     """Labels of a box by the paper's steps in their order, one crop after the other."""
-    from yt_protohalos.prediction.inference import calibrated, evaluate, join_core
+    from yt_protohalos.models.channels import ModelInput
+    from yt_protohalos.prediction.inference import calibrated, join_core, run_network
     from yt_protohalos.segmentation.labels import relabel_by_size
     from yt_protohalos.segmentation.tiling import CropPlan
 
     card, lattice = predictor.card, field.lattice
     probability = np.empty(lattice.shape, dtype=np.float32)
+    inputs = ModelInput(field, evolved, probability)
     plan = CropPlan(lattice.n, PLAIN_SIDE, card.semantic.margin, PLAIN_CORE)
     with clock.stage("semantic"):
         for crop in plan.crops("a"):
-            output = evaluate(predictor.semantic, card.semantic, field, crop)[..., 0][crop.output_core]
+            output = run_network(predictor.semantic, card.semantic, inputs, [crop])[0, ..., 0][crop.output_core]
             lattice.paste(probability, calibrated(output, **predictor.calibration(field)), crop.core_start)
     mask = probability > np.float32(card.threshold)
     plan = CropPlan(lattice.n, PLAIN_SIDE, card.instance.margin, PLAIN_CORE)
@@ -144,7 +146,7 @@ def plain_predict(predictor: Any, field: Any, clock: Clock) -> np.ndarray:
     for crop in [*plan.crops("a"), *plan.crops("b")]:
         seen = lattice.crop(mask, crop.output_start, crop.output_shape)
         with clock.stage("instance"):
-            points = evaluate(predictor.instance, card.instance, field, crop, probability=probability)[seen]
+            points = run_network(predictor.instance, card.instance, inputs, [crop])[0][seen]
         with clock.stage("clustering"):
             block = join_core(points, plain_groups(points, card.clustering), seen, crop, card.clustering)
         lattice.paste(cubes[crop.lattice], np.where(block > 0, block + offset, 0), crop.core_start)
@@ -153,9 +155,9 @@ def plain_predict(predictor: Any, field: Any, clock: Clock) -> np.ndarray:
         return relabel_by_size(plain_stitch(cubes["a"], cubes["b"], PLAIN_CORE), card.min_sites)
 
 
-def shipped_predict(predictor: Any, field: Any, clock: Clock) -> Any:
+def shipped_predict(predictor: Any, field: Any, evolved: Any, clock: Clock) -> Any:
     """`ProtohaloPredictor.predict`, its stages timed."""
-    from yt_protohalos import predictor as module
+    from yt_protohalos.prediction import predictor as module
 
     predictor.semantic = clock.timed("semantic", predictor.semantic)
     predictor.instance = clock.timed("instance", predictor.instance)
@@ -163,7 +165,7 @@ def shipped_predict(predictor: Any, field: Any, clock: Clock) -> Any:
     module.separate_core, module.stitch = clock.timed("clustering", kept[0]), clock.timed("stitching", kept[1])
     try:
         with clock.stage("other"):
-            return predictor.predict(field, progress=False)
+            return predictor.predict(field, evolved=evolved, progress=False)
     finally:
         module.separate_core, module.stitch = kept
 
@@ -191,6 +193,7 @@ def measure(kind: str, ics: str, model: str, queue: Any) -> None:
 
     import yt_protohalos as ph
     from yt_protohalos.catalog.catalog import protohalo_catalog
+    from yt_protohalos.fields.evolution import evolve_field
     from yt_protohalos.prediction.predictor import ProtohaloPredictor
 
     yt.set_log_level(50)
@@ -200,13 +203,14 @@ def measure(kind: str, ics: str, model: str, queue: Any) -> None:
         dataset = ph.load(ics)
     with clock.stage("linear field"):
         field = ph.linear_field(dataset)
+    evolved = None
     if predictor.card.sees_evolution:
         with clock.stage("evolved field"):
-            field.evolved()
+            evolved = evolve_field(field)
     if kind == "plain":
-        labels = plain_predict(predictor, field, clock)
+        labels = plain_predict(predictor, field, evolved, clock)
     else:
-        prediction = shipped_predict(predictor, field, clock)
+        prediction = shipped_predict(predictor, field, evolved, clock)
         labels = prediction.labels
         with clock.stage("catalogue"):
             protohalo_catalog(prediction, field)

@@ -114,7 +114,7 @@ class RepeatedEvolution:
         self.seconds = 0.0
         self._evolve, self._cubes = evolve, cubes
 
-    def __call__(self, delta: Any, lattice: Any, progress: Any, allocate: Any) -> Any:
+    def __call__(self, field: Any, progress: Any, allocate: Any) -> Any:
         from yt_protohalos.fields.evolution import EvolvedField
 
         def first_steps(iterable: Any, title: str, total: int) -> Iterator[Any]:
@@ -125,12 +125,12 @@ class RepeatedEvolution:
 
         started = time.perf_counter()
         with suppress(_EnoughError):
-            self._evolve(delta, lattice, first_steps, allocate)
+            self._evolve(field, first_steps, allocate)
         self.seconds = time.perf_counter() - started
         cubes = {}
         for name, path in self._cubes.items():
             source = np.load(path, mmap_mode="r")
-            cubes[name] = allocate(name, (len(source), *lattice.shape), source.dtype.type)
+            cubes[name] = allocate(name, (len(source), *field.lattice.shape), source.dtype.type)
             for target, period in zip(cubes[name], source, strict=True):
                 repeat(target, period)
         return EvolvedField(**cubes)
@@ -162,13 +162,15 @@ def write_repeated(small: Any, side: int, path: Path) -> None:
 def prepare_repeated(ics: str, store: Path, evolved: bool) -> tuple[str, dict[str, Path]]:
     """File of a repeated box, beside its store, and the evolved field of its period on disk."""
     import yt_protohalos as ph
+    from yt_protohalos.fields.evolution import evolve_field
 
     small = ph.linear_field(ph.load(ics))
     path, cubes = store.with_suffix(".hdf5"), {}
     write_repeated(small, int(store.name), path)
+    period = evolve_field(small) if evolved else None
     for name in ("displacement", "velocity", "density") if evolved else ():
         cubes[name] = store.parent / f"period_{name}.npy"
-        np.save(cubes[name], getattr(small.evolved(), name))
+        np.save(cubes[name], getattr(period, name))
     return str(path), cubes
 
 
@@ -180,9 +182,9 @@ def run_box(kind: str, ics: str, model: str, queue: Any) -> None:
     import yt
 
     import yt_protohalos as ph
-    from yt_protohalos import predictor as module
-    from yt_protohalos import streaming
     from yt_protohalos.catalog.catalog import protohalo_catalog
+    from yt_protohalos.prediction import predictor as module
+    from yt_protohalos.prediction import streaming
     from yt_protohalos.prediction.communicator import SerialCommunicator
 
     yt.set_log_level(50)

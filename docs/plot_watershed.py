@@ -15,8 +15,10 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from yt_protohalos.analysis.matching import match_haloes
+from yt_protohalos.fields.evolution import evolve_field
+from yt_protohalos.models.channels import ModelInput
 from yt_protohalos.models.registry import DEFAULT_MODELS
-from yt_protohalos.prediction.inference import evaluate
+from yt_protohalos.prediction.inference import run_network
 from yt_protohalos.prediction.predictor import ProtohaloPredictor
 from yt_protohalos.training.run_files import read_run
 from yt_protohalos.yt_interface.predict import predict_field
@@ -56,7 +58,9 @@ def main() -> None:
     flooding = predictors["watershed"]
     network = flooding.card.instance_network()
     crop = flooding.plan(network, field.n).crops("a")[0]
-    contour = evaluate(flooding.instance, network, field, crop, probability=found["watershed"].probability)[..., 0]
+    evolved = evolve_field(field) if flooding.card.sees_evolution else None
+    inputs = ModelInput(field, evolved, found["watershed"].probability)
+    contour = run_network(flooding.instance, network, inputs, [crop])[0, ..., 0]
 
     side = min(SIDE, *crop.core_shape)
     cut = tuple(slice(start, start + side) for start in crop.core_start[:2])

@@ -136,7 +136,7 @@ def test_the_field_of_a_large_box_is_mapped_also_by_one_process_and_left_by_it(t
     delta = linear_field(ds).delta.copy()
     monkeypatch.setattr(shared_field, "MAPPED_SIDE", 16)
     field = shared_field.shared_field(ds, 0.0, cache)
-    assert shared_field.is_mapped(field) and linear_field(ds) is field
+    assert field.is_mapped and linear_field(ds) is field
     np.testing.assert_array_equal(field.delta, delta)
     assert [entry.suffix for entry in sorted(cache.folder.iterdir())] == [".field", ".lock"]
     later = shared_field.shared_field(ds, 0.3, cache)
@@ -147,4 +147,4 @@ def test_the_field_of_a_large_box_is_mapped_also_by_one_process_and_left_by_it(t
     # where the cache cannot be written, the field stays in memory
     other = load(path)
     (tmp_path / "file").write_text("in the way")
-    assert not shared_field.is_mapped(shared_field.shared_field(other, 0.0, PredictionCache(tmp_path / "file")))
+    assert not shared_field.shared_field(other, 0.0, PredictionCache(tmp_path / "file")).is_mapped

@@ -14,6 +14,7 @@ from standins import SPACING, make_field, make_predictor
 from yt_protohalos.catalog.catalog import EVOLVED, FIRST_ORDER, LAGRANGIAN, SECOND_ORDER, protohalo_catalog
 from yt_protohalos.exceptions import CatalogError
 from yt_protohalos.fields.cosmology import PAPER_COSMOLOGY
+from yt_protohalos.fields.evolution import evolve_field
 from yt_protohalos.fields.lattice import Lattice
 from yt_protohalos.fields.linear_field import LinearField
 from yt_protohalos.initial_conditions.generate import lagrangian_particles
@@ -162,10 +163,11 @@ def test_positions_come_from_the_evolved_field_where_the_model_saw_it(real):
     field, prediction = real
     plain = protohalo_catalog(prediction, field)
     assert plain.position_method == plain.velocity_method == SECOND_ORDER, "these networks saw the linear field alone"
-    moved = protohalo_catalog(prediction, field, evolved=True)
+    evolved = evolve_field(field)
+    moved = protohalo_catalog(prediction, field, evolved)
     assert moved.position_method == moved.velocity_method == EVOLVED
-    displacement = field.evolved().displacement.reshape(3, -1) * field.spacing
-    change = field.evolved().velocity.reshape(3, -1) * field.spacing
+    displacement = evolved.displacement.reshape(3, -1) * field.spacing
+    change = evolved.velocity.reshape(3, -1) * field.spacing
     rate = 100 * field.cosmology.growth_rate(0.0)
     for identifier in moved.identifier:
         mean = displacement[:, moved.members_of(identifier)].mean(axis=1)
@@ -173,9 +175,12 @@ def test_positions_come_from_the_evolved_field_where_the_model_saw_it(real):
         np.testing.assert_allclose(field.lattice.minimum_image(apart), 0, atol=1e-4)
         expected = rate * change[:, moved.members_of(identifier)].mean(axis=1)
         np.testing.assert_allclose(moved.velocity[identifier], expected, atol=0.01)
-    field.adopt(replace(field.evolved(), velocity=None))
     with pytest.raises(CatalogError, match="no velocities"):
-        protohalo_catalog(prediction, field, evolved=True)
+        protohalo_catalog(prediction, field, replace(evolved, velocity=None))
+    with pytest.raises(CatalogError, match="give one of them"):
+        protohalo_catalog(prediction, field, evolved, lpt_order=2)
+    with pytest.raises(CatalogError, match="evolve this field"):
+        protohalo_catalog(prediction, field, evolve_field(make_field(16)))
 
 
 def test_velocities_of_the_evolved_field_are_those_of_perturbation_theory_where_it_holds():
@@ -184,7 +189,7 @@ def test_velocities_of_the_evolved_field_are_those_of_perturbation_theory_where_
     wave = np.broadcast_to(-0.5 * np.cos(2 * np.pi * np.arange(n) / n)[:, None, None], (n, n, n))
     field = LinearField.from_density(wave, n * spacing, PAPER_COSMOLOGY, 49.0)
     prediction = predicted(box_labels(n, (12, 3, 3), (6, 0, 0)), spacing)
-    expected, found = (protohalo_catalog(prediction, field, evolved=evolved) for evolved in (False, True))
+    expected, found = (protohalo_catalog(prediction, field, evolved) for evolved in (None, evolve_field(field)))
     np.testing.assert_allclose(found.velocity, expected.velocity, rtol=0.05, atol=0.5)
     assert expected.velocity[0, 0] > 80
 
@@ -197,9 +202,12 @@ def test_positions_of_higher_order_are_nearer_to_those_of_an_n_body_run():
         labels = relabel_by_size(file["halo_id"][()].astype(np.int32) + 1)
         final = file["position_z0"][()].reshape(-1, 3)
         field = LinearField.from_density(file["delta_z0"][()], 18.75, PAPER_COSMOLOGY, 49.0)
-    error = {}
+    error, evolved = {}, evolve_field(field)
     for order in (0, 1, 2, 3):
-        catalog = protohalo_catalog(predicted(labels), field if order else None, min(max(order, 1), 2), order == 3)
+        if order == 3:
+            catalog = protohalo_catalog(predicted(labels), field, evolved)
+        else:
+            catalog = protohalo_catalog(predicted(labels), field if order else None, lpt_order=max(order, 1))
         large = catalog.identifier[catalog.n_sites > 500]
         apart = [
             field.lattice.minimum_image(final[catalog.members_of(i)] - catalog.position[i]).mean(axis=0) for i in large
@@ -207,8 +215,8 @@ def test_positions_of_higher_order_are_nearer_to_those_of_an_n_body_run():
         error[order] = np.sqrt(np.mean(np.sum(np.square(apart), axis=1)))
     assert error[2] < 0.35 < error[1] < 0.7 < error[0]
     assert error[3] < 0.1, "the evolved field is nearer than perturbation theory"
-    for evolved, stated in ((False, (0.39, 0.33, 0.20)), (True, (0.11, 0.09, 0.03))):  # what docs/finder.md says
-        catalog = protohalo_catalog(predicted(labels), field, evolved=evolved)
+    for motion, stated in ((None, (0.39, 0.33, 0.20)), (evolved, (0.11, 0.09, 0.03))):  # what docs/finder.md says
+        catalog = protohalo_catalog(predicted(labels), field, motion)
         apart = np.array([
             field.lattice.minimum_image(final[catalog.members_of(i)] - catalog.position[i]).mean(axis=0)
             for i in catalog.identifier

@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from standins import SPACING, exact_clusters, make_card, make_field, make_network, make_predictor, same_partition
 
-from yt_protohalos import evaluation
 from yt_protohalos.exceptions import (
     CosmologyError,
     ExperimentError,
@@ -19,6 +18,7 @@ from yt_protohalos.exceptions import (
     OutOfRangeError,
 )
 from yt_protohalos.fields.cosmology import PAPER_COSMOLOGY
+from yt_protohalos.fields.evolution import evolve_field
 from yt_protohalos.fields.fourier import potential
 from yt_protohalos.fields.lattice import Lattice
 from yt_protohalos.fields.linear_field import LinearField
@@ -30,7 +30,8 @@ from yt_protohalos.fields.perturbations import (
     scale_amplitude,
 )
 from yt_protohalos.fields.region import Region, contains, overlaps
-from yt_protohalos.models.channels import DENSITY_NAMES, FIELD_CHANNELS, crop_cubes, network_input
+from yt_protohalos.models.channels import DENSITY_NAMES, FIELD_CHANNELS, ModelInput, network_input
+from yt_protohalos.prediction import inference
 from yt_protohalos.prediction.regional import needed_context, predict_region
 from yt_protohalos.prediction.store import field_identity
 
@@ -56,7 +57,7 @@ def small():
 def exact():
     """Clustering without noise, so that laws hold to the last site."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(evaluation, "cluster_embedding", exact_clusters)
+        patch.setattr(inference, "cluster_embedding", exact_clusters)
         yield
 
 
@@ -66,7 +67,7 @@ def whole(exact, field):
 
 
 def seen_by_network(field, start=(0, 0, 0), side=20):
-    return network_input(crop_cubes(field, FIELD_CHANNELS, start, side), FIELD_CHANNELS, SCALES)
+    return network_input(ModelInput(field).crop(FIELD_CHANNELS, start, side), FIELD_CHANNELS, SCALES)
 
 
 def laplacian(cube, spacing):
@@ -160,7 +161,7 @@ def test_a_prediction_says_which_perturbation_it_is_of(small):
 
 def test_a_uniform_perturbation_cannot_be_evolved(field):
     with pytest.raises(ExperimentError, match="planck-v2"):
-        add_tide(field, 0.1).evolved()
+        evolve_field(add_tide(field, 0.1))
     channels = (*FIELD_CHANNELS, *DENSITY_NAMES)
     architecture = {**make_network("semantic").architecture, "in_channels": len(channels)}
     evolved = make_network("semantic", channels=channels, architecture=architecture)
@@ -218,7 +219,7 @@ def test_a_plateau_is_periodic_and_uniform_inside(offset, diagonal, start):
 def test_matter_in_a_plateau_moves_along_the_axes_of_its_tensor():
     """The evolved field holds the perturbation: sites move by -T (q - q0), nearly."""
     empty = LinearField.from_density(np.zeros((48,) * 3), 48 * SPACING, PAPER_COSMOLOGY, 49.0)
-    moved = add_tide(empty, 0.2, within=Region.of_sites(empty.lattice, (8, 8, 8), 32)).evolved().displacement
+    moved = evolve_field(add_tide(empty, 0.2, within=Region.of_sites(empty.lattice, (8, 8, 8), 32))).displacement
     from_middle = np.arange(16, 32) - 23.5
     for axis, trace in enumerate((0.0, -0.2, 0.2)):
         profile = np.moveaxis(moved[axis], axis, 0)[16:32, 22:26, 22:26].mean(axis=(1, 2))

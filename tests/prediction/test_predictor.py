@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 from dataclasses import replace
 
 import numpy as np
@@ -20,7 +19,6 @@ from standins import (
     smoothed,
 )
 
-from yt_protohalos import evaluation, streaming
 from yt_protohalos.exceptions import (
     InitialConditionsError,
     LatticeError,
@@ -31,9 +29,11 @@ from yt_protohalos.exceptions import (
 )
 from yt_protohalos.fields.cosmology import Cosmology
 from yt_protohalos.fields.lattice import Lattice, nearest_sites
-from yt_protohalos.models.channels import POSITION_CHANNELS, network_input
+from yt_protohalos.fields.linear_field import LinearField
+from yt_protohalos.models.channels import POSITION_CHANNELS, ModelInput, network_input
 from yt_protohalos.models.symmetry import Symmetry
-from yt_protohalos.prediction.inference import calibrated, evaluate
+from yt_protohalos.prediction import inference, streaming
+from yt_protohalos.prediction.inference import calibrated, run_network
 from yt_protohalos.prediction.predictor import ProtohaloPredictor
 from yt_protohalos.prediction.result import Prediction
 from yt_protohalos.segmentation.tiling import CropPlan
@@ -49,7 +49,7 @@ def field():
 @pytest.fixture
 def exact(monkeypatch):
     """Clustering without noise, so that the laws of tiling hold to the last site."""
-    monkeypatch.setattr(evaluation, "cluster_embedding", exact_clusters)
+    monkeypatch.setattr(inference, "cluster_embedding", exact_clusters)
 
 
 @pytest.fixture(scope="module")
@@ -96,9 +96,9 @@ def test_labels_do_not_depend_on_the_order_of_crops(field, prediction, monkeypat
 
 
 def test_labels_do_not_depend_on_the_numbering_within_crops(field, prediction, monkeypatch):
-    cluster = evaluation.cluster_embedding
+    cluster = inference.cluster_embedding
     monkeypatch.setattr(
-        evaluation,
+        inference,
         "cluster_embedding",
         lambda points, **settings: (lambda found: found.max(initial=0) - found)(cluster(points, **settings)),
     )
@@ -251,15 +251,16 @@ def test_resume_computes_only_what_is_missing(field, prediction, tmp_path):
     assert again.standins.calls == {"semantic": 0, "instance": 0}
 
 
-def test_a_large_field_is_read_from_the_store_and_gives_the_same_labels(prediction, tmp_path, monkeypatch):
+def test_a_large_resampled_field_is_read_from_the_store_and_gives_the_same_labels(tmp_path, monkeypatch):
     monkeypatch.setattr(streaming, "MAPPED_SIDE", N)
-    field = make_field(N)
-    delta = field.delta
-    found = make_predictor().predict(field, progress=False, store=tmp_path / "crops")
-    np.testing.assert_array_equal(found.labels, prediction.labels)
-    assert field.delta is not delta and isinstance(field.delta.base, np.memmap | mmap.mmap)
-    np.testing.assert_array_equal(field.delta, delta)
-    np.testing.assert_array_equal(np.load(tmp_path / "crops" / "phi.npy"), make_field(N).phi)
+    finer, seen = make_field(N).resampled(36), []
+    crop = LinearField.crop
+    monkeypatch.setattr(LinearField, "crop", lambda self, *which: (seen.append(self), crop(self, *which))[1])
+    options = {"progress": False, "on_spacing": "allow"}
+    found = make_predictor().predict(finer, store=tmp_path / "crops", **options)
+    assert seen and all(each.is_mapped and each.n == N for each in seen)
+    np.testing.assert_array_equal(found.labels, make_predictor().predict(finer, **options).labels)
+    np.testing.assert_array_equal(np.load(tmp_path / "crops" / "phi.npy"), finer.resampled(N).phi)
 
 
 def test_a_store_of_another_run_is_refused(field, tmp_path):
@@ -361,7 +362,9 @@ def test_averaging_over_all_symmetries_makes_the_probability_follow_every_one(tm
     def mismatch(symmetries):
         (crop,) = CropPlan(n=24, crop=SIDE, margin=MARGIN, core=24).crops("a")
         card = predictor.card.semantic
-        first, second = (evaluate(predictor.semantic, card, f, crop, symmetries)[..., 0] for f in (field, turned))
+        first, second = (
+            run_network(predictor.semantic, card, ModelInput(f), [crop], symmetries)[0, ..., 0] for f in (field, turned)
+        )
         return np.abs(symmetry.apply(first) - second).max()
 
     assert mismatch(48) < 1e-4 < mismatch(1)

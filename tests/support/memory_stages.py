@@ -24,10 +24,10 @@ import yt
 from standins import SPACING, StandIns, make_card, make_network, smoothed
 
 import yt_protohalos as ph
-from yt_protohalos import evaluation, streaming
-from yt_protohalos import predictor as predictor_module
 from yt_protohalos.catalog.catalog import protohalo_catalog
 from yt_protohalos.models.channels import EVOLVED_SEMANTIC
+from yt_protohalos.prediction import inference, streaming
+from yt_protohalos.prediction import predictor as predictor_module
 from yt_protohalos.prediction.predictor import ProtohaloPredictor
 from yt_protohalos.yt_interface import finder, linear, shared_field
 from yt_protohalos.yt_interface.predict import BoxPrediction
@@ -123,7 +123,7 @@ def measure(path: Path, folder: Path) -> tuple[int, Sampler]:
     """Predict a file and write its catalogue; sites per side and what each stage took."""
     linear.LARGEST_HELD = 0
     streaming.MAPPED_SIDE = shared_field.MAPPED_SIDE = 0
-    evaluation.group_members = corner_groups
+    inference.group_members = corner_groups
     sampler = Sampler()
     for owner, name, stage in (
         (shared_field, "linear_field", "reading, linear field"),
@@ -145,7 +145,7 @@ def measure(path: Path, folder: Path) -> tuple[int, Sampler]:
     prediction = sampler.timed("prediction, the rest", ph.predict)(ds, **keywords)
     sampler.timed("finding, the rest", ph.find_protohalos)(ds, folder / "out", **keywords)
     field = ph.linear_field(ds)
-    sampler.timed("catalogue by LPT", protohalo_catalog)(prediction, field, evolved=False)
+    sampler.timed("catalogue by LPT", protohalo_catalog)(prediction, field, lpt_order=2)
     sampler.stop()
     return field.n, sampler
 

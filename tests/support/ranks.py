@@ -18,7 +18,6 @@ import yt
 from standins import make_predictor
 
 import yt_protohalos as ph
-from yt_protohalos.prediction.streaming import is_mapped
 from yt_protohalos.yt_interface.linear import particle_sites
 from yt_protohalos.yt_interface.mpi import MPICommunicator, start_ranks
 from yt_protohalos.yt_interface.particles import YTParticles
@@ -56,7 +55,7 @@ def main() -> None:
             time.sleep(0.05)
         raise
     box = box_prediction(ds)
-    found = {"read": read[0], "mapped": is_mapped(box.field) and is_mapped(ph.linear_field(ds))}
+    found = {"read": read[0], "mapped": box.field.is_mapped and ph.linear_field(ds).is_mapped}
     if "catalog" in options:
         catalog = ph.find_protohalos(ds, options["catalog"], **keywords)
         ph.add_protohalo_fields(ds, **{name: value for name, value in keywords.items() if name != "progress"})

@@ -20,7 +20,7 @@ from yt_protohalos.models.card import MERGING_KEYS
 from yt_protohalos.models.channels import EVOLVED_SEMANTIC, FIELD_CHANNELS
 from yt_protohalos.models.registry import load_card
 from yt_protohalos.models.runtime import load_network
-from yt_protohalos.prediction.inference import evaluate
+from yt_protohalos.prediction.inference import run_network
 from yt_protohalos.prediction.predictor import ProtohaloPredictor
 from yt_protohalos.segmentation.tiling import CropPlan
 from yt_protohalos.training import calibration
@@ -91,7 +91,7 @@ def test_the_mass_function_decides_between_settings_that_match_as_many_haloes(
     monkeypatch.setattr(calibration, "_labels_by_candidate", lambda *_: iter([split, lost, false]))
     candidates = [{"persistence": value} for value in (1.0, 2.0, 3.0)]
     run = LabelledField.from_labels(labelled.field, truth)
-    predictor = SimpleNamespace(card=SimpleNamespace(clustering={"n_dens": 20}, sees_evolution=False))
+    predictor = SimpleNamespace(card=SimpleNamespace(clustering={"n_dens": 20}, channels=(), sees_evolution=False))
     chosen, table = calibration.tune_clustering(predictor, [run], [truth], candidates, progress=False)  # type: ignore[arg-type]
     assert [one["share"] for one in table] == [0.75, 0.5, 1.0]
     assert [one["mass_function_error"] for one in table] == [0.25, 0.5, 0.25]
@@ -245,10 +245,10 @@ def test_one_field_alone_makes_a_semantic_network(labelled: LabelledField, tmp_p
     Trainer(settings, [labelled], [], tmp_path / "training").run(progress=False)
     card = export_network(tmp_path / "training", tmp_path / "phi.weights.h5", side=16)
     assert card.channels == ("phi",) and list(card.normalisation) == ["phi"]
-    output = evaluate(
-        load_network(card, tmp_path, "float32"), card, labelled.field, CropPlan(N, 16, 2, 8).crops("a")[0]
+    output = run_network(
+        load_network(card, tmp_path, "float32"), card, labelled.model_input, CropPlan(N, 16, 2, 8).crops("a")[:1]
     )
-    assert output.shape == (12, 12, 12, 1)
+    assert output.shape == (1, 12, 12, 12, 1)
 
 
 def test_commands_fail_early_with_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,7 +18,6 @@ from standins import SPACING, make_predictor
 
 import yt_protohalos as ph
 from yt_protohalos.exceptions import ParallelError, StoreError
-from yt_protohalos.prediction.streaming import is_mapped
 from yt_protohalos.yt_interface import mpi
 from yt_protohalos.yt_interface.linear import particle_sites
 from yt_protohalos.yt_interface.predict import box_prediction
@@ -99,7 +98,7 @@ def test_members_and_fields_are_right_on_every_rank_whatever_tells_the_sites(tmp
         "labels": box.get().labels, "delta": box.field.delta, "key": box.key, "site": particle_sites(ds, "all", data),
         "id": data["all", "particle_protohalo_id"], "members": catalog.halo("halos", 0)["member_ids"],
     }  # fmt: skip
-    assert expected["id"].max() > 0 and len(expected["members"]) > 0 and not is_mapped(box.field)
+    assert expected["id"].max() > 0 and len(expected["members"]) > 0 and not box.field.is_mapped
     for rank in range(2):
         with np.load(tmp_path / f"rank{rank}.npz") as found:
             assert found["mapped"] and (found["read"] > 0) == (rank == 0)

@@ -19,6 +19,7 @@ from yt_protohalos.catalog.catalog import protohalo_catalog
 from yt_protohalos.catalog.members import stored_region
 from yt_protohalos.exceptions import CosmologyError, CosmologyWarning, OutOfRangeError
 from yt_protohalos.fields.cosmology import PAPER_COSMOLOGY
+from yt_protohalos.fields.evolution import evolve_field
 from yt_protohalos.models.registry import AMPLITUDE_MODEL, DEFAULT_MODEL, load_card
 from yt_protohalos.models.validity import check_cosmology, check_range, covering_models, redshift_range
 from yt_protohalos.prediction.predictor import ProtohaloPredictor
@@ -181,7 +182,8 @@ def test_velocities_are_the_rate_of_change_of_positions(order, evolved, toleranc
     prediction = replace(fake().predict(field, progress=False), labels=labels)
 
     def at(z):
-        return protohalo_catalog(replace(prediction, target_redshift=z), field, order, evolved)
+        motion = {"evolved": evolve_field(field.at_redshift(z))} if evolved else {"lpt_order": order}
+        return protohalo_catalog(replace(prediction, target_redshift=z), field, **motion)
 
     z, step = 0.5, 0.02
     before, now, after = at(z + step), at(z), at(z - step)

@@ -10,6 +10,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from ..exceptions import CatalogError
+from ..fields.evolution import EvolvedField, evolve_field
 from ..fields.fourier import displacement_component, potential, second_order_source
 from ..fields.lattice import Lattice, unwrap, wrap
 from ..fields.linear_field import LinearField
@@ -134,7 +135,10 @@ class Catalog:
 
 
 def protohalo_catalog(
-    prediction: Prediction, field: LinearField | None = None, lpt_order: int = 2, evolved: bool | None = None
+    prediction: Prediction,
+    field: LinearField | None = None,
+    evolved: EvolvedField | None = None,
+    lpt_order: int | None = None,
 ) -> Catalog:
     """Describe every protohalo of a prediction.
 
@@ -145,12 +149,15 @@ def protohalo_catalog(
         The field the prediction was made from, at its redshift or any other: positions and velocities at the redshift
         of the prediction are then means over the members, and tides and spins are known; without it they are the
         Lagrangian centre, 0 and NaN.
-    lpt_order : {1, 2}
-        1 for Zel'dovich, 2 for 2LPT, which is nearer to the final positions: on the TreePM reference run the rms error
-        above 2000 sites is 0.20 Mpc/h, against 0.44 at first order and 1.92 of the Lagrangian centre.
-    evolved : bool, optional
-        Take positions and velocities from the approximately evolved field instead, whose rms error in position there is
-        0.03 Mpc/h (0.11 below 500 sites, where 2LPT has 0.39); by default where the model's networks saw it.
+    evolved : EvolvedField, optional
+        `evolve_field` of the field at the redshift of the prediction; positions and velocities then come from it. Its
+        rms error in position on the TreePM reference run is 0.03 Mpc/h above 2000 sites (0.11 below 500 sites, where
+        2LPT has 0.39). Where neither it nor `lpt_order` is given and the networks of the model saw it, it is that of
+        the prediction, or else computed here.
+    lpt_order : {1, 2}, optional
+        Take positions and velocities from perturbation theory instead, by default with order 2: 1 for Zel'dovich, 2
+        for 2LPT, which is nearer to the final positions (rms error above 2000 sites 0.20 Mpc/h, against 0.44 at first
+        order and 1.92 of the Lagrangian centre).
 
     Returns
     -------
@@ -160,7 +167,8 @@ def protohalo_catalog(
     Raises
     ------
     CatalogError
-        The field is on another lattice than the prediction, or the order is neither 1 nor 2.
+        The field is on another lattice than the prediction, the order is neither 1 nor 2, or both it and the evolved
+        field are given.
 
     Examples
     --------
@@ -171,7 +179,9 @@ def protohalo_catalog(
     np.int64(0)
     """
     lattice = prediction.lattice
-    if lpt_order not in (1, 2):
+    if evolved is not None and lpt_order is not None:
+        raise CatalogError(f"lpt_order {lpt_order!r} and an evolved field exclude each other; give one of them")
+    if lpt_order not in (None, 1, 2):
         raise CatalogError(f"lpt_order {lpt_order!r} is neither 1 nor 2; use 1 (Zel'dovich) or 2 (2LPT)")
     if field is not None and field.lattice != lattice:
         raise CatalogError(f"field is on {field.lattice}, prediction on {lattice}; give the field it was made from")
@@ -185,10 +195,12 @@ def protohalo_catalog(
     tide, eigenvalues, spin = (np.full((len(n_sites), *shape), np.nan) for shape in ((3, 3), (3,), (3,)))
     if field is not None:
         field = field.at_redshift(prediction.target_redshift)
-        if prediction.card.sees_evolution if evolved is None else evolved:
-            (displacement, velocity), method = _evolved_motion(groups, field), EVOLVED
+        if evolved is None and lpt_order is None and prediction.card.sees_evolution:
+            evolved = prediction.evolved or evolve_field(field)
+        if evolved is not None:
+            (displacement, velocity), method = _evolved_motion(groups, field, evolved), EVOLVED
         else:
-            displacement, velocity = _mean_motion(groups, field, lpt_order)
+            displacement, velocity = _mean_motion(groups, field, lpt_order or 2)
             method = FIRST_ORDER if lpt_order == 1 else SECOND_ORDER
         position = wrap(center + displacement, lattice.box_size)
         tide = tidal_tensors(field.phi, lattice, center / lattice.spacing - prediction.site_offset, n_sites)
@@ -322,11 +334,14 @@ def _mean_motion(groups: _Groups, field: LinearField, order: int) -> tuple[NDArr
     return displacement, velocity
 
 
-def _evolved_motion(groups: _Groups, field: LinearField) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _evolved_motion(
+    groups: _Groups, field: LinearField, evolved: EvolvedField
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean displacement (Mpc/h) and peculiar velocity (km/s) of the members in the evolved field, (K, 3) each."""
-    evolved = field.evolved()
     if evolved.velocity is None:
-        raise CatalogError("the evolved field has no velocities; give a field that has not let them go")
+        raise CatalogError("the evolved field has no velocities; give the whole result of `evolve_field`")
+    if evolved.n != field.n:
+        raise CatalogError(f"the evolved field has {evolved.n} sites per side, the field {field.n}; evolve this field")
 
     def mean(vectors: NDArray[np.float32]) -> NDArray[np.float64]:
         return np.stack([groups.means_of(vectors[axis]) for axis in range(3)], axis=-1) * field.spacing

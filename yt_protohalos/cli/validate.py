@@ -298,7 +298,10 @@ def _check_catalog(complete: bool, files: list[Path], model: str) -> None:
 def _compare_catalog(prediction: Prediction, field: LinearField, haloes: SimulatedHaloes) -> CatalogScores:
     from ..analysis.catalog_scores import catalog_errors, shape_errors
     from ..catalog.catalog import protohalo_catalog
+    from ..fields.evolution import evolve_field
 
+    if prediction.card.sees_evolution and prediction.evolved is None:
+        prediction = replace(prediction, evolved=evolve_field(field))
     found = protohalo_catalog(prediction, field)
     true = protohalo_catalog(replace(prediction, labels=haloes.labels.astype("int32")), field)
     return (
@@ -348,13 +351,14 @@ def _simple_methods(
     import numpy as np
 
     from ..analysis import baselines
+    from ..fields.evolution import evolve_field
     from ..training.friends_of_friends import friends_of_friends
 
     delta, lattice = field.delta, field.lattice
     mask = baselines.threshold_mask(delta, lattice, fraction)
 
     def evolved() -> NDArray:
-        places = np.indices(lattice.shape, dtype=np.float32) + field.evolved().displacement
+        places = np.indices(lattice.shape, dtype=np.float32) + evolve_field(field).displacement
         positions = lattice.spacing * places.reshape(3, -1).T
         return friends_of_friends(positions, lattice, EVOLVED_LINKING_LENGTH, smallest)
 

@@ -22,6 +22,7 @@ from scipy import fft
 from .._utils.progress import Progress, track
 from .._utils.system import available_cores
 from .lattice import Lattice
+from .linear_field import LinearField
 
 STEPS = 12
 """Steps of equal growth; the channels of trained networks mean fields of just so many steps on just this mesh."""
@@ -55,7 +56,8 @@ class EvolvedField:
 
     Examples
     --------
-    >>> evolved = field.evolved()
+    >>> from yt_protohalos.fields.evolution import evolve_field
+    >>> evolved = evolve_field(field)
     >>> evolved.displacement.shape, evolved.density.shape
     ((3, 32, 32, 32), (9, 32, 32, 32))
     """
@@ -64,20 +66,22 @@ class EvolvedField:
     density: NDArray[np.float16]
     velocity: NDArray[np.float32] | None = None
 
+    @property
+    def n(self) -> int:
+        """Sites per side."""
+        return self.displacement.shape[-1]
+
 
 def evolve_field(
-    delta: NDArray[np.float32],
-    lattice: Lattice,
+    field: LinearField,
     progress: Progress = False,
     allocate: Callable[[str, tuple[int, ...], type[np.generic]], NDArray] | None = None,
 ) -> EvolvedField:
-    """Evolve a linear overdensity to the time at which it is given.
+    """Evolve a linear field to its target redshift.
 
     Parameters
     ----------
-    delta : float32, (n, n, n)
-        Linear overdensity at the target time.
-    lattice : Lattice
+    field : LinearField
     progress : bool or callable
         See `progress.track`.
     allocate : callable, optional
@@ -88,6 +92,12 @@ def evolve_field(
     Returns
     -------
     EvolvedField
+        Keep it, and pass it on to whatever needs it: it takes seconds to minutes to compute.
+
+    Raises
+    ------
+    ExperimentError
+        The field has a perturbation that is not periodic.
 
     Notes
     -----
@@ -98,11 +108,11 @@ def evolve_field(
     Examples
     --------
     >>> from yt_protohalos.fields.evolution import evolve_field
-    >>> evolved = evolve_field(field.delta, field.lattice)
+    >>> evolved = evolve_field(field)
     >>> evolved.displacement.shape  # sites
     (3, 32, 32, 32)
     """
-    lattice.check_cube(delta, "delta")
+    delta, lattice = field.periodic_delta(), field.lattice
     make = allocate or (lambda name, shape, dtype: np.empty(shape, dtype))
     velocity = make("velocity", (3, *lattice.shape), np.float32)
     moved = make("displacement", (3, *lattice.shape), np.float32)

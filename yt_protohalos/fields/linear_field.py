@@ -7,25 +7,28 @@ laplacian(phi) = delta, psi = -grad(phi), x on axis 0.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .._utils.progress import Progress
 from ..exceptions import InitialConditionsError, LatticeError
 from .cosmology import Cosmology
 from .cosmology import target_redshift as checked_target
-from .evolution import EvolvedField, evolve_field
 from .fourier import potential, resample
 from .lattice import Cube, Lattice, Triple
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 @dataclass(frozen=True)
 class LinearField:
     """Linear density and potential on the Lagrangian lattice.
+
+    Immutable: its arrays are read-only and never replaced. Every method that changes something returns a new field.
 
     Attributes
     ----------
@@ -58,7 +61,6 @@ class LinearField:
     redshift: float
     site_offset: float = 0.0
     target_redshift: float = 0.0
-    _evolved: list[EvolvedField] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for name in ("delta", "phi"):
@@ -71,6 +73,9 @@ class LinearField:
                     f"{name} has {bad} sites that are NaN or infinite; a linear field is finite everywhere, "
                     "check the initial conditions"
                 )
+            # a view, so that the caller's own array stays writeable
+            cube = cube.view()
+            cube.flags.writeable = False
             object.__setattr__(self, name, cube)
 
     @classmethod
@@ -117,20 +122,27 @@ class LinearField:
         """Mass of one site in Msun/h."""
         return self.cosmology.site_mass_msun_h(self.spacing)
 
-    def evolved(self, progress: Progress = False) -> EvolvedField:
-        """The field evolved approximately to its target time, computed once; see `evolution.evolve_field`."""
-        if not self._evolved:
-            self._evolved.append(evolve_field(self.periodic_delta(), self.lattice, progress))
-        return self._evolved[0]
+    def with_cubes(self, delta: Cube, phi: Cube) -> Self:
+        """Same field with equal arrays that lie elsewhere, e.g. mapped from disk.
 
-    def adopt(self, evolved: EvolvedField) -> None:
-        """Take an evolved field computed before, e.g. arrays mapped from disk, in place of any of its own."""
-        self._evolved[:] = [evolved]
+        The arrays are not validated, because that would read all of them; they must equal those of this field.
+        """
+        other = object.__new__(type(self))
+        vars(other).update(vars(self), delta=delta, phi=phi)
+        return other
 
-    def move(self, place: Callable[[str, Cube], Cube]) -> None:
-        """Let delta and phi live elsewhere: ``place(name, cube)`` returns an equal cube, e.g. mapped from disk."""
-        for name in ("delta", "phi"):
-            object.__setattr__(self, name, place(name, getattr(self, name)))
+    def without_cubes(self) -> Self:
+        """Same field with empty arrays: small enough to send to other processes, which add the arrays there."""
+        empty = np.empty((0, 0, 0), dtype=np.float32)
+        return self.with_cubes(empty, empty)
+
+    @property
+    def is_mapped(self) -> bool:
+        """Whether delta is mapped from a file."""
+        cube: Any = self.delta
+        while cube is not None and not isinstance(cube, np.memmap):
+            cube = getattr(cube, "base", None)
+        return cube is not None
 
     @property
     def target_sigma_8(self) -> float:

@@ -218,7 +218,12 @@ class ModelCard:
     @property
     def sees_evolution(self) -> bool:
         """True if either network has channels of the evolved field."""
-        return any(sees_evolution(network.channels) for _, network in self.networks)
+        return sees_evolution(self.channels)
+
+    @property
+    def channels(self) -> set[str]:
+        """Channels of all networks."""
+        return {name for _, network in self.networks for name in network.channels}
 
     def core_of(self, role: str) -> int:
         """Largest side of the kept part of a crop of the semantic or the instance network, sites."""

@@ -13,13 +13,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..exceptions import ModelError
-from ..fields.evolution import DENSITY_NAMES
-from ..fields.lattice import Triple
+from ..fields.evolution import DENSITY_NAMES, EvolvedField
+from ..fields.lattice import Lattice, Triple
 from ..fields.linear_field import LinearField
 from .symmetry import Symmetry
 
@@ -86,64 +87,81 @@ def remove_gauge(phi: NDArray[np.float32]) -> NDArray[np.float32]:
     return result
 
 
-def crop_cubes(
-    field: LinearField,
-    channels: Sequence[str],
-    start: Triple,
-    side: int,
-    probability: NDArray[np.float32] | None = None,
-) -> Cubes:
-    """Take the periodic crops of which the channels are made.
+@dataclass(frozen=True, eq=False)
+class ModelInput:
+    """Everything that the networks of a model see of a box.
 
-    Parameters
+    Attributes
     ----------
     field : LinearField
-        Evolved here if a channel needs it.
-    channels : sequence of str
-        Names, see `CHANNELS`.
-    start : tuple of int
-        First site of the crop.
-    side : int
-        Sites per side.
+        On the lattice of the model.
+    evolved : EvolvedField, optional
+        `evolve_field` of the field; needed by channels of the evolved field.
     probability : float32, (n, n, n), optional
-        Calibrated probability of the whole box.
-
-    Returns
-    -------
-    dict
-        Arrays (side, side, side) by the name of a channel, without the Lagrangian positions; those of the evolved
-        position hold the displacement, in sites.
-
-    Raises
-    ------
-    ModelError
-        The probability is a channel and was not given.
+        Calibrated membership probability of every site; needed by networks that see it.
 
     Examples
     --------
-    >>> from yt_protohalos.models.channels import crop_cubes
-    >>> cubes = crop_cubes(field, ("delta", "phi"), start=(-4, 0, 0), side=16)
+    >>> from yt_protohalos.models.channels import ModelInput
+    >>> cubes = ModelInput(field).crop(("delta", "phi"), start=(-4, 0, 0), side=16)
     >>> cubes["phi"].shape
     (16, 16, 16)
     """
 
-    def crop(cube: NDArray, around: int = 0) -> NDArray:
-        x, y, z = (first - around for first in start)
-        return field.lattice.crop(cube, (x, y, z), (side + 2 * around,) * 3)
+    field: LinearField
+    evolved: EvolvedField | None = None
+    probability: NDArray[np.float32] | None = None
 
-    cubes: Cubes = {name: field.crop(name, start, side) for name in FIELD_CHANNELS if name in channels}
-    if sees_evolution(channels):
-        evolved = field.evolved()
-        whole = dict(zip((*EVOLVED_POSITION, *DENSITY_NAMES), (*evolved.displacement, *evolved.density), strict=True))
-        cubes |= {name: crop(cube) for name, cube in whole.items() if name in channels}
-        for name, step in STRETCH_STEPS.items():
-            if name in channels:
-                cubes[name] = stretch([crop(psi, step) for psi in evolved.displacement], step)
-    if "probability" in channels:
-        if probability is None:
-            raise ModelError("the membership probability is a channel of the network; pass the probability of the box")
-        cubes["probability"] = crop(probability)
-    return cubes
+    @property
+    def lattice(self) -> Lattice:
+        """Lattice of all arrays."""
+        return self.field.lattice
+
+    def crop(self, channels: Sequence[str], start: Triple, side: int) -> Cubes:
+        """Periodic crops of everything that the channels are made of.
+
+        Parameters
+        ----------
+        channels : sequence of str
+            Names, see `CHANNELS`.
+        start : tuple of int
+            First site of the crop.
+        side : int
+            Sites per side.
+
+        Returns
+        -------
+        dict
+            Arrays (side, side, side) by the name of a channel, without the Lagrangian positions; those of the evolved
+            position hold the displacement, in sites.
+
+        Raises
+        ------
+        ModelError
+            A channel needs an evolved field or a probability that is not there.
+        """
+
+        def crop(cube: NDArray, around: int = 0) -> NDArray:
+            x, y, z = (first - around for first in start)
+            return self.lattice.crop(cube, (x, y, z), (side + 2 * around,) * 3)
+
+        cubes: Cubes = {name: self.field.crop(name, start, side) for name in FIELD_CHANNELS if name in channels}
+        if sees_evolution(channels):
+            if self.evolved is None:
+                raise ModelError(
+                    "the evolved field is a channel of the network; pass `evolve_field` of the linear field"
+                )
+            arrays = (*self.evolved.displacement, *self.evolved.density)
+            whole = dict(zip((*EVOLVED_POSITION, *DENSITY_NAMES), arrays, strict=True))
+            cubes |= {name: crop(cube) for name, cube in whole.items() if name in channels}
+            for name, step in STRETCH_STEPS.items():
+                if name in channels:
+                    cubes[name] = stretch([crop(psi, step) for psi in self.evolved.displacement], step)
+        if "probability" in channels:
+            if self.probability is None:
+                raise ModelError("the membership probability is a channel of the network; pass that of the box")
+            cubes["probability"] = crop(self.probability)
+        return cubes
 
 
 def stretch(displacement: Sequence[NDArray[np.float32]], step: int) -> NDArray[np.float32]:
@@ -184,7 +202,7 @@ def network_input(
     Parameters
     ----------
     cubes : mapping
-        From `crop_cubes`: overdensity at z = 0, potential in comoving (Mpc/h)^2 and so on.
+        From `ModelInput.crop`: overdensity at z = 0, potential in comoving (Mpc/h)^2 and so on.
     channels : sequence of str
         Names, in the order wanted.
     normalisation : mapping
@@ -201,8 +219,8 @@ def network_input(
 
     Examples
     --------
-    >>> from yt_protohalos.models.channels import crop_cubes, network_input
-    >>> cubes = crop_cubes(field, ("delta", "phi"), start=(0, 0, 0), side=16)
+    >>> from yt_protohalos.models.channels import ModelInput, network_input
+    >>> cubes = ModelInput(field).crop(("delta", "phi"), start=(0, 0, 0), side=16)
     >>> network_input(cubes, ("delta", "phi"), {"delta": 5.0, "phi": 10.0}).shape
     (16, 16, 16, 2)
     """

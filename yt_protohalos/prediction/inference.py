@@ -8,9 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..exceptions import ModelError
-from ..fields.linear_field import LinearField
 from ..models.card import MERGING_KEYS, ModelCard, NetworkCard
-from ..models.channels import crop_cubes, network_input
+from ..models.channels import ModelInput, network_input
 from ..models.runtime import Network
 from ..models.symmetry import spread_symmetries
 from ..segmentation.clustering import cluster_embedding
@@ -97,33 +96,12 @@ def _core_of(labels: NDArray[np.int32], crop: Crop) -> NDArray[np.int32]:
     return np.where(core > 0, 1 + np.searchsorted(kept, core), 0).astype(np.int32)
 
 
-def evaluate(
-    network: Network,
-    card: NetworkCard,
-    field: LinearField,
-    crop: Crop,
-    symmetries: int = 1,
-    probability: NDArray[np.float32] | None = None,
-) -> NDArray[np.float32]:
-    """Run a network on one periodic crop, as `evaluate_batch` does on several.
-
-    returns : float32, (out, out, out, 1 or 3)
-    """
-    return evaluate_batch(network, card, field, [crop], symmetries, probability)[0]
-
-
-def evaluate_batch(
-    network: Network,
-    card: NetworkCard,
-    field: LinearField,
-    crops: Sequence[Crop],
-    symmetries: int = 1,
-    probability: NDArray[np.float32] | None = None,
+def run_network(
+    network: Network, card: NetworkCard, inputs: ModelInput, crops: Sequence[Crop], symmetries: int = 1
 ) -> NDArray[np.float32]:
     """Run a network on several periodic crops at once.
 
     symmetries : of the cube, over which the logit of a semantic network is averaged
-    probability : float32, (n, n, n), calibrated, of the whole box; only a network that sees it needs it
     returns : float32, (batch, out, out, out, 1 or 3)
 
     Raises
@@ -133,7 +111,7 @@ def evaluate_batch(
     """
     channels = []
     for crop in crops:
-        cubes = crop_cubes(field, card.channels, crop.input_start, card.side, probability)
+        cubes = inputs.crop(card.channels, crop.input_start, card.side)
         channels.append(network_input(cubes, card.channels, card.normalisation))
     if symmetries == 1:
         return _run(network, card, channels)

@@ -6,6 +6,7 @@ Nothing here holds more than two batches of crops beside the result cubes.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,11 @@ from .._utils.prefetch import pipeline
 from .._utils.progress import Progress
 from .._utils.system import available_cores
 from ..exceptions import ModelError
+from ..fields.evolution import EvolvedField, evolve_field
 from ..fields.lattice import Lattice, nearest_sites
 from ..fields.linear_field import LinearField
 from ..models.card import CONTACT_KEY, ModelCard, NetworkCard
+from ..models.channels import ModelInput, sees_evolution
 from ..models.registry import DEFAULT_MODEL, load_card, verify
 from ..models.runtime import Network, best_precision, crops_at_once, load_network
 from ..models.validity import check_range, measured_amplitude, model_side
@@ -28,7 +31,7 @@ from ..segmentation.stitching import stitch
 from ..segmentation.tiling import Crop, CropPlan
 from .batches import Batch
 from .communicator import Communicator, SerialCommunicator
-from .inference import calibrated, evaluate_batch, separate_core
+from .inference import calibrated, run_network, separate_core
 from .result import FIELD_SAMPLE, Prediction, field_sample
 from .store import CropStore
 from .streaming import (
@@ -121,6 +124,7 @@ class ProtohaloPredictor:
         self,
         field: LinearField,
         *,
+        evolved: EvolvedField | None = None,
         threshold: float | None = None,
         progress: Progress = True,
         store: str | Path | None = None,
@@ -134,6 +138,9 @@ class ProtohaloPredictor:
         Parameters
         ----------
         field : LinearField
+        evolved : EvolvedField, optional
+            `evolve_field` of the field, if it is there already. Otherwise it is computed where the networks see it;
+            also where they see the field on another lattice.
         threshold : float, optional
             Semantic threshold on the calibrated probability; the card's by default.
         progress : bool or callable
@@ -172,40 +179,41 @@ class ProtohaloPredictor:
         if probability is not None:
             Lattice(side, field.box_size).check_cube(probability, "probability")
         seen, crops = open_store(store, field, side, {**settings, "model": self.card.sha256}, communicator)
-        if self.card.sees_evolution:
-            evolve_once(seen, crops, communicator, progress)
-
+        if evolved is None or evolved.n != side:
+            evolved = evolve_once(seen, crops, communicator, progress) if self.card.sees_evolution else None
+        inputs = ModelInput(seen, evolved, probability)
         if probability is None:
-            probability = self._probability(seen, semantic_plan, crops, progress, communicator)
-        labels = self._core_labels(
-            seen, probability, settings["threshold"], instance_plan, crops, progress, communicator
-        )
+            probability = self._probability(inputs, semantic_plan, crops, progress, communicator)
+            inputs = replace(inputs, probability=probability)
+        labels = self._core_labels(inputs, settings["threshold"], instance_plan, crops, progress, communicator)
         prediction = None
         with communicator.barrier():
             if communicator.is_root:
-                prediction = self._assemble(field, seen, probability, labels, instance_plan, settings, crops)
+                prediction = self._assemble(field, inputs, labels, instance_plan, settings, crops)
                 if crops is not None and communicator.size > 1:
                     prediction.save(crops.folder / _SHARED_PREDICTION)
         if prediction is None:
             assert crops is not None
             prediction = Prediction.load(crops.folder / _SHARED_PREDICTION)
+            prediction = replace(prediction, evolved=evolved if side == field.n else None)
         return prediction
 
     def _assemble(
         self,
         field: LinearField,
-        seen: LinearField,
-        probability: NDArray[np.float32],
+        inputs: ModelInput,
         blocks: Blocks,
         plan: CropPlan,
         settings: dict[str, Any],
         crops: CropStore | None,
     ) -> Prediction:
         """Stitch the labels of all cores and bring everything to the lattice of the field."""
+        seen, probability = inputs.field, inputs.probability
+        assert probability is not None
         labels_a, labels_b = label_cubes(seen.lattice, blocks, crops)
         stitched = stitch(labels_a, labels_b, plan.octant_boundaries, iou_threshold=IOU_THRESHOLD)
         del labels_a, labels_b
-        labels = self.finished_labels(stitched.labels, seen)
+        labels = self.finished_labels(stitched.labels, inputs)
         final = label_map(stitched.labels, labels)
         mask = probability > np.float32(settings["threshold"])
         if seen.n != field.n:
@@ -225,17 +233,28 @@ class ProtohaloPredictor:
             settings={**settings, FIELD_SAMPLE: field_sample(field)},
             card=self.card,
             target_redshift=float(field.target_redshift),
+            evolved=inputs.evolved if seen.n == field.n else None,
         )
 
-    def finished_labels(self, stitched: NDArray[np.int32], seen: LinearField) -> NDArray[np.int32]:
+    def finished_labels(self, stitched: NDArray[np.int32], inputs: ModelInput) -> NDArray[np.int32]:
         """Stitched labels without the small ones, and with what ends in contact joined; 1..K by descending size."""
         labels = relabel_by_size(stitched, self.card.min_sites)
         contact = self.card.clustering.get(CONTACT_KEY, 0.0)
-        return join_in_contact(labels, seen.evolved().displacement, contact) if contact else labels
+        if not contact:
+            return labels
+        if inputs.evolved is None:
+            raise ModelError("the model joins protohaloes by their final positions; pass the evolved field")
+        return join_in_contact(labels, inputs.evolved.displacement, contact)
 
-    def probability(self, field: LinearField, progress: Progress = True) -> NDArray[np.float32]:
+    def probability(
+        self, field: LinearField, progress: Progress = True, evolved: EvolvedField | None = None
+    ) -> NDArray[np.float32]:
         """Calibrated probability of every site, float32 (n, n, n), for a field of the model's spacing."""
-        return self._probability(field, self.plan(self.card.semantic, field.n), None, progress)
+        if evolved is None and sees_evolution(self.card.semantic.channels):
+            evolved = evolve_field(field, progress)
+        return self._probability(
+            ModelInput(field, evolved), self.plan(self.card.semantic, field.n), None, progress, SERIAL
+        )
 
     def calibration(self, field: LinearField) -> dict[str, float]:
         """Slope and intercept of `evaluation.calibrated` for a field; one Fourier sum where they need its amplitude."""
@@ -243,7 +262,7 @@ class ProtohaloPredictor:
         return self.card.calibration_at(sigma_8)
 
     def probability_of_cores(
-        self, field: LinearField, every: Iterable[Crop], calibration: Mapping[str, float]
+        self, inputs: ModelInput, every: Iterable[Crop], calibration: Mapping[str, float]
     ) -> Blocks:
         """Calibrated probability of the sites of the core of each semantic crop, float32, core shape, in their order.
 
@@ -251,7 +270,7 @@ class ProtohaloPredictor:
         """
 
         def compute(crops: list[Crop]) -> list[NDArray[np.float32]]:
-            outputs = evaluate_batch(self.semantic, self.card.semantic, field, crops, self.card.symmetries)[..., 0]
+            outputs = run_network(self.semantic, self.card.semantic, inputs, crops, self.card.symmetries)[..., 0]
             return [
                 calibrated(each[crop.output_core], **calibration) for crop, each in zip(crops, outputs, strict=True)
             ]
@@ -260,27 +279,27 @@ class ProtohaloPredictor:
         for crops in batch.groups(every):
             yield from zip(crops, batch.run(compute, crops), strict=True)
 
-    def label_cores(
-        self, field: LinearField, every: Iterable[Crop], probability: NDArray[np.float32], threshold: float
-    ) -> Blocks:
+    def label_cores(self, inputs: ModelInput, every: Iterable[Crop], threshold: float) -> Blocks:
         """Labels 1..m of the core of each instance crop, 0 none, int32, core shape, in the order of the crops.
 
         Separated with all the members that the network saw, so that the images of a halo stay apart. While the crops of
         one batch are clustered, the network runs on the next.
 
-        probability : float32, (n, n, n), calibrated, right wherever the crops reach
+        inputs : with a probability that is right wherever the crops reach
         """
+        probability = inputs.probability
+        assert probability is not None
         batch = self.batches["instance"]
 
         def compute(crops: list[Crop]) -> list[NDArray[np.float32]]:
             network, card = self.instance, self.card.instance_network()
             assert network is not None
-            return list(evaluate_batch(network, card, field, crops, probability=probability))
+            return list(run_network(network, card, inputs, crops))
 
         def embed(crops: Sequence[Crop]) -> list[Embedded | None]:
             near = {}
             for crop in crops:
-                seen = field.lattice.crop(probability, crop.output_start, crop.output_shape)
+                seen = inputs.lattice.crop(probability, crop.output_start, crop.output_shape)
                 if (seen[crop.output_core] > np.float32(threshold)).any():
                     near[crop.key] = seen
             needed = [crop for crop in crops if crop.key in near]
@@ -315,33 +334,32 @@ class ProtohaloPredictor:
 
     def _probability(
         self,
-        field: LinearField,
+        inputs: ModelInput,
         plan: CropPlan,
         crops: CropStore | None,
         progress: Progress,
-        communicator: Communicator = SERIAL,
+        communicator: Communicator,
     ) -> NDArray[np.float32]:
         """Calibrated probability of every site, float32 (n, n, n)."""
         every = list(plan.crops("a"))
-        calibration = communicator.broadcast(lambda: self.calibration(field))
+        calibration = communicator.broadcast(lambda: self.calibration(inputs.field))
 
         def compute(todo: Sequence[Crop]) -> Blocks:
-            return self.probability_of_cores(field, todo, calibration)
+            return self.probability_of_cores(inputs, todo, calibration)
 
         blocks = finished_blocks(
             "probability", every, compute, crops, communicator, "Finding protohalo sites", progress
         )
         with communicator.barrier():
             if communicator.is_root:
-                probability = new_cube(crops, "probability", field.lattice, np.float32)
+                probability = new_cube(crops, "probability", inputs.lattice, np.float32)
                 for crop, block in blocks:
-                    field.lattice.paste(probability, block, crop.core_start)
+                    inputs.lattice.paste(probability, block, crop.core_start)
         return probability if crops is None else crops.open("probability")
 
     def _core_labels(
         self,
-        field: LinearField,
-        probability: NDArray[np.float32],
+        inputs: ModelInput,
         threshold: float,
         plan: CropPlan,
         crops: CropStore | None,
@@ -351,7 +369,7 @@ class ProtohaloPredictor:
         """Labels of each core of both lattices, see `label_cores`."""
 
         def compute(todo: Sequence[Crop]) -> Blocks:
-            return self.label_cores(field, todo, probability, threshold)
+            return self.label_cores(inputs, todo, threshold)
 
         every = [*plan.crops("a"), *plan.crops("b")]
         return finished_blocks("labels", every, compute, crops, communicator, "Separating protohalos", progress)

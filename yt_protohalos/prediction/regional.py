@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 from .._utils.progress import Progress, track
 from ..exceptions import ExperimentError, LatticeError
 from ..fields.cosmology import Cosmology
+from ..fields.evolution import EvolvedField, evolve_field
 from ..fields.lattice import Lattice, Triple
 from ..fields.linear_field import LinearField
 from ..fields.perturbations import DeformedField
 from ..fields.region import Region, contains, overlaps
 from ..models.card import ModelCard
+from ..models.channels import ModelInput
 from ..models.validity import check_range, model_side
 from ..segmentation.labels import relabel_by_size, touches_faces
 from ..segmentation.stitching import stitch
@@ -94,6 +96,7 @@ def predict_region(
     field: LinearField,
     region: Region,
     *,
+    evolved: EvolvedField | None = None,
     threshold: float | None = None,
     progress: Progress = True,
     on_spacing: str = "warn",
@@ -110,7 +113,7 @@ def predict_region(
     field : LinearField
         Of the whole box, which gives the crops their context.
     region : Region
-    threshold, progress, on_spacing, on_range
+    evolved, threshold, progress, on_spacing, on_range
         As in `ProtohaloPredictor.predict`.
 
     Returns
@@ -142,23 +145,24 @@ def predict_region(
     seen = field if side == field.n else field.resampled(side)
     semantic, instance = _crops(predictor, seen, region)
     _check_plateau(seen, region, [*semantic, *instance])
-    if card.sees_evolution:
-        seen.evolved(progress)
+    if evolved is None or evolved.n != side:
+        evolved = evolve_field(seen, progress) if card.sees_evolution else None
     lattice = seen.lattice
     # zero where no crop needs it
     probability = np.zeros(lattice.shape, dtype=np.float32)
     calibration = predictor.calibration(seen)
-    found = predictor.probability_of_cores(seen, semantic, calibration)
+    inputs = ModelInput(seen, evolved, probability)
+    found = predictor.probability_of_cores(inputs, semantic, calibration)
     for crop, block in track(found, "Finding protohalo sites", total=len(semantic), progress=progress):
         lattice.paste(probability, block, crop.core_start)
 
-    computed = predictor.label_cores(seen, instance, probability, settings["threshold"])
+    computed = predictor.label_cores(inputs, instance, settings["threshold"])
     blocks = track(computed, "Separating protohalos", total=len(instance), progress=progress)
     plan = predictor.plan(card.instance_network(), side)
     # stitched in cubes of the whole box, where background has at least the sites that it has there
     stitched = stitch(*label_cubes(lattice, blocks), plan.octant_boundaries, iou_threshold=IOU_THRESHOLD)
     start, n = region.sites(lattice, seen.site_offset)
-    labels = relabel_by_size(lattice.crop(predictor.finished_labels(stitched.labels, seen), start, (n,) * 3))
+    labels = relabel_by_size(lattice.crop(predictor.finished_labels(stitched.labels, inputs), start, (n,) * 3))
     inside = lattice.crop(probability, start, (n,) * 3)
     return RegionPrediction(
         probability=inside,

@@ -15,6 +15,7 @@ from .. import __version__
 from .._utils.files import PREDICTION_FORMAT, atomic_path, format_remedy, open_hdf5, reserve_space
 from ..exceptions import InitialConditionsError, ProtohaloError, StoreError
 from ..fields.cosmology import Cosmology
+from ..fields.evolution import EvolvedField
 from ..fields.lattice import Lattice
 from ..fields.linear_field import LinearField
 from ..models.card import ModelCard
@@ -102,6 +103,9 @@ class Prediction(LabelledSites):
         Redshift whose haloes were predicted, 0 unless asked for.
     package_version : str
         Version of yt_protohalos that made it; empty for files from before it was kept.
+    evolved : EvolvedField or None
+        Evolved field that the networks saw, on this lattice; None where they see none or saw another lattice. It is
+        not saved.
 
     Examples
     --------
@@ -125,6 +129,7 @@ class Prediction(LabelledSites):
     card: ModelCard = field(repr=False)
     target_redshift: float = 0.0
     package_version: str = __version__
+    evolved: EvolvedField | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         for name in ("probability", "mask", "labels"):

@@ -5,7 +5,6 @@ Ranks that share a box meet in the store: one of them makes what the crops are c
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -74,9 +73,10 @@ def open_store(
             return known, None
         known |= field_identity(seen)
         crops = CropStore(store, known)
-        if (communicator.size > 1 or side >= MAPPED_SIDE) and not is_mapped(seen):
-            seen.move(crops.keep)
-        return known, None if side == field.n else without_cubes(seen)
+        # where the field is not resampled, the caller holds it in memory anyway
+        if (communicator.size > 1 or (seen is not field and side >= MAPPED_SIDE)) and not seen.is_mapped:
+            seen = seen.with_cubes(crops.keep("delta", seen.delta), crops.keep("phi", seen.phi))
+        return known, None if side == field.n else seen.without_cubes()
 
     known, facts = communicator.broadcast(make)
     if store is None:
@@ -84,41 +84,25 @@ def open_store(
     crops = CropStore(store, known)
     if not communicator.is_root:
         seen = field if facts is None else facts
-        if not is_mapped(seen):
-            seen.move(lambda name, _: crops.open(name))
+        if not seen.is_mapped:
+            seen = seen.with_cubes(crops.open("delta"), crops.open("phi"))
     return seen, crops
 
 
-def without_cubes(field: LinearField) -> LinearField:
-    """What a field is beside its arrays, for a rank that maps those (`LinearField.move`) and need not check them."""
-    facts = copy.copy(field)
-    # a frozen field that was checked once stays what it is
-    vars(facts).update(delta=None, phi=None, _evolved=[])
-    return facts
-
-
-def is_mapped(field: LinearField) -> bool:
-    """Whether delta lives on disk."""
-    cube: Any = field.delta
-    while cube is not None and not isinstance(cube, np.memmap):
-        cube = getattr(cube, "base", None)
-    return cube is not None
-
-
-def evolve_once(field: LinearField, crops: CropStore | None, communicator: Communicator, progress: Progress) -> None:
+def evolve_once(
+    field: LinearField, crops: CropStore | None, communicator: Communicator, progress: Progress
+) -> EvolvedField:
     """Evolve the field once for all ranks and, with a store, for all starts."""
     if crops is None:
-        field.evolved(progress)
-        return
+        return evolve_field(field, progress)
     with communicator.barrier():
         # a store begun before velocities were kept has none
         if communicator.is_root and not ("evolved_density" in crops and "evolved_velocity" in crops):
-            delta = field.periodic_delta()
-            evolve_field(delta, field.lattice, progress, lambda name, *kind: crops.create(f"evolving_{name}", *kind))
+            evolve_field(field, progress, lambda name, *kind: crops.create(f"evolving_{name}", *kind))
             # the density comes last, so that it says that all are whole
             for name in ("displacement", "velocity", "density"):
                 crops.rename(f"evolving_{name}", f"evolved_{name}")
-    field.adopt(EvolvedField(*(crops.open(f"evolved_{name}") for name in ("displacement", "density", "velocity"))))
+    return EvolvedField(*(crops.open(f"evolved_{name}") for name in ("displacement", "density", "velocity")))
 
 
 def label_cubes(lattice: Lattice, blocks: Blocks, crops: CropStore | None = None) -> tuple[NDArray, NDArray]:

@@ -48,8 +48,9 @@ def join_in_contact(labels: NDArray[np.int32], displacement: NDArray[np.floating
 
     Examples
     --------
+    >>> from yt_protohalos.fields.evolution import evolve_field
     >>> from yt_protohalos.segmentation.contact import join_in_contact
-    >>> joined = join_in_contact(prediction.labels, field.evolved().displacement, contact=0.65)
+    >>> joined = join_in_contact(prediction.labels, evolve_field(field).displacement, contact=0.65)
     >>> joined.max() <= prediction.labels.max()
     np.True_
     """

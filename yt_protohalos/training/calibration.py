@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -15,7 +16,8 @@ from .._utils.progress import Progress, track
 from ..analysis.matching import match_haloes
 from ..exceptions import ScoringError
 from ..models.card import AMPLITUDE_KEYS, CALIBRATION_KEYS, CONTACT_KEY, MERGING_KEYS, ModelCard
-from ..prediction.inference import evaluate, flood_core, group_members, join_core
+from ..models.channels import ModelInput
+from ..prediction.inference import flood_core, group_members, join_core, run_network
 from ..prediction.predictor import IOU_THRESHOLD, ProtohaloPredictor
 from ..segmentation.contact import join_in_contact
 from ..segmentation.labels import relabel_by_size
@@ -128,7 +130,7 @@ def watershed_candidates(
     contours = []
     for run, probability in zip(runs, probabilities, strict=True):
         crop = predictor.plan(network, run.field.n).crops("a")[0]
-        contours.append(evaluate(predictor.instance, network, run.field, crop, probability=probability))
+        contours.append(run_network(predictor.instance, network, run_input(predictor, run, probability), [crop])[0])
     foreground, contour = otsu_threshold(np.stack(list(probabilities))), otsu_threshold(np.stack(contours))
     return [
         {"foreground": round(foreground, 4), "contour": round(contour + change, 4)}
@@ -175,6 +177,7 @@ def tune_clustering(
     ScoringError
         No validation run holds a halo of more than `min_sites` sites.
     """
+    runs = [run.with_evolution(predictor.card.channels) for run in runs]
     trials = _Trials(runs, min_sites)
     with TemporaryDirectory() as folder:
         # the labels of all candidates together would not fit into memory
@@ -189,12 +192,18 @@ def tune_clustering(
             return chosen, table
         trials = _Trials(runs, min_sites)
         for r, run in enumerate(runs):
-            labels = np.load(kept[r][best])
+            labels, evolved = np.load(kept[r][best]), run.evolved
+            assert evolved is not None
             for i, contact in enumerate(CONTACTS):
-                trials.count(i, run, join_in_contact(labels, run.field.evolved().displacement, contact))
+                trials.count(i, run, join_in_contact(labels, evolved.displacement, contact))
     _, contact_table = trials.judge([{**candidates[best], CONTACT_KEY: contact} for contact in CONTACTS])
     most = max(range(len(CONTACTS)), key=lambda i: trials.matched[i])
     return {**chosen, CONTACT_KEY: CONTACTS[most]}, [*table, *contact_table]
+
+
+def run_input(predictor: ProtohaloPredictor, run: LabelledField, probability: NDArray[np.float32]) -> ModelInput:
+    """What the networks of a model see of a run."""
+    return replace(run.with_evolution(predictor.card.channels).model_input, probability=probability)
 
 
 class _Trials:
@@ -268,6 +277,7 @@ def _labels_by_candidate(
     card, lattice = predictor.card, run.field.lattice
     assert predictor.instance is not None
     network = card.instance_network()
+    inputs = run_input(predictor, run, probability)
     plan = CropPlan(lattice.n, network.side, network.margin, card.core)
     cubes = [{which: np.zeros(lattice.shape, dtype=np.int32) for which in ("a", "b")} for _ in candidates]
     offsets = [0] * len(candidates)
@@ -275,7 +285,7 @@ def _labels_by_candidate(
         near = lattice.crop(probability, crop.output_start, crop.output_shape)
         if not (near > np.float32(card.threshold)).any():
             continue
-        output = evaluate(predictor.instance, network, run.field, crop, probability=probability)
+        output = run_network(predictor.instance, network, inputs, [crop])[0]
         for i, block in enumerate(_blocks_by_candidate(card, output, near, crop, candidates)):
             lattice.paste(cubes[i][crop.lattice], np.where(block > 0, block + offsets[i], 0), crop.core_start)
             offsets[i] += int(block.max(initial=0))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..exceptions import InitialConditionsError, LatticeError
+from ..fields.evolution import EvolvedField, evolve_field
 from ..fields.lattice import Triple
 from ..fields.linear_field import LinearField
 from ..models.channels import (
@@ -17,8 +18,8 @@ from ..models.channels import (
     LINEAR_CONTOUR,
     POSITION_CHANNELS,
     PROBABILITY_CHANNELS,
+    ModelInput,
     check_channels,
-    crop_cubes,
     network_input,
     remove_gauge,
     sees_evolution,
@@ -54,6 +55,8 @@ class LabelledField:
         Labels in which sites near a halo carry its label too; comes with `probability`.
     contour : bool, (n, n, n), optional
         `watershed.contour_sites` of the labels.
+    evolved : EvolvedField, optional
+        `evolve_field` of the field, for networks that see it.
     """
 
     field: LinearField
@@ -62,6 +65,12 @@ class LabelledField:
     probability: NDArray[np.float32] | None = None
     attributed: NDArray[np.int32] | None = None
     contour: NDArray[np.bool_] | None = None
+    evolved: EvolvedField | None = None
+
+    @property
+    def model_input(self) -> ModelInput:
+        """What networks see of the run."""
+        return ModelInput(self.field, self.evolved, self.probability)
 
     @classmethod
     def from_labels(cls, field: LinearField, labels: NDArray[np.int32]) -> LabelledField:
@@ -80,6 +89,12 @@ class LabelledField:
         self.field.lattice.check_cube(probability, "probability")
         attributed = attribute_sites(self.labels, self.field.lattice, ATTRIBUTION_REACH)
         return replace(self, probability=probability.astype(np.float32, copy=False), attributed=attributed)
+
+    def with_evolution(self, channels: Collection[str]) -> LabelledField:
+        """The same run with its evolved field, if a channel sees it; without velocities, which no network sees."""
+        if self.evolved is not None or not sees_evolution(channels):
+            return self
+        return replace(self, evolved=replace(evolve_field(self.field), velocity=None))
 
     def with_contour(self) -> LabelledField:
         """The same run with the contours of its haloes, for a contour network."""
@@ -170,7 +185,7 @@ def make_sample(
     names = input_channels(head, mask_threshold, channels)
     if run.probability is None and (mask_threshold > 0 or "probability" in names):
         raise InitialConditionsError("a mask threshold needs runs with a membership probability; predict it first")
-    cubes = crop_cubes(run.field, names, start, side, run.probability)
+    cubes = run.model_input.crop(names, start, side)
     target = lattice.crop(_contour(run) if head == "contour" else run.labels, centre, (inner,) * 3)
     if head == "contour":
         target = target.astype(np.int32)
@@ -208,10 +223,7 @@ class Sampler:
     def __post_init__(self) -> None:
         if not self.runs:
             raise InitialConditionsError("no training runs were given; name at least one run file")
-        if sees_evolution(self.channels):
-            for run in self.runs:
-                # no channel reads velocities, and all runs stay in memory
-                run.field.adopt(replace(run.field.evolved(), velocity=None))
+        object.__setattr__(self, "runs", [run.with_evolution(self.channels) for run in self.runs])
 
     def batch(self, step: int, side: int, size: int = 1) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
         """Channels (size, side, ...) and targets of one training step."""

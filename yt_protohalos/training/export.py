@@ -155,11 +155,12 @@ def bundle(
     if calibrated_as is not None:
         card = replace(card, calibration=calibrated_as.calibration, threshold=calibrated_as.threshold)
     write_card(card, folder)
+    validation = [run.with_evolution(card.channels) for run in validation]
     predictor = ProtohaloPredictor.from_pretrained(folder)
     if calibrated_as is None:
         predictor.card, probability = _calibrate(predictor, validation, progress)
     else:
-        probability = [predictor.probability(run.field, progress) for run in validation]
+        probability = [predictor.probability(run.field, progress, run.evolved) for run in validation]
     card = predictor.card
     if instance is not None:
         clustered = card.method == "clustering"
@@ -183,7 +184,7 @@ def _calibrate(
 ) -> tuple[ModelCard, list[NDArray[np.float32]]]:
     """Card with calibration and threshold of the validation runs, and the calibrated probability of each."""
     card = predictor.card
-    raw = [predictor.probability(run.field, progress) for run in validation]
+    raw = [predictor.probability(run.field, progress, run.evolved) for run in validation]
     truth = np.stack([run.labels > 0 for run in validation])
     measured = [measured_amplitude(card, run.field)[0] for run in validation]
     several = len({run.field.target_sigma_8 for run in validation}) > 1
@@ -204,10 +205,11 @@ def score_model(
     """`score_table` of a model on each run; `probabilities` of the runs where they are known already."""
     tables = []
     for i, run in enumerate(runs):
-        known = predictor.probability(run.field, progress) if probabilities is None else probabilities[i]
+        run = run.with_evolution(predictor.card.channels)
+        known = predictor.probability(run.field, progress, run.evolved) if probabilities is None else probabilities[i]
         labels = None
         if predictor.card.instance is not None:
-            labels = predictor.predict(run.field, progress=progress, probability=known).labels
+            labels = predictor.predict(run.field, evolved=run.evolved, progress=progress, probability=known).labels
         mask = known > np.float32(predictor.card.threshold)
         tables.append(score_table(known, mask, labels, run.labels, run.field.site_mass_msun_h))
     return tables

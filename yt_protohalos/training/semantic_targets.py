@@ -14,7 +14,7 @@ from ..exceptions import ModelError
 from ..models.card import NetworkCard
 from ..models.registry import CARD_NAME, available
 from ..models.runtime import Network, load_network
-from ..prediction.inference import calibrated, evaluate
+from ..prediction.inference import calibrated, run_network
 from ..prediction.predictor import ProtohaloPredictor
 from ..segmentation.tiling import CropPlan
 from .calibration import fit_calibration
@@ -102,9 +102,11 @@ def membership(
 ) -> NDArray[np.float32]:
     """Output of a semantic network on a whole run, float32 (n, n, n), not calibrated."""
     lattice = run.field.lattice
+    run = run.with_evolution(card.channels)
     # a margin's width of context beyond what the network drops anyway
     plan = CropPlan(lattice.n, card.side, card.margin, max(card.side - 4 * card.margin, 1))
     result = np.empty(lattice.shape, dtype=np.float32)
     for crop in track(plan.crops("a"), "Finding the runs' protohalo sites", progress=progress):
-        lattice.paste(result, evaluate(network, card, run.field, crop)[..., 0][crop.output_core], crop.core_start)
+        output = run_network(network, card, run.model_input, [crop])[0, ..., 0]
+        lattice.paste(result, output[crop.output_core], crop.core_start)
     return result

@@ -175,7 +175,8 @@ class Trainer:
             settings.mask_threshold,
             settings.channels,
         )
-        self.held_out, self.n_held_out_crops = list(held_out), n_held_out_crops
+        self.held_out = [run.with_evolution(settings.channels) for run in held_out]
+        self.n_held_out_crops = n_held_out_crops
         self.step = 0
         self.seconds = 0.0
         self.average: list[NDArray] | None = None

@@ -20,7 +20,7 @@ from ..exceptions import StoreError
 from ..fields.linear_field import LinearField
 from ..initial_conditions.site_assignment import SiteMap
 from ..prediction.store import CropStore, PredictionCache
-from ..prediction.streaming import MAPPED_SIDE, is_mapped, without_cubes
+from ..prediction.streaming import MAPPED_SIDE
 from .dataset_state import DatasetState, state_of
 from .linear import linear_field
 from .mpi import MPICommunicator
@@ -74,9 +74,9 @@ def shared_field(ds: Dataset, redshift: float, cache: PredictionCache | None) ->
     state, communicator = state_of(ds), MPICommunicator()
     if cache is None or communicator.size == 1:
         field = linear_field(ds).at_redshift(redshift)
-        if cache is not None and field.n >= MAPPED_SIDE and not is_mapped(field):
+        if cache is not None and field.n >= MAPPED_SIDE and not field.is_mapped:
             try:
-                _write(state, field, cache)
+                field, _ = _write(state, field, cache)
             except OSError as error:
                 ytLogger.warning("The linear field stays in memory: %s", error)
         return field
@@ -88,7 +88,7 @@ def shared_field(ds: Dataset, redshift: float, cache: PredictionCache | None) ->
         if communicator.is_root:
             field = linear_field(ds).at_redshift(redshift)
             known = [folder for folder, mapped in state.mapped.items() if mapped is field]
-            folder = known[0] if known else _write(state, field, cache)
+            field, folder = (field, known[0]) if known else _write(state, field, cache)
     description = communicator.broadcast(lambda: _description(state, field, folder))
     with communicator.barrier():
         if not communicator.is_root:
@@ -96,8 +96,8 @@ def shared_field(ds: Dataset, redshift: float, cache: PredictionCache | None) ->
     return field
 
 
-def _write(state: DatasetState, field: LinearField, cache: PredictionCache) -> Path:
-    """Move a field, and with that at z = 0 the site map, to a folder of the cache, which is returned."""
+def _write(state: DatasetState, field: LinearField, cache: PredictionCache) -> tuple[LinearField, Path]:
+    """Write a field, and with that at z = 0 the site map, to a folder; return the field mapped from it, and it."""
     arrays: dict[str, NDArray] = {}
     sites = state.sites
     if field.target_redshift == 0 and sites is not None and sites.keys is not None and sites.sites is not None:
@@ -111,28 +111,31 @@ def _write(state: DatasetState, field: LinearField, cache: PredictionCache) -> P
     except OSError as error:
         raise StoreError(f"{folder} cannot be used ({error}); give a cache folder you may write to") from error
     store = CropStore(folder, {"arrays": digest.hexdigest()})
-    field.move(store.keep)
+    field = field.with_cubes(store.keep("delta", field.delta), store.keep("phi", field.phi))
+    hold_folder(folder, field)
+    if field.target_redshift == 0:
+        state.fields[None, None] = field
     for name, array in arrays.items():
         store.keep(name, array)
     if sites is not None and arrays:
         state.sites = replace(sites, keys=store.open(_KEYS), sites=store.open(_SITES))
     state.mapped[folder] = field
-    return folder
+    return field, folder
 
 
 def _description(state: DatasetState, field: LinearField, folder: Path) -> _Description:
     sites = None if field.target_redshift or state.sites is None else replace(state.sites, keys=None, sites=None)
-    return _Description(folder, without_cubes(field), sites)
+    return _Description(folder, field.without_cubes(), sites)
 
 
 def _map(state: DatasetState, description: _Description) -> LinearField:
     """Map the field that another rank has written, and the site map with it."""
-    folder, field, sites = description.folder, description.field, description.sites
+    folder, sites = description.folder, description.sites
     if not folder.is_dir():
         raise StoreError(f"{folder} is not there; all ranks must see the cache folder, give one that they share")
-    hold_folder(folder, field)
     store = CropStore(folder, {"arrays": folder.stem})
-    field.move(lambda name, _: store.open(name))
+    field = description.field.with_cubes(store.open("delta"), store.open("phi"))
+    hold_folder(folder, field)
     state.mapped[folder] = field
     if field.target_redshift == 0:
         state.fields[None, None] = field
