@@ -21,8 +21,8 @@ from yt_protohalos.initial_conditions.site_assignment import _sort_together
 from yt_protohalos.prediction.result import Prediction
 from yt_protohalos.prediction.store import PredictionCache
 from yt_protohalos.prediction.streaming import label_cubes
-from yt_protohalos.segmentation.contact import join_in_contact
 from yt_protohalos.segmentation.labels import label_map
+from yt_protohalos.segmentation.merging import join_in_contact
 from yt_protohalos.segmentation.overlap import OverlapGraph
 from yt_protohalos.yt_interface import shared_field
 from yt_protohalos.yt_interface.linear import linear_field

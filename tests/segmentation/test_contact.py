@@ -10,7 +10,7 @@ from standins import make_card
 
 from yt_protohalos.exceptions import ClusteringError, ModelError
 from yt_protohalos.fields.lattice import Lattice
-from yt_protohalos.segmentation.contact import OVERDENSITY, final_centers, join_in_contact
+from yt_protohalos.segmentation.merging import OVERDENSITY, final_centers, join_in_contact
 
 N = 24
 

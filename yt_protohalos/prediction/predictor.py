@@ -25,8 +25,8 @@ from ..models.channels import ModelInput, sees_evolution
 from ..models.registry import DEFAULT_MODEL, load_card, verify
 from ..models.runtime import Network, best_precision, crops_at_once, load_network
 from ..models.validity import check_range, measured_amplitude, model_side
-from ..segmentation.contact import join_in_contact
 from ..segmentation.labels import label_map, relabel_by_size
+from ..segmentation.merging import join_in_contact
 from ..segmentation.stitching import stitch
 from ..segmentation.tiling import Crop, CropPlan
 from .batches import Batch

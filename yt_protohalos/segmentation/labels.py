@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numbers
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -128,14 +129,14 @@ def contingency(*labellings: NDArray[np.integer]) -> tuple[NDArray[np.int64], ..
     shape = tuple(int(labels.max(initial=0)) + 1 for labels in labellings)
     codes, counts = [np.empty(0, dtype=np.int64)], [np.empty(0, dtype=np.int64)]
     for parts in zip(*map(_parts, labellings), strict=True):
-        code = np.ravel_multi_index(parts, shape)
+        code = np.atleast_1d(np.ravel_multi_index(parts, shape))
         # neighbouring sites mostly share their labels: runs of them are sorted, not sites
         start = np.concatenate([[0], np.flatnonzero(code[1:] != code[:-1]) + 1])
         found, sites = _summed(code[start], np.diff(start, append=len(code)))
         codes.append(found)
         counts.append(sites)
-    code, sites = _summed(np.concatenate(codes), np.concatenate(counts))
-    return (*(labels.astype(np.int64) for labels in np.unravel_index(code, shape)), sites)
+    distinct, sites = _summed(np.concatenate(codes), np.concatenate(counts))
+    return (*(labels.astype(np.int64) for labels in np.unravel_index(distinct, shape)), sites)
 
 
 def _summed(code: NDArray[np.int64], count: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -163,7 +164,7 @@ def lowest_connected(pairs: NDArray[np.integer], n_labels: int) -> NDArray[np.in
     n_components, component = connected_components(links, directed=False)
     lowest = np.full(n_components, n_labels, dtype=np.int32)
     np.minimum.at(lowest, component, np.arange(n_labels, dtype=np.int32))
-    return lowest[component]
+    return np.asarray(lowest[component], dtype=np.int32)
 
 
 def count_pieces(labels: NDArray[np.integer]) -> NDArray[np.int64]:
@@ -186,7 +187,7 @@ def count_pieces(labels: NDArray[np.integer]) -> NDArray[np.int64]:
     thickness = max(1, _PART // len(labels) ** 2) if len(labels) else 1
     for low in range(0, len(labels), thickness):
         slab = labels[low : low + thickness]
-        piece = label(slab, background=0, connectivity=1)
+        piece = label(slab, background=0, connectivity=1)  # type: ignore[no-untyped-call]
         owner.append(label_map(piece, slab)[1:])
         piece[piece > 0] += n_pieces - 1
         n_pieces += len(owner[-1])
@@ -202,7 +203,7 @@ def count_pieces(labels: NDArray[np.integer]) -> NDArray[np.int64]:
     return np.bincount(np.concatenate(owner)[pieces], minlength=int(labels.max(initial=0)) + 1)[1:]
 
 
-def _touching(first: tuple[NDArray, NDArray], second: tuple[NDArray, NDArray]) -> NDArray[np.int64]:
+def _touching(first: tuple[NDArray[Any], NDArray[Any]], second: tuple[NDArray[Any], NDArray[Any]]) -> NDArray[np.int64]:
     """Pairs of pieces, (P, 2), with equal labels on two planes that face each other, each (labels, pieces)."""
     same = (first[0] == second[0]) & (first[0] > 0)
     return np.stack(contingency(first[1][same], second[1][same])[:2], axis=-1)
@@ -248,7 +249,7 @@ def compact(*cubes: NDArray[np.integer]) -> tuple[list[Labels], NDArray[np.integ
     return [np.searchsorted(old, cube).astype(np.int32) for cube in cubes], old
 
 
-def _parts(cube: NDArray[np.integer]) -> Iterator[NDArray]:
+def _parts(cube: NDArray[np.integer]) -> Iterator[NDArray[Any]]:
     """Consecutive parts of the sites in row-major order; views where the cube is contiguous."""
     flat = cube.reshape(-1)
     return (flat[low : low + _PART] for low in range(0, flat.size, _PART))

@@ -19,8 +19,8 @@ from ..models.card import AMPLITUDE_KEYS, CALIBRATION_KEYS, CONTACT_KEY, MERGING
 from ..models.channels import ModelInput
 from ..prediction.inference import flood_core, group_members, join_core, run_network
 from ..prediction.predictor import IOU_THRESHOLD, ProtohaloPredictor
-from ..segmentation.contact import join_in_contact
 from ..segmentation.labels import relabel_by_size
+from ..segmentation.merging import join_in_contact
 from ..segmentation.stitching import stitch
 from ..segmentation.tiling import Crop, CropPlan
 from ..segmentation.watershed import otsu_threshold
