@@ -136,7 +136,7 @@ def test_a_failed_write_leaves_the_old_catalogue(ds, tmp_path, monkeypatch):
             stream.write(b"half")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("yt_protohalos.yt_interface.finder.save_as_dataset", interrupted)
+    monkeypatch.setattr("yt_protohalos.yt_interface.catalog_file.save_as_dataset", interrupted)
     with pytest.raises(KeyboardInterrupt):
         ph.find_protohalos(ds, tmp_path, predictor=FakePredictor(), cache=False, progress=False)
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [before]

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..exceptions import CosmologyError
+from .units import dimensionless
 
 CRITICAL_DENSITY = 2.77536627e11
 """Critical density today in h^2 Msun / Mpc^3."""
@@ -133,6 +134,8 @@ def target_redshift(redshift: float) -> float:
     ------
     CosmologyError
     """
+    if hasattr(redshift, "units"):
+        redshift = dimensionless(redshift, "redshift")
     if isinstance(redshift, bool) or not isinstance(redshift, int | float | np.number):
         raise CosmologyError(f"redshift {redshift!r} is no number; give the redshift of the haloes, e.g. 0.5")
     return float(_checked_redshift(float(redshift)))

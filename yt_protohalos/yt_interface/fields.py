@@ -1,12 +1,12 @@
 """yt fields of the predicted protohaloes.
 
-Registering is cheap; the first access of a field runs the whole-box prediction, and every later access, of any
-data object, looks its sites up in the result.
+Registering them is cheap. The first access of a field runs the prediction of the whole box; later accesses, by any data
+object, look up their sites in the result.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,14 +28,14 @@ FieldName = tuple[str, str]
 
 @dataclass(frozen=True)
 class SiteField:
-    """A quantity with one value a lattice site.
+    """A quantity with one value per lattice site.
 
     Attributes
     ----------
     units : str
         yt units of the values.
     values : callable
-        ``values(box, flat site indices) -> float64 array`` of the same shape as the indices.
+        ``values(box, sites)`` returns float64 values at row-major site indices, in the shape of the indices.
     display : str
         Name on plots.
     take_log : bool
@@ -82,7 +82,7 @@ CELL_FIELDS = {**PROTOHALO_FIELDS, **LINEAR_FIELDS}
 
 
 def display_name(field: SiteField, box: BoxPrediction) -> str:
-    """Name of a field on plots, with the redshift of the prediction where that is not 0."""
+    """Name of a field on plots, with the redshift of the prediction if it is not 0."""
     redshift = box.field.target_redshift
     return f"{field.display.removesuffix(_TODAY)} (z = {redshift:g})" if redshift else field.display
 
@@ -93,14 +93,14 @@ def add_protohalo_fields(
     model: str | Path | None = None,
     **options: Unpack[OptionKeywords],
 ) -> list[FieldName]:
-    """Register the protohalo fields of a dataset; no network runs here.
+    """Register the protohalo fields of a dataset without running any network.
 
     Particle fields, for every particle type that has particles, ``all`` and ``nbody``:
     ``particle_protohalo_probability``, ``particle_protohalo_id`` (-1 outside) and ``particle_protohalo_mass``
-    (Lagrangian mass in Msun, 0 outside). Cell fields, of datasets with a grid: ``("gas", "protohalo_probability")``,
-    ``_id``, ``_mass``, ``("gas", "linear_overdensity")`` and ``("gas", "linear_potential")`` ((Mpccm/h)^2), both
-    at the redshift of the prediction, which display names say where it is not 0. For cells of a particle dataset see
-    `lattice_dataset`. Calling again with other options replaces them.
+    (Lagrangian mass in Msun, 0 outside). Cell fields, for datasets with a grid: ``("gas", "protohalo_probability")``,
+    ``_id``, ``_mass``, ``("gas", "linear_overdensity")`` and ``("gas", "linear_potential")`` ((Mpccm/h)^2). The last
+    two are at the redshift of the prediction, which is part of the display name if it is not 0. For cells of a particle
+    dataset use `lattice_dataset`. A second call with other options replaces the fields.
 
     Parameters
     ----------
@@ -112,12 +112,12 @@ def add_protohalo_fields(
     Returns
     -------
     list of (str, str)
-        The fields now known.
+        Names of the registered fields.
 
     Raises
     ------
     ModelError, InitialConditionsError, CosmologyError, LatticeError
-        If a prediction would be impossible: everything is checked now, for a field must not fail inside a plot.
+        A prediction is impossible. Everything is checked now, because a field must not fail inside a plot.
 
     Examples
     --------
@@ -148,7 +148,7 @@ def add_protohalo_fields(
 
 
 def _refuse_stored(ds: Dataset) -> None:
-    """Refuse a dataset that holds a prediction itself: its fields would hide what is registered here."""
+    """Refuse a dataset that stores a prediction: its own fields would hide the registered ones."""
     ours = {*CELL_FIELDS, *(f"particle_{name}" for name in PROTOHALO_FIELDS)}
     stored = [field for field in ds.field_list if field[1] in ours]
     if stored:
@@ -158,13 +158,13 @@ def _refuse_stored(ds: Dataset) -> None:
 
 
 def has_cells(ds: Dataset) -> bool:
-    """Whether a dataset has grid cells; the octree that yt builds over particles does not count."""
+    """Return whether a dataset has grid cells; the octree that yt builds over particles does not count."""
     return hasattr(ds.index, "grids")
 
 
 def lattice_particle_types(ds: Dataset) -> list[str]:
-    """Particle types whose particles all have a lattice site: raw types first, then unions and filters."""
-    known: Any = ds  # yt's own annotations leave these attributes open
+    """Particle types of which every particle has a lattice site: raw types first, then unions and filters."""
+    known: Any = ds  # the type annotations of yt lack these attributes
     raw = [name for name in known.particle_types_raw or () if _has_positions(ds, name)]
     others = [*known.particle_unions, *known.filtered_particle_types]
     types = raw + [name for name in others if raw and name not in raw and _has_positions(ds, name)]
@@ -196,12 +196,12 @@ def _register(
 
 
 def _units(ds: Dataset, units: str) -> str:
-    """`units`, or lengths in Mpc for a dataset that yt does not call cosmological and that has no comoving units."""
+    """`units`, with lengths in Mpc if the dataset is not cosmological for yt and has no comoving units."""
     return units.replace("Mpccm/h", "Mpc") if "pccm" not in ds.unit_registry else units
 
 
 def with_units(ds: Dataset, values: NDArray[np.float64], field: SiteField, h: float) -> Any:
-    """Values of a field as the dataset's array, in units the dataset knows."""
+    """Values of a field as an array of the dataset, in units that the dataset has."""
     units = _units(ds, field.units)
     return ds.arr(values if units == field.units else values / h**2, units)
 
@@ -233,15 +233,15 @@ def _cell_function(box: BoxPrediction, quantity: SiteField) -> Callable:
 
 
 def cell_sites(ds: Dataset, n: int, axes: list[Any]) -> Sites:
-    """Row-major site that holds each position.
+    """Row-major index of the site in which each position lies.
 
     Parameters
     ----------
     ds : yt Dataset
-        Gives the box that the `n` sites per side divide.
     n : int
+        Sites per side.
     axes : list of 3 unyt arrays of one shape
-        Cell centres; those beyond the box (covering grids may reach there) are wrapped.
+        Cell centres; those outside the box, as in covering grids, are wrapped.
 
     Returns
     -------
@@ -256,10 +256,3 @@ def cell_sites(ds: Dataset, n: int, axes: list[Any]) -> Sites:
         fraction = (positions.to_value("code_length") - left[axis]) / width[axis]
         flat = flat * n + np.floor(fraction * n).astype(np.int64) % n
     return flat
-
-
-def site_arrays(box: BoxPrediction) -> Iterator[tuple[str, SiteField, NDArray[np.float64]]]:
-    """Name, description and (n, n, n) values of every cell field."""
-    sites = np.arange(box.field.lattice.n_sites, dtype=np.int64).reshape(box.field.lattice.shape)
-    for name, field in CELL_FIELDS.items():
-        yield name, field, field.values(box, sites)

@@ -1,4 +1,4 @@
-"""A grid dataset of the fields on the Lagrangian lattice, for data that yt cannot slice."""
+"""A grid dataset of the fields on the Lagrangian lattice, because yt cannot slice particle datasets cell by cell."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ import yt
 from yt.data_objects.static_output import Dataset
 
 from .._utils.progress import Progress
-from ..fields.linear_field import LinearField
-from .fields import display_name, site_arrays
+from .fields import CELL_FIELDS, display_name
 from .load import with_cosmology
 from .options import OptionKeywords, PredictionOptions, Unpack, takes_options
 from .predict import box_prediction
@@ -24,7 +23,7 @@ def lattice_dataset(
     progress: Progress = True,
     **options: Unpack[OptionKeywords],
 ) -> Dataset:
-    """The cell fields of a dataset on its Lagrangian lattice, as a uniform grid that yt slices and projects.
+    """Make a uniform grid of the cell fields on the Lagrangian lattice, which yt slices and projects.
 
     Parameters
     ----------
@@ -37,10 +36,10 @@ def lattice_dataset(
     Returns
     -------
     yt Dataset
-        In memory, with ``("gas", "protohalo_probability")``, ``_id``, ``_mass``, ``("gas", "linear_overdensity")`` and
-        ``("gas", "linear_potential")``. Periodic, with the redshift and cosmology of `ds`, whatever redshift the
-        prediction is for, since its sites are those of the initial conditions. Each cell is centred on its
-        site, so the box of a lattice at cell corners begins half a spacing below zero.
+        In memory and periodic, with ``("gas", "protohalo_probability")``, ``_id``, ``_mass``,
+        ``("gas", "linear_overdensity")`` and ``("gas", "linear_potential")``. Redshift and cosmology are those of `ds`,
+        whatever the redshift of the prediction, since the sites are those of the initial conditions. Each cell is
+        centred on its site, so the box of a lattice at cell corners begins half a spacing below zero.
 
     Raises
     ------
@@ -54,28 +53,20 @@ def lattice_dataset(
     """
     box = box_prediction(ds, PredictionOptions.read(model, options))
     box.get(progress)
-    data, described = {}, {}
-    for name, field, values in site_arrays(box):
-        data["gas", name] = (values, field.units)
-        described["gas", name] = field
-    grid = _lattice_dataset(data, box.field, f"{ds.basename}_lattice")
-    grid.index  # noqa: B018  yt knows no fields before its index exists
-    for key, field in described.items():
-        grid.field_info[key].take_log = field.take_log
-        grid.field_info[key].display_name = display_name(field, box)
-    return grid
-
-
-def _lattice_dataset(data: dict, field: LinearField, name: str) -> Dataset:
-    """A cosmological uniform-grid dataset, in code lengths of 1 comoving Mpc/h."""
-    start = (field.site_offset - 0.5) * field.spacing
+    linear, lattice = box.field, box.field.lattice
+    sites = np.arange(lattice.n_sites, dtype=np.int64).reshape(lattice.shape)
+    start = (linear.site_offset - 0.5) * linear.spacing
     grid = yt.load_uniform_grid(
-        data,
-        field.lattice.shape,
-        bbox=np.full((3, 2), [start, start + field.box_size]),
+        {("gas", name): (field.values(box, sites), field.units) for name, field in CELL_FIELDS.items()},
+        lattice.shape,
+        bbox=np.full((3, 2), [start, start + linear.box_size]),
         periodicity=(True, True, True),
-        dataset_name=name,
+        dataset_name=f"{ds.basename}_lattice",
     )
-    grid = with_cosmology(grid, field.cosmology, field.redshift)
-    grid.current_time = grid.cosmology.t_from_z(field.redshift)
+    grid = with_cosmology(grid, linear.cosmology, linear.redshift)
+    grid.current_time = grid.cosmology.t_from_z(linear.redshift)
+    grid.index  # noqa: B018  yt knows no fields before its index exists
+    for name, field in CELL_FIELDS.items():
+        info = grid.field_info["gas", name]
+        info.take_log, info.display_name = field.take_log, display_name(field, box)
     return grid

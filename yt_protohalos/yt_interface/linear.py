@@ -166,7 +166,7 @@ def _read_particles(ds: Any, ptype: str | None, facts: BoxFacts) -> LinearField:
 
 
 def _lattice_type(ds: Any, ptype: str | None) -> tuple[str, float]:
-    """The particle type that samples the lattice, and its share of all the mass."""
+    """Particle type that samples the lattice, and its fraction of all the mass."""
     counts = {name: count for name, count in ds.particle_type_counts.items() if count}
     if not counts:
         raise InitialConditionsError(f"{ds} holds no particles; give initial conditions with a lattice of them")
@@ -183,7 +183,7 @@ def _lattice_type(ds: Any, ptype: str | None) -> tuple[str, float]:
     used = ptype or next(iter(matter))
     masses = {name: total_mass(ds, name) for name in counts}
     ytLogger.info(
-        "Displacements of %s (%.3g of the mass) stand for all matter.", used, masses[used] / sum(masses.values())
+        "Displacements of %s (%.3g of the mass) are used for all matter.", used, masses[used] / sum(masses.values())
     )
     return used, masses[used] / sum(masses.values())
 
@@ -193,8 +193,7 @@ def _read_grid(ds: Any, field: Field | None, facts: BoxFacts) -> LinearField:
     if ds.index.max_level > 0:
         raise InitialConditionsError(
             f"{ds} has {ds.index.max_level + 1} refinement levels (a zoom?); one uniform lattice is needed: give "
-            "unigrid "
-            "initial conditions, or the zoom's coarse run"
+            "unigrid initial conditions, or the zoom's coarse run"
         )
     if len(set(shape)) != 1:
         raise LatticeError(f"the grid has {shape} cells; a cubic box needs as many on each axis")
@@ -207,14 +206,14 @@ def _read_grid(ds: Any, field: Field | None, facts: BoxFacts) -> LinearField:
         raise InitialConditionsError(f"{ds} has no field {used}; name one of {sorted(ds.field_list)} with field=...")
     delta = _overdensity(ds, used)
     result = field_from_density(delta, size, cosmology, redshift)
-    # in files; what is in memory may be a test case with zeros in a row
+    # only in files: a field in memory may be a test case with many zeros
     if used == getattr(ds, "linear_density_field", None):
         check_written("overdensities", delta)
     return result
 
 
 def _overdensity(ds: Any, field: Field) -> NDArray[np.float32]:
-    """A cell field as overdensity, (n, n, n); that of a density is taken from its mean."""
+    """A cell field as overdensity, (n, n, n); a density is divided by its mean."""
     values = _cells(ds, field)
     if values.units.dimensions == ds.unit_registry["g"][1] / ds.unit_registry["cm"][1] ** 3:
         reach = Reach("densities")
@@ -228,14 +227,14 @@ def _overdensity(ds: Any, field: Field) -> NDArray[np.float32]:
         return _planes_as_float32(values, lambda plane: np.asarray(plane) / mean - 1)
     if not values.units.is_dimensionless:
         raise InitialConditionsError(
-            f"field {field} is in {values.units}; an overdensity has no units, a density those of mass per volume: "
-            "name another with field=..."
+            f"field {field} is in {values.units}; an overdensity has no unit, a density one of mass per volume: name "
+            "another field with field=..."
         )
     return _planes_as_float32(values, lambda plane: plane)
 
 
 def _cells(ds: Any, field: Field) -> Any:
-    """A cell field on the whole grid, (n, n, n) float64 with units; yt keeps nothing of it."""
+    """A cell field on the whole grid, (n, n, n) float64 with units, which yt does not cache."""
     if isinstance(ds, UnigridDataset) and field in ds.field_list:
         # one grid fills the box: a covering grid would be its copy
         with quiet_casts():

@@ -1,4 +1,4 @@
-"""Predictions shared by the ranks of a parallel yt script (extra ``mpi``)."""
+"""The MPI ranks of a parallel yt script, which share a prediction (extra ``mpi``)."""
 
 from __future__ import annotations
 
@@ -22,28 +22,28 @@ from ..exceptions import ParallelError
 T = TypeVar("T")
 
 _SIZE_VARIABLES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS")
-"""What the launchers of Open MPI, MPICH and Intel MPI, MVAPICH, and SLURM tell each rank."""
+"""Environment variables set by Open MPI, MPICH and Intel MPI, MVAPICH, and SLURM."""
 
 
 def ranks_started() -> int:
-    """Number of ranks that an MPI launcher started, 1 without one; nothing is imported for it."""
+    """Number of ranks that an MPI launcher started, 1 without one, from the environment."""
     sizes = [os.environ.get(name, "") for name in _SIZE_VARIABLES]
     return max([1, *(int(size) for size in sizes if size.isdigit())])
 
 
 def start_ranks() -> bool:
-    """Turn yt's parallelism on where several ranks were started; returns whether they were.
+    """Turn on the parallelism of yt if several ranks were started, and return whether they were.
 
     Raises
     ------
     ParallelError
-        There are several ranks, but no mpi4py, or one that does not see them.
+        There are several ranks, but mpi4py is missing or was built for another MPI library.
     """
     if ranks_started() == 1:
         return False
     if importlib.util.find_spec("mpi4py") is None:
         raise ParallelError(
-            f"{ranks_started()} ranks were started without mpi4py, and would all do the same work; "
+            f"{ranks_started()} ranks were started without mpi4py and would all do the same work; "
             "install it with: pip install 'yt_protohalos[mpi]'"
         )
     if communication_system.communicators[-1].size == 1:
@@ -57,7 +57,7 @@ def start_ranks() -> bool:
 
 
 def stop_ranks(status: int) -> None:
-    """End all ranks: the others would wait for ever for one that left."""
+    """End all ranks, because the others would wait forever for one that has stopped."""
     from mpi4py import MPI
 
     MPI.COMM_WORLD.Abort(status)
@@ -85,29 +85,29 @@ class MPICommunicator:
         return self.rank == 0
 
     def take_device(self) -> None:
-        """Give each rank of a node its own GPU, where there are several; all ranks call it, before any backend runs."""
+        """Give each rank of a node its own GPU, if there are several; all ranks call this before any backend runs."""
         if self.size == 1:
             return
         known = local_rank()
-        # where the launcher tells nothing, the ranks of a node are those of one host name
+        # without information from the launcher, the ranks of a node are those with one host name
         hosts = self._communicator.comm.allgather(socket.gethostname())
         device = use_own_device(hosts[: self.rank].count(hosts[self.rank]) if known is None else known)
         if device is not None:
             ytLogger.info("Rank %d uses GPU %s", self.rank, device)
 
     def share(self, items: Sequence[T]) -> list[T]:
-        """Every size-th item, by yt's `parallel_objects`; all of them without MPI."""
-        # as a list, for a loop that an error leaves would leave yt's communicators behind too
+        """Return the items of this rank, every size-th, by yt's `parallel_objects`; all items without MPI."""
+        # a list, because an error inside a loop over parallel_objects would leave yt's stack of communicators changed
         return list(parallel_objects(list(items)))
 
     @contextmanager
     def barrier(self) -> Iterator[None]:
-        """Wait for all ranks at the end; an error of one is raised by all.
+        """Wait for all ranks at the end of the context; an error on one rank is raised on all.
 
         Raises
         ------
         ParallelError
-            On the ranks that worked, naming the one that did not and why.
+            On the ranks without an error, with the number and the error of the rank that failed.
         """
         if self.size == 1:
             yield
@@ -126,7 +126,7 @@ class MPICommunicator:
                 raise ParallelError(f"rank {rank} stopped with {text}; what is finished is kept, run it again")
 
     def broadcast(self, make: Callable[[], T]) -> T:
-        """What `make` returns on rank 0, on every rank; small values only."""
+        """Run `make` on rank 0 and return its result on every rank; for small values."""
         value: Any = None
         with self.barrier():
             if self.is_root:

@@ -1,4 +1,4 @@
-"""The options of a prediction: declared, checked and documented once for every function that takes them."""
+"""The options of a prediction, which several functions share."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 
 class OptionKeywords(TypedDict, total=False):
-    """Fields of `PredictionOptions` after the model, for the ``**options`` of functions."""
+    """The options as keywords, so that type checkers and editors know the ``**options`` of functions."""
 
     predictor: ProtohaloPredictor | None
     threshold: float | None
@@ -40,29 +40,30 @@ class OptionKeywords(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class PredictionOptions:
-    """What to predict with; equal where the prediction asked for is the same one, whatever the two policies.
+    """The options of a prediction. They are equal if they give the same prediction, so the policies do not count.
 
     Parameters
     ----------
     model : str or path, optional
-        Name of a bundled model or folder of one; by default the model of `add_protohalo_fields`, else the bundled one.
+        Name of a bundled model, or folder of another. By default the model chosen last for the dataset, else
+        ``"planck-v4"``.
     predictor : ProtohaloPredictor, optional
-        A predictor in hand, instead of `model`.
+        An existing predictor, instead of `model`.
     threshold : float, optional
-        Semantic threshold on the calibrated probability; the model's own by default.
+        Semantic threshold on the calibrated probability, between 0 and 1; by default that of the model.
     precision : {"auto", "float32", "mixed", "bfloat16"}
     on_spacing, on_range : {"warn", "error", "allow"}
-        What to do when the lattice spacing is not the model's, and when the amplitude, sigma_8 D(redshift), is outside
-        the model's range.
+        What to do if the lattice spacing is not that of the model, and if the amplitude sigma_8 D(redshift) is outside
+        the range of the model.
     redshift : float, optional
-        Redshift at which the haloes are predicted, 0 by default. It has nothing to do with the redshift of the initial
-        conditions, which `load` and `linear_field` take where a file does not state it. The linear field is multiplied
-        by D(z), which equals lowering sigma_8: the bundled ``"amplitude-v1"`` is valid up to z = 0.6 or so.
+        Redshift of the haloes, 0 by default; not that of the initial conditions, which `load` and `linear_field` take
+        if a file does not state it. The linear field is multiplied by D(z), which equals lowering sigma_8: the bundled
+        ``"amplitude-v1"`` is valid up to about z = 0.6.
     cache : bool or path
-        Keep the result on disk, where later processes find it: True for the user's cache folder, a path for another.
+        Keep the result on disk for later processes: True for the user's cache folder, a path for another.
     method : {"clustering", "watershed"}, optional
-        How protohaloes are separated: chooses the bundled model, ``"planck-v4"`` or ``"watershed-v1"``, where none is
-        given, and must be that of the model or predictor where one is.
+        How protohaloes are separated. Without a model, it chooses the bundled ``"planck-v4"`` or ``"watershed-v1"``;
+        otherwise it must be the method of the model or predictor.
     """
 
     model: str | Path | None = None
@@ -88,10 +89,10 @@ class PredictionOptions:
         check_policy("on_spacing", self.on_spacing)
         check_policy("on_range", self.on_range)
         if self.redshift is not None:
-            target_redshift(self.redshift)
+            object.__setattr__(self, "redshift", target_redshift(self.redshift))
 
     def _model_of_method(self, method: str) -> str | Path | None:
-        """The model that method, model and predictor mean together; None where there is a predictor."""
+        """Model that has the method; None if there is a predictor."""
         chosen = choose_model(self.model, method)
         if self.predictor is None:
             return chosen
@@ -100,7 +101,7 @@ class PredictionOptions:
 
     @classmethod
     def read(cls, model: str | Path | None, keywords: OptionKeywords) -> PredictionOptions:
-        """Options from the keywords of a function; `TypeError` for one that is unknown."""
+        """Make options from the keywords of a function; an unknown one raises `TypeError`."""
         known = [each.name for each in fields(cls)]
         if unknown := sorted(keywords.keys() - {*known}):
             raise TypeError(f"unknown keyword {', '.join(unknown)}; the options of a prediction are {', '.join(known)}")
@@ -108,7 +109,7 @@ class PredictionOptions:
 
 
 def takes_options(target: T) -> T:
-    """Decorator that shows the options in the signature and docstring of a function or class with ``**options``."""
+    """Show the options in the signature and docstring of a function or class with ``**options``; a decorator."""
     function: Any = target.__init__ if isinstance(target, type) else target  # type: ignore[misc]
     signature, kind = inspect.signature(function), inspect.Parameter.KEYWORD_ONLY
     shown = [inspect.Parameter(each.name, kind, default=each.default) for each in fields(PredictionOptions)[1:]]

@@ -1,4 +1,4 @@
-"""Particles of a yt dataset as a source that is read chunk by chunk, in the package's units."""
+"""Particles of a yt dataset, read chunk by chunk in the units of the package."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _FIELDS = {
 
 
 class YTParticles:
-    """One particle type of a dataset, as `ParticleSource`: positions float64, velocities and masses float32.
+    """One particle type of a dataset as a `ParticleSource`: positions float64, velocities and masses float32.
 
-    The file is read in every pass, by yt's own chunks, of which yt keeps nothing.
+    Each pass reads the file again, in the chunks of yt, which yt does not cache.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ class YTParticles:
     box_size : float
         Comoving Mpc/h.
     mass_unit : float, or None
-        Msun/h of a Msun, over the share of all mass that these particles stand for; None leaves masses aside.
+        Factor from Msun to Msun/h, divided by the fraction of all mass in these particles; None to read no masses.
     """
 
     def __init__(self, ds: Any, ptype: str, box_size: float, mass_unit: float | None) -> None:
@@ -46,7 +46,7 @@ class YTParticles:
         self._ds, self._ptype, self._box_size, self._mass_unit = ds, ptype, box_size, mass_unit
 
     def chunks(self, *names: str) -> Iterator[Chunk]:
-        """Chunks of at most `CHUNK` particles as the file has them; see `ParticleSource.chunks`."""
+        """Yield chunks of at most `CHUNK` particles in the order of the file; see `ParticleSource.chunks`."""
         fields = {name: (self._ptype, _FIELDS[name]) for name in names}
         whole = self._ds.all_data()
         for part in whole.chunks([], "io"):
@@ -57,7 +57,7 @@ class YTParticles:
                 with quiet_casts():
                     chunk = {name: self._in_units(name, read[name][start : start + CHUNK]) for name in names}
                 yield chunk
-            # before the next part is read
+            # free it before the next part is read
             del read
 
     def _in_units(self, name: str, values: Any) -> NDArray:
@@ -71,7 +71,7 @@ class YTParticles:
 
 
 def box_positions(ds: Any, positions: Any, box_size: float) -> NDArray[np.float64]:
-    """Positions in comoving Mpc/h from the box's corner; the same bits for the same particle in any data object.
+    """Positions in comoving Mpc/h from the corner of the box, bit for bit the same in any data object.
 
     positions : unyt array, (N, 3)
     """
@@ -81,15 +81,15 @@ def box_positions(ds: Any, positions: Any, box_size: float) -> NDArray[np.float6
 
 
 def whole_numbers(values: NDArray) -> NDArray[np.int64]:
-    """IDs as int64; yt hands them over as float64, exact below 2^53."""
+    """Convert IDs to int64 from the float64 of yt, which is exact below 2^53."""
     if values.dtype.kind == "f":
         if not np.all(np.isfinite(values)) or np.abs(values).max(initial=0.0) >= 2.0**53:
             raise InitialConditionsError(
-                "particle IDs reach 2^53 or are not finite, beyond what yt keeps exactly; renumber them from 0 or 1"
+                "particle IDs reach 2^53 or are not finite, and yt is not exact beyond; renumber them from 0 or 1"
             )
         if np.any(values != np.rint(values)):
             raise InitialConditionsError(
-                "particle IDs are not whole numbers; read with the wrong width? use yt_protohalos.load"
+                "particle IDs are not whole numbers, perhaps read with the wrong width; use yt_protohalos.load"
             )
     return values.astype(np.int64)
 

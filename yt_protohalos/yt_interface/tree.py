@@ -1,4 +1,4 @@
-"""Trees of progenitors, from a stack of predictions at several redshifts, in files that ytree loads."""
+"""Trees of progenitors from predictions at several redshifts, in files that ytree loads."""
 
 from __future__ import annotations
 
@@ -20,31 +20,37 @@ from yt.utilities.logger import ytLogger
 from .._utils.files import atomic_path, check_writable
 from .._utils.progress import Progress
 from ..catalog.catalog import Catalog, protohalo_catalog
+from ..catalog.columns import COLUMNS
 from ..catalog.progenitors import NO_DESCENDANT, ProgenitorLinks, check_redshifts, link_labels, linked_levels
 from ..exceptions import CatalogError
 from ..fields.cosmology import target_redshift
 from ..fields.linear_field import LinearField
 from ..models.registry import AMPLITUDE_MODEL
 from ..prediction.result import Prediction
-from .finder import catalog_attributes
+from .catalog_file import catalog_attributes
 from .mpi import MPICommunicator
 from .options import OptionKeywords, PredictionOptions, Unpack, takes_options
 from .predict import box_prediction
 
 TREE_NAME = "protohalo_tree"
-_AXES = "xyz"
+_UNITS = {
+    "particle_identifier": "", "particle_mass": "Msun", "virial_radius": "pccm/h", "n_sites": "", "n_pieces": "",
+    "confidence": "", "axis_ratio_b_a": "", "axis_ratio_c_a": "", "particle_position": "unitary",
+    "lagrangian_center": "unitary", "particle_velocity": "km/s",
+}  # fmt: skip
+"""Columns of a tree, and their units, which mean the same in yt and in ytree. ytree knows no prefixes of ``pccm``."""
 Link = tuple[NDArray[np.int64], NDArray[np.int64]]
 """What `link_labels` returns."""
 
 
 @dataclass(frozen=True, eq=False)
 class ProgenitorTree:
-    """A tree on disk.
+    """A tree of progenitors on disk.
 
     Attributes
     ----------
     path : Path
-        File of the lowest redshift: ``ytree.load(str(path))`` finds the others beside it.
+        File of the lowest redshift; ``ytree.load(str(path))`` finds the others in the same folder.
     links : ProgenitorLinks
 
     Examples
@@ -70,7 +76,7 @@ def progenitor_tree(
 ) -> ProgenitorTree:
     """Predict the protohaloes of several redshifts, link each to its descendant, and write a tree that ytree loads.
 
-    One prediction is in memory at a time, beside the labels of the one before. Each is kept in the cache, so that an
+    One prediction at a time is in memory, with the labels of the previous one. Each is kept in the cache, from which an
     interrupted run resumes.
 
     Parameters
@@ -78,7 +84,7 @@ def progenitor_tree(
     ds : yt Dataset
         Initial conditions.
     redshifts : iterable of float
-        Of the levels, two or more in any order; `redshift` is left out of the options.
+        Two or more redshifts in any order; the option `redshift` is not allowed.
     output_dir : path
         Folder of the files ``tree_0000.0.h5`` (highest redshift), ``tree_0001.0.h5`` and so on; those of an earlier
         tree are replaced. Made if it does not exist.
@@ -93,14 +99,14 @@ def progenitor_tree(
     Raises
     ------
     ModelError, InitialConditionsError, CosmologyError, LatticeError, OutOfRangeError
-        Before any network runs, for whichever redshift.
+        For any of the redshifts, before any network runs.
     CatalogError
-        The redshifts make no tree, there is no protohalo at the lowest of them, or the folder cannot be written.
+        There are fewer than two redshifts, there is no protohalo at the lowest, or the folder cannot be written.
 
     Notes
     -----
-    Without `model` and `predictor` the bundled model for many amplitudes runs, ``"amplitude-v1"``, not the default one.
-    The format is that of ytree's TreeFarm frontend: a halo catalogue a redshift, which yt loads too, with a
+    Without `model` and `predictor` the bundled model for many amplitudes is used, ``"amplitude-v1"``.
+    The format is that of ytree's TreeFarm frontend: a halo catalogue for each redshift, which yt loads too, with a
     ``descendent_identifier`` and no members. Positions are in units of the box (``unitary``), radii in comoving pc/h,
     because lengths of any tree are comoving in ytree and ``Mpc`` is proper in yt.
 
@@ -122,92 +128,75 @@ def progenitor_tree(
     chosen = replace(chosen, on_range="allow", on_spacing="allow")
     communicator = MPICommunicator()
     paths = [folder / f"tree_{number:04d}.0.h5" for number in range(len(levels))]
-    with ExitStack() as stack:
-        writer: _Writer | None = None
+    links: list[Link] = []
+    sizes: list[NDArray[np.int64]] = []
+    files: list[tuple[dict[str, Any], dict[str, Any]]] = []
+    previous: NDArray[np.int32] | None = None
+    for z in levels:
+        box = box_prediction(ds, replace(chosen, redshift=z), remember=False)
+        prediction = box.get(progress)
+        if previous is not None:
+            links.append(link_labels(previous, prediction.labels))
+        previous = prediction.labels
+        sizes.append(prediction.sizes[1:])
         with communicator.barrier():
             if communicator.is_root:
-                writer = _Writer(stack, paths)
-        links: list[Link] = []
-        sizes: list[NDArray[np.int64]] = []
-        before: NDArray[np.int32] | None = None
-        for z in levels:
-            box = box_prediction(ds, replace(chosen, redshift=z), remember=False)
-            prediction = box.get(progress)
-            if before is not None:
-                links.append(link_labels(before, prediction.labels))
-            before = prediction.labels
-            sizes.append(prediction.sizes[1:])
-            with communicator.barrier():
-                if writer is not None:
-                    writer.add(prediction, box.field, links[-1] if links else None)
-            # the next level must not find these beside it
-            del box, prediction
-        if not len(sizes[-1]):
-            raise CatalogError(
-                f"no protohalo was found at z = {levels[-1]:g}, from which a tree would grow; use a larger box, a "
-                "lower redshift or a lower threshold"
-            )
-        with communicator.barrier():
-            if writer is not None:
-                writer.finish()
-    if communicator.is_root:
-        for stale in {*folder.glob("tree_[0-9][0-9][0-9][0-9].0.h5")} - {*paths}:
-            stale.unlink()
-        ytLogger.info("Wrote a tree of %d redshifts to %s", len(levels), folder)
+                files.append(_level(prediction, box.field))
+        # free the memory before the next level
+        del box, prediction
+    count = len(sizes[-1])
+    if not count:
+        raise CatalogError(
+            f"no protohalo was found at z = {levels[-1]:g}, the root of the tree; use a larger box, a lower redshift "
+            "or a lower threshold"
+        )
+    none = np.full(count, NO_DESCENDANT, dtype=np.int64), np.zeros(count, dtype=np.int64)
+    with communicator.barrier():
+        if communicator.is_root:
+            _write(folder, paths, files, [*links, none])
     return ProgenitorTree(paths[-1], linked_levels(levels, sizes, links))
 
 
 def _chosen(options: PredictionOptions) -> PredictionOptions:
-    """The options of all levels, with the model for many amplitudes where none is named."""
+    """Options for all levels, with the model for many amplitudes if none is named."""
     if options.redshift is not None:
-        raise CatalogError(f"redshift {options.redshift:g} was given beside redshifts; a tree takes the latter alone")
+        raise CatalogError(f"redshift = {options.redshift:g} was given beside redshifts; leave redshift=... out")
     if options.model is None and options.predictor is None:
         return replace(options, model=AMPLITUDE_MODEL)
     return options
 
 
-class _Writer:
-    """Writes each level when its descendants are known; all files take their places when the stack closes."""
+def _level(prediction: Prediction, field: LinearField) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Columns and attributes of the file of one redshift."""
+    catalog = protohalo_catalog(prediction, field)
+    registry = _registry(catalog, field.cosmology.h)
+    attributes = catalog_attributes(catalog, prediction, field) | {
+        "descendant_definition": "holds the largest share of the sites at the next lower redshift; -1 if none does",
+        "length_unit": yt.YTQuantity(1, "unitary", registry=registry),
+        "domain_left_edge": yt.YTArray(np.zeros(3), "unitary", registry=registry),
+        "domain_right_edge": yt.YTArray(np.ones(3), "unitary", registry=registry),
+        "unit_registry_json": registry.to_json(),
+    }
+    return _columns(catalog, registry), attributes
 
-    def __init__(self, stack: ExitStack, paths: list[Path]) -> None:
-        paths[0].parent.mkdir(parents=True, exist_ok=True)
-        self._files = [stack.enter_context(atomic_path(path)) for path in paths]
-        self._pending: tuple[Catalog, dict[str, Any], float] | None = None
-        self._number = 0
 
-    def add(self, prediction: Prediction, field: LinearField, links: Link | None) -> None:
-        """Take the next level; `links` are those from the one before."""
-        if links is not None:
-            self._write(*links)
-        catalog = protohalo_catalog(prediction, field)
-        self._pending = catalog, catalog_attributes(catalog, prediction, field), field.cosmology.h
-
-    def finish(self) -> None:
-        """Write the last level, which has no descendants."""
-        assert self._pending is not None
-        count = len(self._pending[0])
-        self._write(np.full(count, NO_DESCENDANT, dtype=np.int64), np.zeros(count, dtype=np.int64))
-
-    def _write(self, descendant: NDArray[np.int64], shared: NDArray[np.int64]) -> None:
-        assert self._pending is not None
-        catalog, attributes, h = self._pending
-        registry = _registry(catalog, h)
-        data = _columns(catalog, registry)
-        data["descendent_identifier"], data["shared_sites"] = descendant, shared
-        attributes = attributes | {
-            "descendant_definition": "holds the largest share of the sites at the next lower redshift; -1 if none does",
-            "length_unit": yt.YTQuantity(1, "unitary", registry=registry),
-            "domain_left_edge": yt.YTArray(np.zeros(3), "unitary", registry=registry),
-            "domain_right_edge": yt.YTArray(np.ones(3), "unitary", registry=registry),
-            "unit_registry_json": registry.to_json(),
-        }
-        groups = dict.fromkeys(data, ".")
-        save_as_dataset({}, str(self._files[self._number]), data, field_types=groups, extra_attrs=attributes)
-        self._number += 1
+def _write(
+    folder: Path, paths: list[Path], files: list[tuple[dict[str, Any], dict[str, Any]]], links: list[Link]
+) -> None:
+    """Write the files of all redshifts, which appear together, and remove those of an earlier, longer tree."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        for path, (data, attributes), (descendant, shared) in zip(paths, files, links, strict=True):
+            data = data | {"descendent_identifier": descendant, "shared_sites": shared}
+            partial = stack.enter_context(atomic_path(path))
+            save_as_dataset({}, str(partial), data, field_types=dict.fromkeys(data, "."), extra_attrs=attributes)
+    for stale in {*folder.glob("tree_[0-9][0-9][0-9][0-9].0.h5")} - {*paths}:
+        stale.unlink()
+    ytLogger.info("Wrote a tree of %d redshifts to %s", len(paths), folder)
 
 
 def _registry(catalog: Catalog, h: float) -> UnitRegistry:
-    """Units of a level: h, comoving parsecs, and the box, which is also the length in which yt wraps positions."""
+    """Units of a level: h, the comoving parsec, and the box side, in which yt wraps positions (``code_length``)."""
     registry = UnitRegistry()
     parsec = registry.lut["pc"][0] / (1 + catalog.redshift)
     registry.add("h", h, dimensions.dimensionless)
@@ -218,21 +207,11 @@ def _registry(catalog: Catalog, h: float) -> UnitRegistry:
 
 
 def _columns(catalog: Catalog, registry: UnitRegistry) -> dict[str, Any]:
-    """Fields of a level, in units that mean the same in yt and in ytree."""
-    data: dict[str, Any] = {
-        "particle_identifier": catalog.identifier,
-        "particle_mass": yt.YTArray(catalog.mass, "Msun"),
-        # ytree knows no prefixes of comoving parsecs
-        "virial_radius": yt.YTArray(1e6 * catalog.radius_200m, "pccm/h", registry=registry),
-        "n_sites": catalog.n_sites,
-        "n_pieces": catalog.n_pieces,
-        "confidence": catalog.confidence,
-        "axis_ratio_b_a": catalog.semi_axes[:, 1] / catalog.semi_axes[:, 0],
-        "axis_ratio_c_a": catalog.semi_axes[:, 2] / catalog.semi_axes[:, 0],
-    }
-    for i, axis in enumerate(_AXES):
-        for name, value in (("particle_position", catalog.position), ("lagrangian_center", catalog.lagrangian_center)):
-            box = value[:, i] / catalog.lattice.box_size
-            data[f"{name}_{axis}"] = yt.YTArray(box, "unitary", registry=registry)
-        data[f"particle_velocity_{axis}"] = yt.YTArray(catalog.velocity[:, i], "km/s")
+    """Columns of a level."""
+    scales = {"pccm/h": 1e-6, "unitary": catalog.lattice.box_size}
+    data: dict[str, Any] = {}
+    for column in COLUMNS:
+        unit = _UNITS.get(column.name)
+        for name, values in column.values(catalog) if unit is not None else ():
+            data[name] = yt.YTArray(values / scales.get(unit, 1), unit, registry=registry) if unit else values
     return data

@@ -43,15 +43,15 @@ _CHUNK = 256**3
 
 
 class _Cosmological:
-    """Keeps a Gadget dataset cosmological where the header has no Lambda, and finds files of any numbering."""
+    """Keeps a Gadget dataset cosmological if its header has no Lambda, and finds all files of a set."""
 
-    # initial conditions hold no smoothing lengths; yt would miss them, or write files of its own beside the input
+    # initial conditions have no smoothing lengths: yt would miss them, or compute and write them beside the input
     _sph_ptypes = ("none",)
 
     def _get_hvals(self: Any) -> dict[str, Any]:
         values: dict[str, Any] = super()._get_hvals()  # type: ignore[misc]
         self._true_file_count = int(values["NumFiles"])
-        # the plain frontend would look for names of its own and give up
+        # with more files, the frontend of yt would look for ics.0.dat and fail
         return {**values, "NumFiles": 1, "NumFilesPerSnapshot": 1}
 
     def _parse_parameter_file(self: Any) -> None:
@@ -70,7 +70,7 @@ class _Cosmological:
 
     @classmethod
     def _is_valid(cls, filename: str, *args: Any, **kwargs: Any) -> bool:
-        # made by yt_protohalos.load alone: a plain yt.load keeps its own classes
+        # only yt_protohalos.load makes these datasets; yt.load keeps its own classes
         return False
 
 

@@ -1,4 +1,4 @@
-"""A yt dataset of one uniform, cubic, periodic grid; the frontends of this package fill it in."""
+"""A yt dataset of one uniform, cubic, periodic grid: the base of the frontends of this package."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from yt.utilities.cosmology import Cosmology as YTCosmology
 from yt.utilities.io_handler import BaseIOHandler
 
 from ...fields.cosmology import Cosmology
+from ...fields.units import Quantity
+from ...initial_conditions.readers.music_conf import BoxFacts
 
 
 class UnigridGrid(AMRGridPatch):
@@ -80,13 +82,13 @@ class UnigridIOHandler(BaseIOHandler):
 
 
 class UnigridFieldInfo(FieldInfoContainer):
-    """No particles; subclasses name their cubes."""
+    """No particles; subclasses list their cubes."""
 
     known_particle_fields = ()
 
 
 class UnigridDataset(Dataset):
-    """Base of the grid frontends. Subclasses set the attributes below in `_open` and read cubes in `read_cube`.
+    """Base of the grid frontends. Subclasses define `_open`, `cube_names` and `read_cube`, and set these attributes.
 
     Attributes
     ----------
@@ -95,7 +97,7 @@ class UnigridDataset(Dataset):
     linear_density_field : (str, str) or None
         Linear overdensity at the dataset's redshift.
     displacement_fields : (list, list) or None
-        Displacement and velocity fields, where they are to be used instead.
+        Displacement and velocity fields along x, y and z, to be used if there is no density.
     """
 
     _index_class = UnigridIndex
@@ -109,7 +111,7 @@ class UnigridDataset(Dataset):
         self,
         filename: str,
         dataset_type: str = "protohalos_unigrid",
-        box_size: float | None = None,
+        box_size: Quantity | None = None,
         redshift: float | None = None,
         cosmology: Cosmology | None = None,
         conf: str | None = None,
@@ -120,7 +122,7 @@ class UnigridDataset(Dataset):
         if self._instantiated:
             return
         self.fluid_types += (self.fluid_type,)
-        self._asked = (box_size, redshift, cosmology, conf)
+        self._given, self._conf = BoxFacts(box_size, redshift, cosmology), conf
         super().__init__(
             filename,
             dataset_type,
@@ -153,11 +155,8 @@ class UnigridDataset(Dataset):
         self._periodicity = (True, True, True)
         self.cosmological_simulation = 1
         self.current_redshift = redshift
-        self.hubble_constant, self.omega_matter, self.omega_lambda = (
-            cosmology.h,
-            cosmology.omega_m,
-            cosmology.omega_lambda,
-        )
+        self.hubble_constant = cosmology.h
+        self.omega_matter, self.omega_lambda = cosmology.omega_m, cosmology.omega_lambda
         background = YTCosmology(cosmology.h, cosmology.omega_m, cosmology.omega_lambda)
         self.current_time = float(background.t_from_z(redshift).to("s"))
 

@@ -31,10 +31,8 @@ class GraficDataset(UnigridDataset):
     def _open(self) -> tuple[int, float, float, Cosmology]:
         layout: GraficLayout = read_grafic_layout(Path(self.parameter_filename))
         self._layout = layout
-        box_size, redshift, cosmology, _ = self._asked
-        facts = BoxFacts(box_size, redshift, cosmology)
         header = BoxFacts(layout.box_size, layout.redshift, layout.cosmology)
-        return (layout.n, *facts.or_else(header).required(layout.folder.name))
+        return (layout.n, *self._given.or_else(header).required(layout.folder.name))
 
     def cube_names(self) -> list[str]:
         """Names of the cubes on disk."""

@@ -13,7 +13,7 @@ from yt.frontends.gadget.data_structures import GadgetHDF5Dataset
 
 from ....exceptions import ProtohaloWarning
 from ....fields.cosmology import Cosmology
-from ....initial_conditions.readers.music_conf import BoxFacts, find_conf, read_conf
+from ....initial_conditions.readers.music_conf import find_conf, read_conf
 from ....initial_conditions.readers.music_generic import is_generic, read_generic_layout
 from ..unigrid import UnigridDataset, UnigridFieldInfo
 
@@ -42,11 +42,8 @@ class MusicDataset(UnigridDataset):
     def _open(self) -> tuple[int, float, float, Cosmology]:
         path = Path(self.parameter_filename)
         self._layout = read_generic_layout(path)
-        box_size, redshift, cosmology, conf = self._asked
-        facts = BoxFacts(box_size, redshift, cosmology)
-        conf_path = Path(conf) if conf is not None else find_conf(path)
-        if conf_path is not None:
-            facts = facts.or_else(read_conf(conf_path))
+        conf = find_conf(path) if self._conf is None else Path(self._conf)
+        facts = self._given if conf is None else self._given.or_else(read_conf(conf))
         self._choose_fields(path.name)
         return (self._layout.n, *self._layout.facts(facts).required(path.name))
 
@@ -60,8 +57,7 @@ class MusicDataset(UnigridDataset):
         else:
             warnings.warn(
                 f"{name} holds an evolved (Eulerian) density, read as linear: second-order parts of a few per cent "
-                "stay in "
-                "delta; write it with generic_out_eulerian = no to avoid them",
+                "stay in delta; write it with generic_out_eulerian = no to avoid them",
                 ProtohaloWarning,
                 stacklevel=2,
             )
