@@ -47,12 +47,8 @@ class SiteField:
     take_log: bool = False
 
 
-def _probability(box: BoxPrediction, sites: Sites) -> NDArray[np.float64]:
-    return box.get_lazily().probability.reshape(-1)[sites].astype(np.float64)
-
-
-def _identifier(box: BoxPrediction, sites: Sites) -> NDArray[np.float64]:
-    return box.get_lazily().labels.reshape(-1)[sites].astype(np.float64) - 1
+def _look_up(cube: NDArray, sites: Sites) -> NDArray[np.float64]:
+    return cube.reshape(-1)[sites].astype(np.float64)
 
 
 def _mass(box: BoxPrediction, sites: Sites) -> NDArray[np.float64]:
@@ -60,25 +56,23 @@ def _mass(box: BoxPrediction, sites: Sites) -> NDArray[np.float64]:
     return np.asarray(prediction.label_mass, dtype=np.float64)[prediction.labels.reshape(-1)[sites]]
 
 
-def _overdensity(box: BoxPrediction, sites: Sites) -> NDArray[np.float64]:
-    return box.field.delta.reshape(-1)[sites].astype(np.float64)
-
-
-def _potential(box: BoxPrediction, sites: Sites) -> NDArray[np.float64]:
-    return box.field.phi.reshape(-1)[sites].astype(np.float64)
-
-
-_TODAY = " (z = 0)"
 PROTOHALO_FIELDS = {
-    "protohalo_probability": SiteField("", _probability, "Protohalo Probability"),
-    "protohalo_id": SiteField("", _identifier, "Protohalo ID"),
+    "protohalo_probability": SiteField(
+        "", lambda box, sites: _look_up(box.get_lazily().probability, sites), "Protohalo Probability"
+    ),
+    "protohalo_id": SiteField("", lambda box, sites: _look_up(box.get_lazily().labels, sites) - 1, "Protohalo ID"),
     "protohalo_mass": SiteField("Msun", _mass, "Protohalo Mass", take_log=True),
 }
-LINEAR_FIELDS = {
-    "linear_overdensity": SiteField("", _overdensity, f"Linear Overdensity{_TODAY}"),
-    "linear_potential": SiteField("(Mpccm/h)**2", _potential, f"Linear Potential{_TODAY}"),
+_TODAY = " (z = 0)"
+CELL_FIELDS = {
+    **PROTOHALO_FIELDS,
+    "linear_overdensity": SiteField(
+        "", lambda box, sites: _look_up(box.field.delta, sites), f"Linear Overdensity{_TODAY}"
+    ),
+    "linear_potential": SiteField(
+        "(Mpccm/h)**2", lambda box, sites: _look_up(box.field.phi, sites), f"Linear Potential{_TODAY}"
+    ),
 }
-CELL_FIELDS = {**PROTOHALO_FIELDS, **LINEAR_FIELDS}
 
 
 def display_name(field: SiteField, box: BoxPrediction) -> str:
@@ -130,21 +124,24 @@ def add_protohalo_fields(
     """
     _refuse_stored(ds)
     box = box_prediction(ds, PredictionOptions.read(model, options))
-    names: list[FieldName] = []
-    for ptype in lattice_particle_types(ds):
-        for name, field in PROTOHALO_FIELDS.items():
-            names.append((ptype, f"particle_{name}"))
-            _register(ds, names[-1], field, _particle_function(box, ptype, field), box, "particle")
+    functions = {
+        (ptype, f"particle_{name}"): (field, "particle", _particle_function(box, ptype, field))
+        for ptype in lattice_particle_types(ds)
+        for name, field in PROTOHALO_FIELDS.items()
+    }
     if has_cells(ds):
-        for name, field in CELL_FIELDS.items():
-            names.append(("gas", name))
-            _register(ds, names[-1], field, _cell_function(box, field), box, "cell")
-    if not names:
+        functions |= {("gas", name): (field, "cell", _cell_function(box, field)) for name, field in CELL_FIELDS.items()}
+    if not functions:
         raise InitialConditionsError(
             f"{ds} has neither particles with positions nor a grid to attach fields to; load initial conditions"
         )
-    ytLogger.info("Added %d protohalo fields; the first access runs model %s", len(names), box.card.name)
-    return names
+    for name, (field, sampling_type, function) in functions.items():
+        ds.add_field(
+            name, function=function, sampling_type=sampling_type, units=_units(ds, field), take_log=field.take_log,
+            display_name=display_name(field, box), force_override=True,
+        )  # fmt: skip
+    ytLogger.info("Added %d protohalo fields; the first access runs model %s", len(functions), box.card.name)
+    return list(functions)
 
 
 def _refuse_stored(ds: Dataset) -> None:
@@ -186,24 +183,9 @@ def _has_positions(ds: Dataset, ptype: str) -> bool:
     return any((ptype, name) in ds.field_info for name in ("particle_position", "particle_position_x"))
 
 
-def _register(
-    ds: Dataset, name: FieldName, field: SiteField, function: Callable, box: BoxPrediction, sampling_type: str
-) -> None:
-    ds.add_field(
-        name, function=function, sampling_type=sampling_type, units=_units(ds, field.units), take_log=field.take_log,
-        display_name=display_name(field, box), force_override=True,
-    )  # fmt: skip
-
-
-def _units(ds: Dataset, units: str) -> str:
-    """`units`, with lengths in Mpc if the dataset is not cosmological for yt and has no comoving units."""
-    return units.replace("Mpccm/h", "Mpc") if "pccm" not in ds.unit_registry else units
-
-
-def with_units(ds: Dataset, values: NDArray[np.float64], field: SiteField, h: float) -> Any:
-    """Values of a field as an array of the dataset, in units that the dataset has."""
-    units = _units(ds, field.units)
-    return ds.arr(values if units == field.units else values / h**2, units)
+def _units(ds: Dataset, field: SiteField) -> str:
+    """Units of a field, with lengths in Mpc if the dataset is not cosmological for yt and has no comoving units."""
+    return field.units if "pccm" in ds.unit_registry else field.units.replace("Mpccm/h", "Mpc")
 
 
 # yt requires the argument names `field` and `data` of field functions
@@ -224,35 +206,23 @@ def _particle_function(box: BoxPrediction, ptype: str, quantity: SiteField) -> C
 def _cell_function(box: BoxPrediction, quantity: SiteField) -> Callable:
     def cell_field(field: Any, data: Any) -> Any:
         axes = [data["index", axis] for axis in "xyz"]
+        units = _units(data.ds, quantity)
         if isinstance(data, FieldDetector):
-            return data.ds.arr(np.zeros(axes[0].shape), _units(data.ds, quantity.units))
-        values = quantity.values(box, cell_sites(data.ds, box.field.n, axes))
-        return with_units(data.ds, values, quantity, box.field.cosmology.h)
+            return data.ds.arr(np.zeros(axes[0].shape), units)
+        values = quantity.values(box, _cell_sites(data.ds, box.field.n, axes))
+        # Mpc instead of Mpc/h, squared
+        return data.ds.arr(values if units == quantity.units else values / box.field.cosmology.h**2, units)
 
     return cell_field
 
 
-def cell_sites(ds: Dataset, n: int, axes: list[Any]) -> Sites:
-    """Row-major index of the site in which each position lies.
-
-    Parameters
-    ----------
-    ds : yt Dataset
-    n : int
-        Sites per side.
-    axes : list of 3 unyt arrays of one shape
-        Cell centres; those outside the box, as in covering grids, are wrapped.
-
-    Returns
-    -------
-    int64 array of that shape.
-    """
-    if len(axes) != 3:
-        raise LatticeError(f"{len(axes)} coordinates were given; a site needs x, y and z")
+def _cell_sites(ds: Dataset, n: int, axes: list[Any]) -> Sites:
+    """Row-major index of the site, of n per side, in which each cell centre lies, in the shape of the three `axes`."""
     left = ds.domain_left_edge.to_value("code_length")
     width = ds.domain_width.to_value("code_length")
     flat: Sites = np.zeros(axes[0].shape, dtype=np.int64)
     for axis, positions in enumerate(axes):
         fraction = (positions.to_value("code_length") - left[axis]) / width[axis]
+        # cells of a covering grid may lie outside the box
         flat = flat * n + np.floor(fraction * n).astype(np.int64) % n
     return flat

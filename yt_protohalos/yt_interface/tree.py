@@ -127,6 +127,8 @@ def progenitor_tree(
     # all ranges have been checked, with their warnings
     chosen = replace(chosen, on_range="allow", on_spacing="allow")
     communicator = MPICommunicator()
+    with communicator.barrier():
+        folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"tree_{number:04d}.0.h5" for number in range(len(levels))]
     links: list[Link] = []
     sizes: list[NDArray[np.int64]] = []
@@ -184,7 +186,6 @@ def _write(
     folder: Path, paths: list[Path], files: list[tuple[dict[str, Any], dict[str, Any]]], links: list[Link]
 ) -> None:
     """Write the files of all redshifts, which appear together, and remove those of an earlier, longer tree."""
-    folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         for path, (data, attributes), (descendant, shared) in zip(paths, files, links, strict=True):
             data = data | {"descendent_identifier": descendant, "shared_sites": shared}

@@ -24,17 +24,13 @@ from yt.utilities.logger import ytLogger
 
 from ...exceptions import CosmologyError, FormatError, LatticeError, UnitsError
 from ...fields.cosmology import CRITICAL_DENSITY, Cosmology
+from ...fields.units import comoving_length, mass_msun_h
 from ...initial_conditions.checks import check_box, check_time, header_numbers
 from ...initial_conditions.readers.gadget_binary import GadgetLayout, numbered_files, read_layout
 from ...initial_conditions.readers.gadget_hdf5 import read_header
 
-_UNIT_PAIRS = (
-    ((1.0, "Mpccm/h"), (1e10, "Msun/h")),
-    ((1e-3, "kpccm/h"), (1e10, "Msun/h")),
-    ((1.0, "Mpccm"), (1e10, "Msun")),
-    ((1e-3, "kpccm"), (1e10, "Msun")),
-)
-"""Units of length (in Mpc or Mpc/h) and mass that writers use together, in the order in which they are tried."""
+_UNITS = {"Mpccm/h": "Msun/h", "kpccm/h": "Msun/h", "Mpccm": "Msun", "kpccm": "Msun"}
+"""Units of length, in the order in which they are tried, and of mass (times 1e10) that writers use with them."""
 _LENGTH_TOLERANCE = 0.02
 _MPC_IN_CM = 3.0856775814913673e24
 _MSUN_IN_G = 1.98841586e33
@@ -118,22 +114,13 @@ class IOHandlerGadgetICs(IOHandlerGadgetBinary):
 
     _dataset_type = "gadget_ics"
 
-    def __init__(self, ds: Any, *args: Any, **kwargs: Any) -> None:
-        super().__init__(ds, *args, **kwargs)
-        self._float_type = ds._float_type
-
     def _yield_coordinates(self, data_file: GadgetICsFile, needed_ptype: str | None = None) -> Any:
         with open(data_file.filename, "rb") as file:
             for ptype, count in (data_file.total_particles or {}).items():
                 if count == 0 or (needed_ptype is not None and ptype != needed_ptype):
                     continue
-                file.seek(self._coordinates_offset(data_file, ptype))
+                file.seek(data_file.field_offsets[ptype, "Coordinates"])
                 yield ptype, self._read_field_from_file(file, count, "Coordinates")
-
-    def _coordinates_offset(self, data_file: GadgetICsFile, ptype: str) -> int:
-        layout, index = data_file.layout, self._ptypes.index(ptype)
-        before = sum(layout.header.counts[:index]) + (data_file.start or 0)
-        return layout.offsets["Coordinates"] + 3 * before * layout.float_size
 
 
 class GadgetICsDataset(_Cosmological, GadgetDataset):
@@ -146,7 +133,7 @@ class GadgetICsDataset(_Cosmological, GadgetDataset):
         layout = read_layout(Path(filename))
         self._float_type = f"f{layout.float_size}"
         fields = [name for name in ("Coordinates", "Velocities", "ParticleIDs", "Mass") if name in layout.offsets]
-        # a massless block still is a field: the mass then comes from the header's table
+        # without a block, the mass is a field too, from the table in the header
         kwargs.setdefault("field_spec", tuple(fields) + (() if "Mass" in fields else ("Mass",)))
         kwargs.setdefault("long_ids", layout.id_size == 8)
         super().__init__(filename, dataset_type, **kwargs)
@@ -242,9 +229,9 @@ def _swift_units(path: Path, units: dict[str, Any]) -> dict[str, Any]:
 
 
 def _unit_base(name: str, box: float, mass: float, omega_m: float, h: float) -> dict[str, Any]:
-    """Length and mass units under which the particles' mass fills the box: L = (N m / (Omega_m rho_c))^(1/3).
+    """Units of length and mass in which the particles fill the box: L = (N m / (Omega_m rho_c))^(1/3).
 
-    box and mass in file units. Raises `UnitsError` where no usual pair of units fits.
+    box and mass are in file units. Raises `UnitsError` if no usual pair of units fits.
     """
     if not all(np.isfinite(value) and value > 0 for value in (box, omega_m, h, mass)):
         raise CosmologyError(
@@ -252,16 +239,13 @@ def _unit_base(name: str, box: float, mass: float, omega_m: float, h: float) -> 
             "to find its units: correct the header, or pass unit_base=..."
         )
     tried = []
-    for (length, length_name), (mass_unit, mass_name) in _UNIT_PAIRS:
-        bare = not length_name.endswith("/h")
-        in_box = box * length * (h if bare else 1.0)
-        in_mass = mass * mass_unit * (h if bare else 1.0)
-        implied = (in_mass / (omega_m * CRITICAL_DENSITY)) ** (1 / 3)
-        tried.append(f"{length_name}: {in_box:.4g} against {implied:.4g}")
+    for length, mass_name in _UNITS.items():
+        in_box = comoving_length((box, length), "BoxSize", h)
+        implied = (mass_msun_h((1e10 * mass, mass_name), "mass", h) / (omega_m * CRITICAL_DENSITY)) ** (1 / 3)
         if abs(in_box - implied) < _LENGTH_TOLERANCE * implied:
-            unit_base: dict[str, Any] = {"length": (1.0, length_name), "mass": (mass_unit, mass_name)}
-            ytLogger.info("Box of %.5g Mpc/h: lengths are in %s.", in_box, length_name)
-            return unit_base
+            ytLogger.info("Box of %.5g Mpc/h: lengths are in %s.", in_box, length)
+            return {"length": (1.0, length), "mass": (1e10, mass_name)}
+        tried.append(f"{length}: {in_box:.4g} against {implied:.4g}")
     raise UnitsError(
         f"the mass in {name} does not fill its box in any usual unit (Mpc/h {'; '.join(tried)}); both must agree to "
         f"{_LENGTH_TOLERANCE:.0%}: pass unit_base=..., e.g. {{'length': (1.0, 'Mpccm/h')}}"
