@@ -114,6 +114,10 @@ class IOHandlerGadgetICs(IOHandlerGadgetBinary):
 
     _dataset_type = "gadget_ics"
 
+    def __init__(self, ds: Any, *args: Any, **kwargs: Any) -> None:
+        super().__init__(ds, *args, **kwargs)
+        self._float_type = ds._float_type
+
     def _yield_coordinates(self, data_file: GadgetICsFile, needed_ptype: str | None = None) -> Any:
         with open(data_file.filename, "rb") as file:
             for ptype, count in (data_file.total_particles or {}).items():
