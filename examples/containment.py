@@ -1,4 +1,4 @@
-"""How much of a simulated halo the zoom region of its protohalo holds, by padding, and what the padding costs."""
+"""Share of a simulated halo inside the zoom region of its protohalo, by padding, and the volume of the region."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from yt_protohalos.exceptions import RegionError, ScoringError
 from yt_protohalos.prediction.result import Prediction
 
 PADDINGS = (0.0, 1.0, 2.0, 3.0, 4.0, 6.0)
-"""Sites."""
+"""In lattice sites."""
 SHAPES = ("region", "convex_hull", "ellipsoid")
-"""The padded sites themselves, and what MUSIC refines."""
+"""The padded sites themselves, and the two shapes that MUSIC can refine."""
 WHOLE = 0.99
 """A region that holds this share of a halo counts as holding it."""
 
 
 @dataclass(frozen=True, eq=False)
 class Containment:
-    """Zoom regions of protohaloes beside the haloes that form from them, one row (of H) a protohalo.
+    """Zoom regions of protohaloes beside the haloes that form from them, one row (of H) per protohalo.
 
     Attributes
     ----------
@@ -68,18 +68,22 @@ def zoom_containment(
 ) -> Containment:
     """Compare the zoom regions of the largest protohaloes with a simulation of the same initial conditions.
 
-    Whoever chooses a target from a prediction does not know whether it is right: nothing is left out but protohaloes
-    that no halo forms from.
+    A user who chooses a target from a prediction does not know whether it is right. So wrong protohaloes count too;
+    only those from which no halo forms are left out.
 
     Parameters
     ----------
     prediction : Prediction
     true_labels : int, (n, n, n)
-        1..K, 0 outside.
+        Labels of the simulated haloes, 1..K, 0 outside.
     paddings : sequence of float
-        Of `zoom_region`, sites.
+        Paddings of `zoom_region`, in sites.
     largest : int
-        Protohaloes to look at.
+        Number of protohaloes to compare.
+
+    Returns
+    -------
+    Containment
 
     Raises
     ------
@@ -113,7 +117,7 @@ def zoom_containment(
 def _contained(
     prediction: Prediction, halo_id: int, sites: NDArray[np.int64], padding: float
 ) -> Iterator[tuple[float, float]]:
-    """Share of a halo's sites in each of `SHAPES`, and the sites that each takes over the halo's; none if too large."""
+    """Share of a halo's sites in each of `SHAPES`, and the volume of each over the halo's; none if too large."""
     lattice = prediction.lattice
     try:
         region = zoom_region(prediction, halo_id, padding)
@@ -133,7 +137,7 @@ def _contained(
 
 
 def format_containment(found: Containment) -> str:
-    """A line a padding: what share of the halo is inside, how many haloes are held, and the volume refined."""
+    """Table with a row for each padding: share of the halo inside, share of haloes held, and the volume refined."""
     lines = [
         f"{len(found.n_sites)} protohaloes, {np.count_nonzero(found.iou > 0.5)} with a halo of intersection over union "
         "above 0.5",

@@ -1,4 +1,4 @@
-"""Protohaloes with a large-scale overdensity and with a large-scale tide (figures 10 and 12 of the paper).
+"""Predict protohaloes with a large-scale overdensity and with a large-scale tide (figures 10 and 12 of the paper).
 
 Run: python experiments.py [-n SITES] [--seed SEED] [--model NAME_OR_FOLDER] [-o DIR]
 

@@ -1,4 +1,4 @@
-"""A halo catalogue in yt's format: made, loaded again in plain yt, and printed.
+"""Make a halo catalogue in yt's format, load it again with plain yt, and print it.
 
 Run: python halo_catalogue.py [--ics FILE] [--model NAME_OR_FOLDER] [-o DIR]
 """

@@ -1,4 +1,4 @@
-"""Initial conditions of one's own: generated, written as a Gadget file, read back, and predicted.
+"""Generate initial conditions, write them as a Gadget file, read them back, and predict protohaloes.
 
 Run: python own_initial_conditions.py [-n SITES] [--seed SEED] [--model NAME_OR_FOLDER] [-o DIR]
 """

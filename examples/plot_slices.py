@@ -1,4 +1,4 @@
-"""Slices through the linear overdensity, the membership probability and the protohalo masses.
+"""Plot slices of the linear overdensity, the membership probability and the protohalo masses with yt.
 
 Run: python plot_slices.py [--ics FILE] [--model NAME_OR_FOLDER] [-o DIR]
 """

@@ -1,4 +1,4 @@
-"""Protohalo fields of the bundled initial conditions, in a sphere and per particle.
+"""Read the protohalo fields of the bundled initial conditions, for all particles and in a sphere.
 
 Run: python quickstart_fields.py [--ics FILE] [--model NAME_OR_FOLDER]
 """

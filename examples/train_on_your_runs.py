@@ -1,6 +1,6 @@
-"""A network trained on simulations of one's own: their initial conditions, and a final snapshot with the same IDs.
+"""Train a network on simulations of your own: their initial conditions, and a final snapshot with the same IDs.
 
-A stand-in takes the simulation's place, so that the example runs in seconds; give files of your own instead.
+Without files of yours, a substitute for a simulation is made, so that the example runs in seconds.
 
 Run: python train_on_your_runs.py [--ics FILE --snapshot FILE] [-o DIR]
 """
@@ -20,8 +20,8 @@ from yt_protohalos.training.trainer import Trainer, TrainingSettings
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("--ics", type=Path, help="initial conditions (default: generated)")
-parser.add_argument("--snapshot", type=Path, help="their final snapshot (default: a stand-in for one)")
-parser.add_argument("--model", help="taken as every example takes it; training starts from nothing")
+parser.add_argument("--snapshot", type=Path, help="their final snapshot (default: a substitute for one)")
+parser.add_argument("--model", help="accepted as in the other examples, but not used")
 parser.add_argument("-o", "--output-dir", type=Path, default=Path("own_runs"))
 args = parser.parse_args()
 if (args.ics is None) != (args.snapshot is None):
@@ -29,7 +29,7 @@ if (args.ics is None) != (args.snapshot is None):
 args.output_dir.mkdir(parents=True, exist_ok=True)
 
 
-def write_stand_in(ics: Path, snapshot: Path, n: int = 24, seed: int = 2) -> None:
+def write_substitute(ics: Path, snapshot: Path, n: int = 24, seed: int = 2) -> None:
     """Initial conditions, and particles that moved by 2LPT or, near a peak of the overdensity, fell onto it."""
     field = ph.generate_initial_conditions(n, n * 50 / 256, seed, filename=ics)
     final, velocities = lagrangian_particles(field, redshift=0.0)
@@ -47,7 +47,7 @@ def write_stand_in(ics: Path, snapshot: Path, n: int = 24, seed: int = 2) -> Non
 ics, snapshot = args.ics, args.snapshot
 if ics is None:
     ics, snapshot = args.output_dir / "ics.hdf5", args.output_dir / "snapshot.hdf5"
-    write_stand_in(ics, snapshot)
+    write_substitute(ics, snapshot)
 
 # the same as: protohalos label --ics ICS --snapshot SNAPSHOT -o own_runs/run.h5
 run = label_run(ics, snapshot=snapshot, output=args.output_dir / "run.h5")

@@ -1,7 +1,8 @@
-"""Does the zoom region of a protohalo hold the halo that forms? A simulation of the same initial conditions knows.
+"""Does the zoom region of a protohalo hold the halo that forms? Compare it with a simulation of the same box.
 
-For the largest protohaloes and several paddings: the share of the halo's particles that start inside the region, its
-convex hull and its ellipsoid, and what each costs in volume. What is outside would enter the halo as coarse particles.
+For the largest protohaloes and several paddings, the script prints the share of the halo's particles that start inside
+the region, its convex hull and its ellipsoid, and the volume of each. Particles that start outside would enter the halo
+as coarse particles.
 
 Run: python zoom_check.py [--ics FILE --labels FILE] [--model NAME_OR_FOLDER] [--largest N]
      python zoom_check.py --runs run_0901.h5 run_0902.h5        # files of protohalos simulate

@@ -1,4 +1,4 @@
-"""The small data that the figures of this gallery are drawn from; `docs/make_gallery_data.py` makes the file."""
+"""Data of the figures of this gallery; `docs/make_gallery_data.py` makes the file."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ COSMOLOGY = ph.PAPER_COSMOLOGY
 
 @dataclass(frozen=True, eq=False)
 class Labels(LabelledSites):
-    """Labels of a box and where they are: as much of a `Prediction` as pictures and comparisons need."""
+    """Labels of a box and their positions: the part of a `Prediction` that pictures and comparisons need."""
 
     labels: np.ndarray
     lattice: ph.Lattice
@@ -55,13 +55,13 @@ class Group:
 
 @cache
 def read(name: str) -> Group:
-    """The groups are `treepm`, `pair` and `experiments`."""
+    """Read a group of the file: `treepm`, `pair` or `experiments`."""
     with h5py.File(FILE) as file:
         group = file[name]
         attributes = dict(group.attrs)
         cubes = {key: cube[()].astype(np.int32) if cube.dtype == np.uint16 else cube[()] for key, cube in group.items()}
     if name == "treepm":
-        # kept by bins of probability: the middle of each
+        # the file holds bins of probability; take the middle of each
         cubes["probability"] = ((cubes["probability"] + 0.5) / attributes["probability_levels"]).astype(np.float32)
         cubes["mask"] = cubes["mask"].astype(bool)
     return Group(cubes, attributes, ph.Lattice(int(attributes["n"]), float(attributes["box_size"])))
@@ -85,12 +85,12 @@ def block_counts() -> tuple[BlockCounts, BlockCounts]:
 
 
 def biases() -> dict[str, LagrangianBias]:
-    """Bias measured in boxes too large to keep, by kind and size."""
+    """Bias measured in boxes that are too large to keep, by kind and size."""
     return _of_boxes("bias", LagrangianBias)
 
 
 def box_counts() -> dict[str, HaloCounts]:
-    """Haloes counted in such boxes, by kind and size."""
+    """Haloes counted in boxes that are too large to keep, by kind and size."""
     return _of_boxes("abundance", HaloCounts)
 
 
@@ -114,7 +114,7 @@ def box_name(kind: str, side: float) -> str:
 
 
 def card_scores(model: str, sigma_8: float = COSMOLOGY.sigma_8) -> list[dict[str, Any]]:
-    """Scores that the card of a model states of test runs of one amplitude, 37.5 Mpc/h each."""
+    """Scores on the test runs of one amplitude, 37.5 Mpc/h each, as the card of a model states them."""
     found = []
     for name, scores in load_card(model)[0].scores.items():
         stated = re.search(r"sigma_8 = ([\d.]+)", name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from types import SimpleNamespace
 
 import matplotlib
 import numpy as np
@@ -12,7 +13,7 @@ from surface_fakes import BOX, FakePredictor, N
 
 import yt_protohalos as ph
 from yt_protohalos.analysis import plots
-from yt_protohalos.analysis.drawing import fullest_plane
+from yt_protohalos.analysis.drawing import Slice, fullest_plane
 from yt_protohalos.exceptions import LatticeError
 
 matplotlib.use("Agg")
@@ -58,6 +59,28 @@ def test_pixels_are_centred_on_the_sites(prediction):
     spacing = BOX / N
     np.testing.assert_allclose([left, bottom], (prediction.site_offset - 0.5) * spacing)
     np.testing.assert_allclose([right - left, top - bottom], BOX)
+
+
+def test_a_region_is_drawn_where_it_lies_in_the_box(prediction):
+    start, side, spacing = (4, 5, 6), 10, BOX / N
+    labels = prediction.labels[tuple(slice(first, first + side) for first in start)]
+    region = SimpleNamespace(
+        labels=labels, start=start, lattice=prediction.lattice, site_offset=prediction.site_offset
+    )  # fmt: skip
+    whole, part = Slice.through(prediction, "y", 7), Slice.through(region, "y", 2)
+    assert part.position == pytest.approx(whole.position)
+    left, right, bottom, top = part.extent
+    np.testing.assert_allclose([left - whole.extent[0], bottom - whole.extent[2]], [4 * spacing, 6 * spacing])
+    np.testing.assert_allclose([right - left, top - bottom], side * spacing)
+    assert np.array_equal(part.image(labels), whole.image(prediction.labels)[6:16, 4:14])
+
+
+def test_several_predictions_can_share_a_scale(prediction):
+    norm = matplotlib.colors.LogNorm(1e9, 1e15)
+    axes = Figure().subplots(1, 2)
+    for ax in axes:
+        plots.draw_masses(ax, prediction, "x", 3, norm)
+    assert all(ax.images[0].norm is norm for ax in axes)
 
 
 def test_masses_have_a_logarithmic_scale_that_holds_all_of_them(prediction):
