@@ -6,7 +6,7 @@ Every error derives from `ProtohaloError` and from the builtin that a caller wou
 
 
 class ProtohaloError(Exception):
-    """Root of all errors raised on purpose by yt_protohalos.
+    """Root of all errors that yt_protohalos raises on purpose.
 
     Examples
     --------
@@ -19,43 +19,50 @@ class ProtohaloError(Exception):
 
 
 class LatticeError(ProtohaloError, ValueError):
-    """A lattice, crop or site index that cannot exist."""
+    """A lattice, crop or site index is impossible; use the sizes that the message gives."""
 
 
 class UnitsError(ProtohaloError, ValueError):
-    """A quantity without units, or with units that cannot be converted."""
+    """A quantity has no unit or the wrong dimension; give it in the unit that the message names."""
 
 
 class CosmologyError(ProtohaloError, ValueError):
-    """Missing or unphysical cosmological parameters."""
+    """A cosmological parameter is missing or unphysical; give the value of the simulation."""
 
 
 class InitialConditionsError(ProtohaloError, ValueError):
-    """Initial conditions that cannot be turned into a linear field."""
+    """Initial conditions give no linear field (glass, zoom, missing particles); use a uniform periodic lattice."""
 
 
 class FormatError(ProtohaloError, ValueError):
-    """A file that is not what its format says."""
+    """A file is not what its format says; write it again, or name the format with `load`."""
 
 
 class TilingError(ProtohaloError, ValueError):
-    """A crop plan that cannot tile the box."""
+    """Crops of these sizes do not tile the box; change the side, core or context."""
 
 
 class ClusteringError(ProtohaloError, ValueError):
-    """Points or parameters that cannot be clustered."""
+    """Points or parameters cannot be clustered; correct the parameter that the message names."""
 
 
 class StitchingError(ProtohaloError, ValueError):
-    """Label cubes that cannot be stitched."""
+    """Label cubes cannot be stitched; give cubes of one shape and labels of an integer type."""
 
 
 class ModelError(ProtohaloError, ValueError):
-    """A model card or architecture that is not valid."""
+    """A model card, architecture or option is not valid; correct the key that the message names."""
 
 
 class UnknownModelError(ModelError, KeyError):
-    """A model name that is neither bundled nor a folder with a card."""
+    """A model is neither bundled nor a folder with a card; use one of `available`.
+
+    Attributes
+    ----------
+    name : str
+    available : list of str
+        Names of the bundled models.
+    """
 
     def __init__(self, name: str, available: list[str]) -> None:
         self.name = name
@@ -70,43 +77,43 @@ class UnknownModelError(ModelError, KeyError):
 
 
 class ModelIntegrityError(ModelError):
-    """A weight file that is missing or whose bytes are not the card's."""
+    """A weight file is missing or has another SHA-256 than its card states; install the model again."""
 
 
 class OutOfRangeError(ProtohaloError, ValueError):
-    """Input outside the range a model was trained on."""
+    """The input is outside the range of a model's training; use another model, or allow extrapolation."""
 
 
 class StoreError(ProtohaloError, OSError):
-    """A stored prediction that cannot be read or written."""
+    """A stored prediction cannot be read or written; delete it and run again, or give another folder."""
 
 
 class OutOfMemoryError(ProtohaloError, MemoryError):
-    """A prediction that does not fit the memory the process may use."""
+    """A prediction needs more memory than the process may use; use more ranks, a larger machine or a smaller box."""
 
 
 class ParallelError(ProtohaloError, RuntimeError):
-    """Work shared by several ranks, one of which could not go on."""
+    """One of several MPI ranks failed; the message names the rank and its error."""
 
 
 class MissingPredictionError(ProtohaloError, RuntimeError):
-    """A field or catalogue that needs a prediction nobody has run."""
+    """A field or catalogue needs a prediction that does not exist; call `predict` first."""
 
 
 class CatalogError(ProtohaloError, ValueError):
-    """A halo catalogue that cannot be made or read."""
+    """A halo catalogue cannot be made or read; the message says which input is missing or wrong."""
 
 
 class RegionError(ProtohaloError, ValueError):
-    """A Lagrangian region that cannot be padded, enclosed or written for a zoom."""
+    """A Lagrangian region cannot be padded, enclosed or written; use less padding or a smaller protohalo."""
 
 
 class ExperimentError(ProtohaloError, ValueError):
-    """An experiment with a linear field that is not possible as asked."""
+    """A change of a linear field is not possible; use a value in the range that the message gives."""
 
 
 class ScoringError(ProtohaloError, ValueError):
-    """Predictions and truths that cannot be compared."""
+    """Predictions and true labels cannot be compared; give both on one lattice."""
 
 
 class ProtohaloWarning(UserWarning):
@@ -114,12 +121,12 @@ class ProtohaloWarning(UserWarning):
 
 
 class SpacingWarning(ProtohaloWarning):
-    """The lattice spacing is not the model's; the field was resampled."""
+    """The lattice spacing is not the model's, so the field is resampled; a model of that spacing is better."""
 
 
 class PositionsOnlyWarning(ProtohaloWarning):
-    """Velocities are missing; second-order displacements stay in delta."""
+    """Velocities are missing, so second-order displacements stay in delta; give a file with velocities."""
 
 
 class CosmologyWarning(ProtohaloWarning):
-    """The cosmology differs from the one the model was trained on."""
+    """The cosmology is not the one of the model's training; compare with a model of that range before relying on it."""

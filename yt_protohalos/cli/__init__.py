@@ -13,29 +13,18 @@ from ..exceptions import ProtohaloError
 from .common import USER_ERROR as USER_ERROR
 from .common import fail
 
-COMMANDS = {
-    "demo": "yt_protohalos.cli.demo",
-    "find": "yt_protohalos.cli.find",
-    "plot": "yt_protohalos.cli.plot",
-    "report": "yt_protohalos.cli.report",
-    "catalog": "yt_protohalos.cli.catalog",
-    "models": "yt_protohalos.cli.models",
-    "simulate": "yt_protohalos.cli.simulate",
-    "label": "yt_protohalos.cli.label",
-    "train": "yt_protohalos.cli.train",
-    "bundle": "yt_protohalos.cli.bundle",
-    "validate": "yt_protohalos.cli.validate",
-    "zoom": "yt_protohalos.cli.zoom",
-    "tree": "yt_protohalos.cli.tree",
-}
-"""Module of each command. It has ``HELP`` (one line), ``EXAMPLE`` (text), ``add_arguments(parser)`` and
-``run(args) -> int``, and imports nothing heavy before ``run``."""
-
+_NAMES = (
+    "demo", "find", "plot", "report", "catalog", "models", "simulate", "label", "train", "bundle", "validate", "zoom",
+    "tree",
+)  # fmt: skip
+COMMANDS = {name: f"{__name__}.{name}" for name in _NAMES}
+"""Module of each command, with ``HELP`` (one line), ``EXAMPLE`` (text), ``add_arguments(parser)`` and
+``run(args) -> int``. It imports nothing heavy before ``run``."""
 INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit status, 2 for anything the user can mend, with one line that says how."""
+    """Run one command and return the exit status: 2, with one line of advice, for a user's error."""
     args = build_parser().parse_args(arguments)
     # read by tensorflow when it is first imported, which happens inside the commands
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -44,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             return args.run(args)
         except BrokenPipeError:
-            # whoever read the output has enough; what is left of it goes nowhere
+            # the reader has closed the pipe; drop the rest of the output
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             return 0
         except (ProtohaloError, OSError) as error:

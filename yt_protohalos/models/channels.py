@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,7 +55,8 @@ EVOLVED_POSITION_UNIT = 8.0
 LOG_DENSITY_UNIT = 3.0
 """Unit of the log density channels, dimensionless."""
 
-Cubes = dict[str, NDArray]
+Cube: TypeAlias = NDArray[np.floating]
+Cubes: TypeAlias = dict[str, Cube]
 
 
 def check_channels(channels: Sequence[str]) -> None:
@@ -79,7 +81,7 @@ def remove_gauge(phi: NDArray[np.float32]) -> NDArray[np.float32]:
     """
     result = phi - np.float32(phi.mean(dtype=np.float64))
     for axis in range(3):
-        ramp = _ramp(axis, phi.shape, np.float64)
+        ramp = _ramp(axis, phi.shape)
         if ramp.size > 1:
             profile = result.mean(axis=tuple(a for a in range(3) if a != axis), dtype=np.float64)
             slope = float(np.dot(profile, ramp.ravel()) / np.dot(ramp.ravel(), ramp.ravel()))
@@ -89,7 +91,7 @@ def remove_gauge(phi: NDArray[np.float32]) -> NDArray[np.float32]:
 
 @dataclass(frozen=True, eq=False)
 class ModelInput:
-    """Everything that the networks of a model see of a box.
+    """Fields of a box from which the input of the networks is cut.
 
     Attributes
     ----------
@@ -98,7 +100,7 @@ class ModelInput:
     evolved : EvolvedField, optional
         `evolve_field` of the field; needed by channels of the evolved field.
     probability : float32, (n, n, n), optional
-        Calibrated membership probability of every site; needed by networks that see it.
+        Calibrated membership probability of every site; needed if it is a channel.
 
     Examples
     --------
@@ -118,7 +120,7 @@ class ModelInput:
         return self.field.lattice
 
     def crop(self, channels: Sequence[str], start: Triple, side: int) -> Cubes:
-        """Periodic crops of everything that the channels are made of.
+        """Take the periodic crops of which the channels are made.
 
         Parameters
         ----------
@@ -138,10 +140,10 @@ class ModelInput:
         Raises
         ------
         ModelError
-            A channel needs an evolved field or a probability that is not there.
+            A channel needs the evolved field or the probability, and it is missing.
         """
 
-        def crop(cube: NDArray, around: int = 0) -> NDArray:
+        def crop(cube: Cube, around: int = 0) -> Cube:
             x, y, z = (first - around for first in start)
             return self.lattice.crop(cube, (x, y, z), (side + 2 * around,) * 3)
 
@@ -195,7 +197,7 @@ def transform(cubes: Cubes, symmetry: Symmetry) -> Cubes:
 
 
 def network_input(
-    cubes: Mapping[str, NDArray], channels: Sequence[str], normalisation: Mapping[str, float]
+    cubes: Mapping[str, Cube], channels: Sequence[str], normalisation: Mapping[str, float]
 ) -> NDArray[np.float32]:
     """Stack the channels of one crop.
 
@@ -231,12 +233,13 @@ def network_input(
     return stacked
 
 
-def _channel(name: str, cubes: Mapping[str, NDArray], shape: Triple, normalisation: Mapping[str, float]) -> NDArray:
+def _channel(name: str, cubes: Mapping[str, Cube], shape: Triple, normalisation: Mapping[str, float]) -> Cube:
     if name in LAGRANGIAN_POSITION:
-        return _ramp(LAGRANGIAN_POSITION.index(name), shape) / np.float32(POSITION_UNIT)
+        return _ramp(LAGRANGIAN_POSITION.index(name), shape) / POSITION_UNIT
     cube = cubes[name]
     if name in EVOLVED_POSITION:
-        return (_ramp(EVOLVED_POSITION.index(name), shape) + cube) / np.float32(EVOLVED_POSITION_UNIT)
+        ramp = _ramp(EVOLVED_POSITION.index(name), shape).astype(np.float32)
+        return (ramp + cube) / np.float32(EVOLVED_POSITION_UNIT)
     if name in DENSITY_NAMES:
         return cube / np.float32(LOG_DENSITY_UNIT)
     if name not in FIELD_CHANNELS:
@@ -247,7 +250,7 @@ def _channel(name: str, cubes: Mapping[str, NDArray], shape: Triple, normalisati
     return (remove_gauge(cube) if name == "phi" else cube) / np.float32(scale)
 
 
-def _ramp(axis: int, shape: Sequence[int], dtype: type = np.float32) -> NDArray:
-    """Distance from the centre of a crop along one axis, sites, with length 1 along the others."""
-    distance = np.arange(shape[axis], dtype=dtype) - dtype(0.5 * (shape[axis] - 1))
+def _ramp(axis: int, shape: Sequence[int]) -> NDArray[np.float64]:
+    """Distance from the centre of a crop along one axis, sites; an array of length 1 along the other axes."""
+    distance = np.arange(shape[axis], dtype=np.float64) - 0.5 * (shape[axis] - 1)
     return distance.reshape([-1 if a == axis else 1 for a in range(3)])

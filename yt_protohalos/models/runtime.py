@@ -59,7 +59,7 @@ def bytes_per_site(card: NetworkCard) -> int:
     array, and the output of a convolution. The channels are added. For ``planck-v4`` this gives 492 (semantic, 144^3)
     and 496 (instance, 96^3); measured on a processor are 442 and 393.
     """
-    return 4 * (7 * card.architecture["filters"][0] + card.architecture["in_channels"])
+    return 4 * (7 * int(card.architecture["filters"][0]) + int(card.architecture["in_channels"]))
 
 
 def gpu_memory() -> int | None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import permutations, product
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..exceptions import ModelError
 from ..fields.lattice import Triple
+
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 
 @dataclass(frozen=True)
@@ -26,12 +29,12 @@ class Symmetry:
         first, second, third = (bool(f) for f in rng.integers(0, 2, size=3))
         return cls((x, y, z), (first, second, third))
 
-    def apply(self, cube: NDArray) -> NDArray:
+    def apply(self, cube: NDArray[Scalar]) -> NDArray[Scalar]:
         """Return a transposed and flipped copy of a scalar cube (n, n, n, ...); further axes stay in place."""
         further = tuple(range(3, cube.ndim))
         return np.ascontiguousarray(np.flip(cube.transpose(*self.axes, *further), self._flipped))
 
-    def undo(self, cube: NDArray) -> NDArray:
+    def undo(self, cube: NDArray[Scalar]) -> NDArray[Scalar]:
         """Return the cube that `apply` turns into `cube`."""
         further = tuple(range(3, cube.ndim))
         back = tuple(int(a) for a in np.argsort(self.axes))

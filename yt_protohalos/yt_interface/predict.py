@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from yt.data_objects.static_output import Dataset
 from yt.funcs import get_pbar
@@ -16,7 +17,7 @@ from yt.utilities.logger import ytLogger
 from yt.utilities.parallel_tools.parallel_analysis_interface import communication_system
 
 from .._utils.locks import file_lock, lock_path
-from .._utils.progress import Progress, set_bar
+from .._utils.progress import Progress
 from ..exceptions import MissingPredictionError, OutOfMemoryError, ParallelError, StoreError
 from ..fields.cosmology import target_redshift
 from ..fields.linear_field import LinearField
@@ -34,19 +35,15 @@ from .shared_field import shared_field
 _DEFAULTS = PredictionOptions()
 
 
-class _Bar:
-    """The progress bar of yt, which takes the total so far, for `progress.track`, which gives steps."""
-
-    def __init__(self, title: str, total: int) -> None:
-        self._bar = get_pbar(title, total)
-        self._done = 0
-
-    def update(self, step: int) -> None:
-        self._done += step
-        self._bar.update(self._done)
-
-    def close(self) -> None:
-        self._bar.finish()
+def _yt_bar(iterable: Iterable[Any], title: str, total: int) -> Iterator[Any]:
+    """Iterate with the progress bar of yt."""
+    bar = get_pbar(title, total)
+    try:
+        for done, item in enumerate(iterable, 1):
+            yield item
+            bar.update(done)
+    finally:
+        bar.finish()
 
 
 @dataclass(frozen=True)
@@ -122,7 +119,6 @@ class BoxPrediction:
         if self._prediction is None:
             self._prediction = self._read()
         if self._prediction is None:
-            set_bar(_Bar)
             ytLogger.info("Predicting protohaloes on %d^3 sites with model %s", self.field.n, self.card.name)
             communicator = MPICommunicator()
             communicator.take_device()
@@ -130,8 +126,8 @@ class BoxPrediction:
             with _named_memory_errors(self.field.n), _crop_folder(self._cache, self.key, communicator) as crops:
                 # the ranges were checked when this object was made; a field must not fail on them later
                 prediction = predictor.predict(
-                    self.field, threshold=self._threshold, progress=progress, store=crops,
-                    on_spacing="allow", on_range="allow", communicator=communicator,
+                    self.field, threshold=self._threshold, progress=_yt_bar if progress is True else progress,
+                    store=crops, on_spacing="allow", on_range="allow", communicator=communicator,
                 )  # fmt: skip
                 with communicator.barrier():
                     if communicator.is_root:
