@@ -14,7 +14,8 @@ from typing import Any
 import h5py
 
 import yt_protohalos as ph
-from yt_protohalos.analysis.scores import score_table
+from yt_protohalos.analysis.block_counts import count_box
+from yt_protohalos.analysis.score_tables import score_table
 from yt_protohalos.models.card import ModelCard
 from yt_protohalos.models.registry import load_card, write_card
 from yt_protohalos.training.dataset import LabelledField
@@ -48,7 +49,11 @@ def score(predictor: ph.ProtohaloPredictor, run: LabelledField) -> dict[str, Any
     if predictor.card.instance is None:
         return score_model(predictor, [run], progress=False)[0]
     found = predict_field(run.field, predictor, progress=False)
-    return score_table(found.probability, found.mask, found.labels, run.labels, run.field.site_mass_msun_h)
+    counts = count_box(
+        found.labels, run.labels, run.field.lattice, run.field.site_mass_msun_h, mask=found.mask,
+        probability=found.probability,
+    )  # fmt: skip
+    return score_table(counts)
 
 
 def main() -> None:

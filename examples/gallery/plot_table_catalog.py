@@ -23,7 +23,7 @@ from pathlib import Path
 from catalog_figures import plot_catalog_errors
 from gallery_data import FILE
 
-from yt_protohalos.analysis.catalog_scores import format_catalog, format_shapes
+from yt_protohalos.analysis.catalog_tables import format_catalog, format_shapes
 
 parser = argparse.ArgumentParser()
 parser.add_argument(

@@ -12,10 +12,8 @@ from yt_protohalos.analysis.catalog_scores import (
     CatalogErrors,
     SimulatedHaloes,
     catalog_errors,
-    confidence_table,
-    errors_by_mass,
-    format_catalog,
 )
+from yt_protohalos.analysis.catalog_tables import confidence_table, errors_by_mass, format_catalog
 from yt_protohalos.catalog.catalog import protohalo_catalog
 from yt_protohalos.exceptions import ScoringError
 

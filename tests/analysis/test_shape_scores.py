@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from labelled_boxes import box_labels, predicted
 
-from yt_protohalos.analysis.catalog_scores import ShapeErrors, format_shapes, shape_errors, shapes_by_mass
+from yt_protohalos.analysis.catalog_scores import ShapeErrors, shape_errors
+from yt_protohalos.analysis.catalog_tables import format_shapes, shapes_by_mass
 from yt_protohalos.catalog.catalog import protohalo_catalog
 from yt_protohalos.exceptions import ScoringError
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ import numpy as np
 import pytest
 
 import yt_protohalos as ph
-from yt_protohalos.analysis.scores import score_table
+from yt_protohalos.analysis.block_counts import count_box
+from yt_protohalos.analysis.score_tables import score_table
 from yt_protohalos.models import registry
 from yt_protohalos.prediction.result import Prediction
 from yt_protohalos.segmentation.labels import relabel_by_size
@@ -68,9 +70,9 @@ def treepm(predictor: ph.ProtohaloPredictor) -> tuple[dict[str, Any], dict[str, 
         truth, pinocchio = file["halo_id"][()] + 1, relabel_by_size(file["pinocchio_id"][()] + 1, 155)
     field = ph.linear_field(ph.load(SHARED / "reference" / "treepm96_ics.hdf5"))
     found = predictor.predict(field, progress=False)
-    ours = score_table(found.probability, found.mask, found.labels, truth, field.site_mass_msun_h)
-    peer = score_table((pinocchio > 0).astype(float), pinocchio > 0, pinocchio, truth, field.site_mass_msun_h)
-    return ours, peer
+    count = partial(count_box, true_labels=truth, lattice=field.lattice, site_mass_msun_h=field.site_mass_msun_h)
+    ours = count(found.labels, mask=found.mask, probability=found.probability)
+    return score_table(ours), score_table(count(pinocchio))
 
 
 @needs_reference

@@ -1,9 +1,11 @@
-"""What simple methods make of the linear overdensity: a threshold, spheres, and a watershed.
+"""Simple methods that find haloes in the linear overdensity: a threshold, spheres, and a watershed.
 
 They show what the networks add. Lengths are comoving Mpc/h, delta is the linear overdensity at z = 0.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 from numba import njit
@@ -12,6 +14,7 @@ from scipy import fft, ndimage
 
 from ..exceptions import ScoringError
 from ..fields.lattice import Lattice
+from ..fields.linear_field import LinearField
 from ..segmentation.labels import relabel_by_size
 
 BARRIER = 1.686
@@ -247,3 +250,25 @@ def _flood(order, height, n, persistence):  # type: ignore[no-untyped-def]  # pr
             root = parent[root]
         basin[site] = root
     return basin
+
+
+SimpleMethod = Callable[[LinearField, float, int], tuple[NDArray[np.integer], NDArray[np.bool_] | None]]
+"""Function of a field, the true share of sites in haloes and the sites of the smallest halo, that returns labels and
+the mask of members, None for the sites that have a label."""
+
+
+def threshold_and_watershed(
+    field: LinearField, fraction: float, min_sites: int
+) -> tuple[NDArray[np.integer], NDArray[np.bool_]]:
+    """Labels of `watershed_labels` inside the mask of `threshold_mask`, and that mask."""
+    mask = threshold_mask(field.delta, field.lattice, fraction)
+    return watershed_labels(field.delta, field.lattice, mask, min_sites=min_sites), mask
+
+
+def spheres(field: LinearField, fraction: float, min_sites: int) -> tuple[NDArray[np.integer], None]:
+    """Labels of `excursion_set_spheres`; they do not depend on the fraction."""
+    return excursion_set_spheres(field.delta, field.lattice, min_sites=min_sites), None
+
+
+SIMPLE_METHODS: dict[str, SimpleMethod] = {"threshold+watershed": threshold_and_watershed, "spheres": spheres}
+"""Methods by name. Scores per site of the first are those of the threshold alone."""

@@ -1,34 +1,37 @@
-"""Counts of a prediction beside a simulation, kept by spatial block.
+"""Counts of a prediction beside a simulation, by spatial block of the box.
 
-Every score of this package is a function of sums over sites and haloes. `BlockCounts` holds those sums for each block
-of a box, so that several runs are pooled by adding counts, never by averaging ratios, and a bootstrap over blocks needs
-no cube twice. Masses are in Msun/h.
+Every score of this package is a function of sums over sites and haloes. `BlockCounts` holds these sums for each block,
+so runs are pooled by adding counts, never by averaging ratios, and a bootstrap over blocks reads no cube again. A
+single run is a pool of one. Masses are in Msun/h.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+from scipy.linalg import block_diag
 
 from ..exceptions import ScoringError
 from ..fields.lattice import Lattice
 from ..segmentation.labels import contingency
-from .matching import match_haloes
+from .matching import MATCH_IOU, match_haloes
 
+Array = NDArray[Any]
 Windows = tuple[tuple[float, float], ...]
+"""Bins as (low, high), which may overlap."""
 
 MASS_STEP = 0.01
-"""Width of the mass bins of a counts in log10; windows start and end at multiples of it."""
+"""Width of the mass bins in log10; windows start and end at multiples of it."""
 MASS_START, MASS_END = 9.0, 17.0
 N_MASSES = round((MASS_END - MASS_START) / MASS_STEP)
 OFFSET_STEP, OFFSET_LIMIT = 0.01, 4.0
 N_OFFSETS = 2 * round(OFFSET_LIMIT / OFFSET_STEP) + 1
 N_PROBABILITIES = 200
 N_RELIABILITY = 10
-N_IOUS = 100
 LARGE = 500
 """Haloes of more sites than this count as large."""
 
@@ -40,80 +43,94 @@ OFFSET_WINDOWS: Windows = (*BINS, (11.75, 11.95))
 
 @dataclass(frozen=True, eq=False)
 class BlockCounts:
-    """Sums over the sites and haloes of each block; every array has the blocks on axis 0.
+    """Sums over the sites and haloes of each of B blocks.
+
+    A halo counts in the block that holds most of its sites. What needs predicted haloes is NaN where the prediction
+    does not separate any.
 
     Attributes
     ----------
     confusion : (B, 4)
         Sites that are true negative, false positive, false negative, true positive.
     members, found : (B, N_MASSES)
-        Sites of true haloes by true mass; those of them that the mask holds.
+        Sites of true haloes by true mass; those of them inside the mask.
     claimed, wrong : (B, N_MASSES)
         Sites of predicted haloes by predicted mass; those of them outside true haloes.
     offsets : (B, len(OFFSET_WINDOWS), N_OFFSETS)
         Sites inside both a true and a predicted halo, by window of true mass and by log10 of predicted over true mass,
         in bins of OFFSET_STEP centred on its multiples.
     predicted, simulated : (B, N_MASSES)
-        Haloes by their own mass. A halo counts in the block that holds most of its sites.
-    ious : (B, 2, N_IOUS)
-        True haloes of at most, and of more than, `LARGE` sites by the best IoU with a predicted one.
-    probable, probable_members : (B, N_PROBABILITIES)
+        Number of haloes by their own mass.
+    matched : (B, 2, 2)
+        Number of true haloes: of at most and of more than `LARGE` sites; without and with a predicted counterpart of an
+        intersection over union (IoU) above `MATCH_IOU`.
+    large_haloes : (B, K)
+        1 in the block of each true halo of more than `LARGE` sites, else 0.
+    large_ious : (K,)
+        Best IoU of these haloes with a predicted one.
+    probability_sites, probability_members : (B, N_PROBABILITIES)
         Sites and true members by predicted probability; zero where there is no probability.
-    probability : (B, N_RELIABILITY)
+    probability_sum : (B, N_RELIABILITY)
         Sum of the probability in equal bins of it.
     volume : (B,)
         Comoving, (Mpc/h)^3.
     """
 
-    confusion: NDArray
-    members: NDArray
-    found: NDArray
-    claimed: NDArray
-    wrong: NDArray
-    offsets: NDArray
-    predicted: NDArray
-    simulated: NDArray
-    ious: NDArray
-    probable: NDArray
-    probable_members: NDArray
-    probability: NDArray
-    volume: NDArray
+    confusion: Array
+    members: Array
+    found: Array
+    claimed: Array
+    wrong: Array
+    offsets: Array
+    predicted: Array
+    simulated: Array
+    matched: Array
+    large_haloes: Array
+    large_ious: Array
+    probability_sites: Array
+    probability_members: Array
+    probability_sum: Array
+    volume: Array
 
     @property
     def n_blocks(self) -> int:
-        """Length of axis 0."""
+        """Number of blocks."""
         return len(self.volume)
 
-    def weighted(self, weights: NDArray) -> BlockCounts:
-        """Sums over the blocks with each row of `weights`, (D, B): counts of D rows."""
-        if weights.ndim != 2 or weights.shape[1] != self.n_blocks:
-            raise ScoringError(f"weights of shape {weights.shape} for {self.n_blocks} blocks; give (draws, blocks)")
+    def weighted(self, weights: ArrayLike) -> BlockCounts:
+        """Sum the blocks with each row of `weights`, (D, B); returns counts with D in the place of B."""
         matrix = np.asarray(weights, dtype=np.float64)
-        return BlockCounts(*(np.tensordot(matrix, getattr(self, field.name), axes=(1, 0)) for field in fields(self)))
+        if matrix.ndim != 2 or matrix.shape[1] != self.n_blocks:
+            raise ScoringError(f"weights of shape {matrix.shape} for {self.n_blocks} blocks; give (draws, blocks)")
+        sums = {name: np.tensordot(matrix, values, axes=(1, 0)) for name, values in vars(self).items()
+                if name != "large_ious"}  # fmt: skip
+        return BlockCounts(**sums, large_ious=self.large_ious)
 
     def total(self) -> BlockCounts:
-        """Sum over all blocks, counts of one row."""
+        """Sum over all blocks, with 1 in the place of B."""
         return self.weighted(np.ones((1, self.n_blocks)))
 
     @classmethod
     def pooled(cls, several: Sequence[BlockCounts]) -> BlockCounts:
-        """Blocks of several boxes, one after the other.
+        """Join the blocks of several boxes, one box after the other.
 
         Raises
         ------
         ScoringError
-            There is none.
+            The sequence is empty.
         """
         if not several:
             raise ScoringError("no counts to pool; score at least one run")
-        return cls(*(np.concatenate([getattr(counts, field.name) for counts in several]) for field in fields(cls)))
+        columns = {field.name: [getattr(one, field.name) for one in several] for field in fields(cls)}
+        haloes = block_diag(*columns.pop("large_haloes"))
+        return cls(**{name: np.concatenate(arrays) for name, arrays in columns.items()}, large_haloes=haloes)
 
 
 def count_box(
-    labels: NDArray[np.integer],
+    labels: NDArray[np.integer] | None,
     true_labels: NDArray[np.integer],
     lattice: Lattice,
-    site_mass: float,
+    site_mass_msun_h: float,
     *,
     mask: NDArray[np.bool_] | None = None,
     probability: NDArray[np.floating] | None = None,
@@ -124,103 +141,105 @@ def count_box(
     Parameters
     ----------
     labels, true_labels : int, (n, n, n)
-        0 outside, 1..K.
+        0 outside, 1..K. None for a prediction that separates no haloes, which needs a mask.
     lattice : Lattice
-    site_mass : float
-        Msun/h.
+    site_mass_msun_h : float
+        Mass of a site, Msun/h.
     mask : bool, (n, n, n), optional
         Predicted membership, for the scores per site; by default where `labels` is not 0.
     probability : float, (n, n, n), optional
         In [0, 1]; without it there is no calibration.
     blocks : int
-        Blocks a side: 2 for octants.
+        Blocks per side: 2 for octants.
+
+    Returns
+    -------
+    BlockCounts
 
     Raises
     ------
     LatticeError
-        A cube is not the lattice's.
+        A cube has another shape than the lattice.
     ScoringError
-        Negative labels, more blocks than sites, or a probability outside [0, 1].
+        Negative labels, more blocks than sites, a probability outside [0, 1], or neither labels nor mask.
     """
     for name, cube in (("labels", labels), ("true labels", true_labels), ("mask", mask), ("probability", probability)):
         if cube is not None:
             lattice.check_cube(cube, name)
     if not 1 <= blocks <= lattice.n:
         raise ScoringError(f"{blocks} blocks per side on a lattice of {lattice.n}; use 1 to {lattice.n}")
-    matches = match_haloes(labels, true_labels)
-    block = _block_of_sites(lattice, blocks)
-    n_blocks = blocks**3
-    member = true_labels.ravel() > 0
-    inside = (labels > 0).ravel() if mask is None else np.asarray(mask, dtype=bool).ravel()
-
-    true_size, size = np.bincount(true_labels.ravel()), np.bincount(labels.ravel())
-    true_bin, bin_ = _mass_bins(true_size, site_mass), _mass_bins(size, site_mass)
-    t, p, b, count = contingency(true_labels.ravel(), labels.ravel(), block)
-
-    def by_mass(at: NDArray, where: NDArray, weights: NDArray | None = None) -> NDArray[np.int64]:
-        return _count((where, n_blocks), (at, N_MASSES), weights=weights)
-
-    found = member & inside
-    exists, true_exists = np.flatnonzero(size[1:]) + 1, np.flatnonzero(true_size[1:]) + 1
-    home, true_home = _home(p, b, count, n_blocks, len(size)), _home(t, b, count, n_blocks, len(true_size))
-    # half-open from above, so that an IoU of exactly 0.5 is no match
-    iou = np.clip(np.ceil(matches.iou[true_exists - 1] * N_IOUS).astype(np.int64) - 1, 0, N_IOUS - 1)
-    both = (t > 0) & (p > 0)
-    offset = _offsets(t[both], p[both], b[both], count[both], true_size, size, true_bin, n_blocks)
-    probable, probable_members, probability_sum = _probabilities(probability, member, block, n_blocks)
-    return BlockCounts(
-        confusion=_count((block, n_blocks), (2 * member + inside, 4)),
-        members=by_mass(true_bin[t[t > 0]], b[t > 0], count[t > 0]),
-        found=by_mass(true_bin[true_labels.ravel()[found]], block[found]),
-        claimed=by_mass(bin_[p[p > 0]], b[p > 0], count[p > 0]),
-        wrong=by_mass(bin_[p[(p > 0) & (t == 0)]], b[(p > 0) & (t == 0)], count[(p > 0) & (t == 0)]),
-        offsets=offset,
-        predicted=by_mass(bin_[exists], home[exists]),
-        simulated=by_mass(true_bin[true_exists], true_home[true_exists]),
-        ious=_count((true_home[true_exists], n_blocks), (1 * (true_size[true_exists] > LARGE), 2), (iou, N_IOUS)),
-        probable=probable,
-        probable_members=probable_members,
-        probability=probability_sum,
-        volume=np.bincount(block, minlength=n_blocks) * lattice.spacing**3,
-    )
-
-
-def _block_of_sites(lattice: Lattice, blocks: int) -> NDArray[np.int64]:
-    """Row-major block number of every site, (n^3,)."""
+    if labels is None and mask is None:
+        raise ScoringError("neither labels nor mask; give at least one of them")
+    haloes = np.zeros(lattice.shape, dtype=np.int32) if labels is None else labels
+    inside = haloes > 0 if mask is None else np.asarray(mask, dtype=bool)
     axis = np.arange(lattice.n) * blocks // lattice.n
-    return ((axis[:, None, None] * blocks + axis[:, None]) * blocks + axis).ravel()
+    block = (axis[:, None, None] * blocks + axis[:, None]) * blocks + axis
+    counts = {
+        **_site_counts(true_labels, haloes, inside, block, site_mass_msun_h),
+        **_probability_counts(probability, true_labels > 0, block),
+        "volume": np.bincount(block.ravel()) * lattice.spacing**3,
+    }
+    if labels is None:
+        needed = ("claimed", "wrong", "offsets", "predicted", "matched", "large_ious")
+        counts |= {name: np.full(counts[name].shape, np.nan) for name in needed}
+    return BlockCounts(**counts)
 
 
-def _count(*axes: tuple[NDArray, int], weights: NDArray | None = None) -> NDArray[np.int64]:
-    """Histogram over pairs of (index, length); weights are whole numbers."""
-    shape = tuple(length for _, length in axes)
-    index = np.ravel_multi_index(tuple(np.asarray(values, dtype=np.int64) for values, _ in axes), shape)
-    counts = np.bincount(index, weights=weights, minlength=int(np.prod(shape)))
-    return np.rint(counts).astype(np.int64).reshape(shape)
+def _site_counts(
+    true_labels: Array, labels: Array, inside: Array, block: Array, site_mass_msun_h: float
+) -> dict[str, Array]:
+    """Counts of sites and of haloes."""
+    matches = match_haloes(labels, true_labels)
+    # everything is a sum over the combinations of labels, mask and block that occur
+    true, label, masked, where, sites = contingency(true_labels, labels, inside.astype(np.int8), block)
+    n_blocks = int(block[-1, -1, -1]) + 1
+    true_size, size = _histogram([true], sites), _histogram([label], sites)
+    true_bin, bin_ = _mass_bins(true_size, site_mass_msun_h), _mass_bins(size, site_mass_msun_h)
+    member, claimed, inside = true > 0, label > 0, masked > 0
+
+    def sites_by(value: Array, length: int, kept: Array | slice) -> NDArray[np.int64]:
+        return _histogram([where[kept], value[kept]], sites[kept], (n_blocks, length))
+
+    both = member & claimed
+    offset = np.zeros(len(sites), dtype=np.int64)
+    offset[both] = np.rint(np.log10(size[label[both]] / true_size[true[both]]) / OFFSET_STEP)
+    offset = np.clip(offset + N_OFFSETS // 2, 0, N_OFFSETS - 1)
+    mass = true_bin[true]
+    windows = [both & (mass >= mass_index(low)) & (mass < mass_index(high)) for low, high in OFFSET_WINDOWS]
+
+    # labels that occur, and the block with most of their sites
+    halo, true_halo = (np.flatnonzero(sizes[1:]) + 1 for sizes in (size, true_size))
+    home = _histogram([label, where], sites, (len(size), n_blocks)).argmax(axis=1)[halo]
+    true_home = _histogram([true, where], sites, (len(true_size), n_blocks)).argmax(axis=1)[true_halo]
+    iou, large = matches.iou[true_halo - 1], true_size[true_halo] > LARGE
+    return {
+        "confusion": sites_by(2 * member + inside, 4, slice(None)),
+        "members": sites_by(mass, N_MASSES, member),
+        "found": sites_by(mass, N_MASSES, member & inside),
+        "claimed": sites_by(bin_[label], N_MASSES, claimed),
+        "wrong": sites_by(bin_[label], N_MASSES, claimed & ~member),
+        "offsets": np.stack([sites_by(offset, N_OFFSETS, window) for window in windows], axis=1),
+        "predicted": _histogram([home, bin_[halo]], None, (n_blocks, N_MASSES)),
+        "simulated": _histogram([true_home, true_bin[true_halo]], None, (n_blocks, N_MASSES)),
+        "matched": _histogram([true_home, large, iou > MATCH_IOU], None, (n_blocks, 2, 2)),
+        "large_haloes": (true_home[large] == np.arange(n_blocks)[:, None]).astype(np.int64),
+        "large_ious": iou[large],
+    }
 
 
-def _mass_bins(sizes: NDArray[np.int64], site_mass: float) -> NDArray[np.int64]:
+def _histogram(
+    values: Sequence[Array], weights: Array | None, shape: tuple[int, ...] | None = None
+) -> NDArray[np.int64]:
+    """Joint histogram of whole numbers, weighted with whole numbers; by default up to the largest value."""
+    shape = shape or tuple(int(value.max(initial=0)) + 1 for value in values)
+    index = np.ravel_multi_index(tuple(value.astype(np.int64) for value in values), shape)
+    return np.rint(np.bincount(index, weights, int(np.prod(shape)))).astype(np.int64).reshape(shape)
+
+
+def _mass_bins(sizes: NDArray[np.int64], site_mass_msun_h: float) -> NDArray[np.int64]:
     """Mass bin of each label by its sites; entry 0, the outside, has no meaning."""
-    mass = np.log10(np.maximum(sizes, 1) * site_mass)
+    mass = np.log10(np.maximum(sizes, 1) * site_mass_msun_h)
     return np.clip(np.floor((mass - MASS_START) / MASS_STEP).astype(np.int64), 0, N_MASSES - 1)
-
-
-def _home(label: NDArray, block: NDArray, count: NDArray, n_blocks: int, n_labels: int) -> NDArray[np.int64]:
-    """Block with most sites of each label; the lowest of equals."""
-    return _count((label, n_labels), (block, n_blocks), weights=count).argmax(axis=1)
-
-
-def _offsets(
-    true: NDArray, predicted: NDArray, block: NDArray, count: NDArray,
-    true_size: NDArray, size: NDArray, true_bin: NDArray, n_blocks: int,
-) -> NDArray[np.int64]:  # fmt: skip
-    offset = np.rint(np.log10(size[predicted] / true_size[true]) / OFFSET_STEP).astype(np.int64) + N_OFFSETS // 2
-    offset = np.clip(offset, 0, N_OFFSETS - 1)
-    result = np.zeros((n_blocks, len(OFFSET_WINDOWS), N_OFFSETS), dtype=np.int64)
-    for number, (low, high) in enumerate(OFFSET_WINDOWS):
-        at = (true_bin[true] >= mass_index(low)) & (true_bin[true] < mass_index(high))
-        result[:, number] = _count((block[at], n_blocks), (offset[at], N_OFFSETS), weights=count[at])
-    return result
 
 
 def mass_index(log10_mass: float) -> int:
@@ -229,7 +248,7 @@ def mass_index(log10_mass: float) -> int:
     Raises
     ------
     ScoringError
-        It is none, or is outside the range of a counts.
+        The edge is no such multiple, or is outside the range of the mass bins.
     """
     index = (log10_mass - MASS_START) / MASS_STEP
     if abs(index - round(index)) > 1e-6 or not 0 <= round(index) <= N_MASSES:
@@ -239,21 +258,20 @@ def mass_index(log10_mass: float) -> int:
     return round(index)
 
 
-def _probabilities(
-    probability: NDArray | None, member: NDArray, block: NDArray, n_blocks: int
-) -> tuple[NDArray, NDArray, NDArray]:
+def _probability_counts(probability: Array | None, member: Array, block: Array) -> dict[str, Array]:
+    n_blocks = int(block[-1, -1, -1]) + 1
+    fine_shape, coarse_shape = (n_blocks, N_PROBABILITIES), (n_blocks, N_RELIABILITY)
     if probability is None:
-        zeros = np.zeros((n_blocks, N_PROBABILITIES), dtype=np.int64)
-        return zeros, zeros, np.zeros((n_blocks, N_RELIABILITY))
-    flat = probability.ravel()
-    if not (flat.min() >= 0 and flat.max() <= 1):
-        raise ScoringError(f"probability from {flat.min()} to {flat.max()}; it must lie in [0, 1]")
-    fine = np.minimum((flat * N_PROBABILITIES).astype(np.int64), N_PROBABILITIES - 1)
+        zeros = np.zeros(fine_shape, dtype=np.int64)
+        return {"probability_sites": zeros, "probability_members": zeros, "probability_sum": np.zeros(coarse_shape)}
+    if not (probability.min() >= 0 and probability.max() <= 1):
+        raise ScoringError(f"probability from {probability.min()} to {probability.max()}; it must lie in [0, 1]")
+    fine = np.minimum((probability * N_PROBABILITIES).astype(np.int64), N_PROBABILITIES - 1)
     # the coarse bins are whole numbers of fine ones, whatever the rounding at their edges
-    coarse = fine // (N_PROBABILITIES // N_RELIABILITY)
-    total = np.bincount(block * N_RELIABILITY + coarse, weights=flat, minlength=n_blocks * N_RELIABILITY)
-    return (
-        _count((block, n_blocks), (fine, N_PROBABILITIES)),
-        _count((block[member], n_blocks), (fine[member], N_PROBABILITIES)),
-        total.reshape(n_blocks, N_RELIABILITY),
-    )
+    coarse = block * N_RELIABILITY + fine // (N_PROBABILITIES // N_RELIABILITY)
+    return {
+        "probability_sites": _histogram([block.ravel(), fine.ravel()], None, fine_shape),
+        "probability_members": _histogram([block[member], fine[member]], None, fine_shape),
+        "probability_sum": np.bincount(coarse.ravel(), probability.ravel(), n_blocks * N_RELIABILITY)
+        .reshape(coarse_shape),
+    }  # fmt: skip

@@ -1,7 +1,7 @@
-"""Figures of `BlockCounts`: scores per site, by halo mass, by halo and by probability.
+"""Scores from `BlockCounts`: per site, by halo mass, per halo and by probability.
 
 Every function takes counts of D rows (`BlockCounts.total` or `BlockCounts.weighted`) and returns float64 with D on
-axis 0; a value without data is NaN. Masses are log10 of Msun/h. Sources: López-Cano et al. 2024, section 3.
+axis 0. A value without data is NaN. Masses are log10 of Msun/h. Source: López-Cano et al. 2024, section 3.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from .block_counts import (
     BINS,
-    N_IOUS,
     N_OFFSETS,
     N_PROBABILITIES,
     N_RELIABILITY,
     OFFSET_STEP,
+    Array,
     BlockCounts,
     Windows,
     mass_index,
@@ -31,12 +31,18 @@ RATE_WINDOWS: Windows = tuple((round(c - 0.15, 2), round(c + 0.15, 2)) for c in 
 def ratio(part: ArrayLike, whole: ArrayLike) -> Values:
     """Part over whole, NaN where the whole is 0."""
     part, whole = np.broadcast_arrays(np.asarray(part, dtype=float), np.asarray(whole, dtype=float))
-    return np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
+    result: Values = np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
+    return result
 
 
 def site_scores(counts: BlockCounts) -> dict[str, Values]:
     """ACC, F1, TPR, TNR, PPV (eq. 9) and the predicted and true share of members, each (D,)."""
-    negative, false_positive, missed, positive = np.moveaxis(counts.confusion, -1, 0)
+    return confusion_scores(counts.confusion)
+
+
+def confusion_scores(confusion: Array) -> dict[str, Values]:
+    """Scores as `site_scores` of sites in the order of `BlockCounts.confusion` on the last axis."""
+    negative, false_positive, missed, positive = np.moveaxis(confusion, -1, 0)
     sites = negative + false_positive + missed + positive
     return {
         "ACC": ratio(positive + negative, sites),
@@ -49,20 +55,21 @@ def site_scores(counts: BlockCounts) -> dict[str, Values]:
     }
 
 
-def window_sums(counts: NDArray, windows: Windows) -> Values:
+def window_sums(by_mass: Array, windows: Windows) -> Values:
     """Counts by mass, (D, N_MASSES), summed over windows of log10 mass: (D, W)."""
-    running = np.concatenate([np.zeros((len(counts), 1)), np.cumsum(counts, axis=-1)], axis=-1)
+    running = np.concatenate([np.zeros((len(by_mass), 1)), np.cumsum(by_mass, axis=-1)], axis=-1)
     edges = np.array([[mass_index(low), mass_index(high)] for low, high in windows])
-    return running[:, edges[:, 1]] - running[:, edges[:, 0]]
+    sums: Values = running[:, edges[:, 1]] - running[:, edges[:, 0]]
+    return sums
 
 
 def true_positive_rate(counts: BlockCounts, windows: Windows = BINS) -> Values:
-    """Share of the sites of true haloes that the mask holds, by true mass (figure 6), (D, W)."""
+    """Share of the sites of true haloes inside the mask, by true mass (figure 6), (D, W)."""
     return ratio(window_sums(counts.found, windows), window_sums(counts.members, windows))
 
 
 def false_negative_rate(counts: BlockCounts, windows: Windows = BINS) -> Values:
-    """Share of the sites of true haloes that the mask lacks, by true mass (figure 8, top), (D, W)."""
+    """Share of the sites of true haloes outside the mask, by true mass (figure 8, top), (D, W)."""
     return 1 - true_positive_rate(counts, windows)
 
 
@@ -79,16 +86,16 @@ def voxel_offset(counts: BlockCounts, quantile: float = 0.5) -> Values:
     return histogram_quantile(counts.offsets, quantile, OFFSET_STEP, -(N_OFFSETS // 2) - 0.5)
 
 
-def histogram_quantile(counts: NDArray, quantile: float, step: float, first_edge: float) -> Values:
+def histogram_quantile(counts: Array, quantile: float, step: float, first_edge: float) -> Values:
     """Quantile of histograms on the last axis; bins of `step` start at ``first_edge * step``."""
     running = np.cumsum(counts, axis=-1)
-    total = running[..., -1:]
-    target = quantile * total
+    target = quantile * running[..., -1:]
     # beyond the last count rounding could leave the target unreached
     index = np.minimum(np.sum(running < target * (1 - 1e-12), axis=-1, keepdims=True), counts.shape[-1] - 1)
     here = np.take_along_axis(counts, index, -1)
     before = np.take_along_axis(running, index, -1) - here
-    return ((first_edge + index + ratio(target - before, here)) * step)[..., 0]
+    value: Values = ((first_edge + index + ratio(target - before, here)) * step)[..., 0]
+    return value
 
 
 def mass_function_ratio(counts: BlockCounts, windows: Windows = BINS) -> Values:
@@ -96,28 +103,36 @@ def mass_function_ratio(counts: BlockCounts, windows: Windows = BINS) -> Values:
     return ratio(window_sums(counts.predicted, windows), window_sums(counts.simulated, windows))
 
 
-def matched_share(counts: BlockCounts, large_only: bool = True, iou: float = 0.5) -> Values:
-    """Share of true haloes, large or all, whose best counterpart exceeds an IoU that is a multiple of 0.01, (D,)."""
-    haloes = counts.ious[:, 1] if large_only else counts.ious.sum(axis=1)
-    return ratio(haloes[:, round(iou * N_IOUS) :].sum(axis=-1), haloes.sum(axis=-1))
+def matched_share(counts: BlockCounts, large_only: bool = True) -> Values:
+    """Share of true haloes, large or all, with a predicted counterpart of an IoU above 0.5, (D,)."""
+    haloes = counts.matched[:, 1] if large_only else counts.matched.sum(axis=1)
+    return ratio(haloes[:, 1], haloes.sum(axis=-1))
 
 
 def median_iou(counts: BlockCounts) -> Values:
-    """Median best IoU of large true haloes, to half a bin of 0.01, (D,)."""
-    return histogram_quantile(counts.ious[:, 1], 0.5, 1 / N_IOUS, 0)
+    """Median best IoU of large true haloes, (D,)."""
+    order = np.argsort(counts.large_ious)
+    running = np.cumsum(counts.large_haloes[:, order], axis=-1)
+    half = 0.5 * counts.large_haloes.sum(axis=-1, keepdims=True)
+    # without haloes the upper index points behind the last
+    ious = np.append(counts.large_ious[order], np.nan)
+    lower, upper = np.sum(running < half, axis=-1), np.sum(running <= half, axis=-1)
+    median: Values = 0.5 * (ious[lower] + ious[upper])
+    return median
 
 
 def reliability_curve(counts: BlockCounts) -> tuple[Values, Values]:
     """Mean probability and observed share of members in ten equal bins of probability, each (D, 10)."""
     shape = (-1, N_RELIABILITY, N_PROBABILITIES // N_RELIABILITY)
-    sites = counts.probable.reshape(shape).sum(axis=-1)
-    return ratio(counts.probability, sites), ratio(counts.probable_members.reshape(shape).sum(axis=-1), sites)
+    sites, members = (c.reshape(shape).sum(axis=-1) for c in (counts.probability_sites, counts.probability_members))
+    return ratio(counts.probability_sum, sites), ratio(members, sites)
 
 
 def calibration_error(counts: BlockCounts) -> Values:
     """Largest distance of observed share and mean probability in a bin, (D,)."""
     mean, observed = reliability_curve(counts)
-    return np.fmax.reduce(np.abs(observed - mean), axis=-1)
+    error: Values = np.fmax.reduce(np.abs(observed - mean), axis=-1)
+    return error
 
 
 def scores_by_threshold(counts: BlockCounts) -> tuple[Values, dict[str, Values]]:
@@ -131,16 +146,13 @@ def scores_by_threshold(counts: BlockCounts) -> tuple[Values, dict[str, Values]]
         As `site_scores`, (D, N_PROBABILITIES + 1) each: members are the sites at or above the threshold.
     """
 
-    def above(counts: NDArray) -> NDArray:
-        running = np.cumsum(counts[:, ::-1], axis=-1)[:, ::-1]
-        return np.concatenate([running, np.zeros((len(counts), 1))], axis=-1)
+    def above(by_probability: Array) -> Array:
+        running = np.cumsum(by_probability[:, ::-1], axis=-1)[:, ::-1]
+        return np.concatenate([running, np.zeros((len(running), 1))], axis=-1)
 
-    predicted, positive = above(counts.probable), above(counts.probable_members)
+    predicted, positive = above(counts.probability_sites), above(counts.probability_members)
     sites, members = predicted[:, :1], positive[:, :1]
     false_positive, missed = predicted - positive, members - positive
     negative = sites - positive - false_positive - missed
-    # only the confusion of these counts is read by site_scores
-    scanned = BlockCounts(
-        **{**vars(counts), "confusion": np.stack([negative, false_positive, missed, positive], axis=-1)}
-    )
-    return np.linspace(0, 1, N_PROBABILITIES + 1), site_scores(scanned)
+    confusion = np.stack([negative, false_positive, missed, positive], axis=-1)
+    return np.linspace(0, 1, N_PROBABILITIES + 1), confusion_scores(confusion)

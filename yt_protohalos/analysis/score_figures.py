@@ -201,7 +201,7 @@ def plot_reliability(counts: BlockCounts) -> Figure:
     main.fill_between(line, line - 0.05, line + 0.05, color="0.92", label="within 0.05")
     main.plot(line, line, color="0.6", linewidth=0.8)
     main.errorbar(mean[0], observed[0], error, color=MODEL_COLOUR, marker="o", markersize=4, capsize=2)
-    sites = counts.total().probable[0]
+    sites = counts.total().probability_sites[0]
     edges = np.linspace(0, 1, len(sites) + 1)
     below.stairs(sites / max(sites.sum(), 1) * len(sites), edges, color=MODEL_COLOUR)
     if sites.any():

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._utils.progress import Progress
-from ..analysis.scores import score_table
+from ..analysis.block_counts import count_box
+from ..analysis.score_tables import score_table
 from ..exceptions import ModelError
 from ..fields.cosmology import Cosmology
 from ..models.card import ModelCard, NetworkCard
@@ -211,5 +212,8 @@ def score_model(
         if predictor.card.instance is not None:
             labels = predictor.predict(run.field, evolved=run.evolved, progress=progress, probability=known).labels
         mask = known > np.float32(predictor.card.threshold)
-        tables.append(score_table(known, mask, labels, run.labels, run.field.site_mass_msun_h))
+        counts = count_box(
+            labels, run.labels, run.field.lattice, run.field.site_mass_msun_h, mask=mask, probability=known
+        )
+        tables.append(score_table(counts))
     return tables

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from .. import __version__
 from .._utils.files import FIELD_RUN_FORMAT, SEED_RUN_FORMAT, atomic_path, format_remedy, open_hdf5
 from ..analysis.catalog_scores import SimulatedHaloes
-from ..exceptions import FormatError
+from ..exceptions import FormatError, ScoringError
 from ..fields.cosmology import Cosmology
 from ..fields.fourier import potential
 from ..fields.lattice import Lattice, circular_mean, wrap
@@ -123,8 +123,16 @@ def _write(
 
 
 def read_haloes(path: Path, labels: NDArray[np.integer]) -> SimulatedHaloes:
-    """Haloes of a run file: ``halo_position`` (Mpc/h) and, if stored, ``halo_velocity`` (km/s) and ``halo_spin``."""
+    """Haloes of a run file: ``halo_position`` (Mpc/h) and, if stored, ``halo_velocity`` (km/s) and ``halo_spin``.
+
+    Raises
+    ------
+    ScoringError
+        The file has no positions.
+    """
     with open_hdf5(path) as file:
+        if "halo_position" not in file:
+            raise ScoringError(f"{path} lacks halo_position, (K, 3); the catalogue is compared with these positions")
         velocity, spin = (file[name][()] if name in file else None for name in ("halo_velocity", "halo_spin"))
         return SimulatedHaloes(labels, file["halo_position"][()], velocity, spin)
 
