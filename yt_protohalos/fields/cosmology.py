@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..exceptions import CosmologyError
-from .units import dimensionless
+from .units import Quantity, comoving_length, without_unit
 
 CRITICAL_DENSITY = 2.77536627e11
 """Critical density today in h^2 Msun / Mpc^3."""
@@ -84,8 +84,8 @@ class Cosmology:
 
     def matter_fraction(self, redshift: float) -> float:
         """Matter density over critical density, Omega_m(z)."""
-        a3 = (1 + float(redshift)) ** 3
-        return self.omega_m * a3 / self._expansion_squared(float(redshift))
+        z = float(_checked_redshift(redshift))
+        return self.omega_m * (1 + z) ** 3 / self._expansion_squared(z)
 
     def _expansion_squared(self, redshift: float) -> float:
         curvature = 1 - self.omega_m - self.omega_lambda
@@ -106,11 +106,11 @@ class Cosmology:
 
     def second_growth_rate(self, redshift: float) -> float:
         """Second-order growth rate f2 = dlnD2/dlna = 2 Omega_m(z)^(6/11) (Bouchet et al. 1995)."""
-        return 2 * self.matter_fraction(redshift) ** (6 / 11)
+        return float(2 * self.matter_fraction(redshift) ** (6 / 11))
 
     def hubble(self, redshift: float) -> float:
-        """Hubble rate in km/s per comoving-today Mpc/h, H(z) = 100 E(z)."""
-        return 100 * float(np.sqrt(self._expansion_squared(float(redshift))))
+        """Hubble rate H(z) = 100 E(z) in km/s per proper Mpc/h."""
+        return 100 * float(np.sqrt(self._expansion_squared(float(_checked_redshift(redshift)))))
 
     def linear_power(self, wavenumber: ArrayLike, wiggles: bool = True) -> NDArray[np.float64]:
         """Linear power at z = 0 in (Mpc/h)^3, Eisenstein & Hu (1998), for wavenumbers in h/Mpc."""
@@ -122,27 +122,29 @@ class Cosmology:
         """Comoving mean matter density in (Msun/h) / (Mpc/h)^3."""
         return self.omega_m * CRITICAL_DENSITY
 
-    def site_mass_msun_h(self, spacing: float) -> float:
-        """Mass of one lattice site in Msun/h, for a spacing in Mpc/h."""
-        return self.mean_density * spacing**3
+    def site_mass_msun_h(self, spacing: Quantity) -> float:
+        """Mass of one lattice site in Msun/h, for a comoving spacing in Mpc/h or a quantity."""
+        return self.mean_density * comoving_length(spacing, "spacing", self.h) ** 3
 
 
 def target_redshift(redshift: float) -> float:
-    """The redshift at which haloes are predicted, checked: a finite number, 0 or larger.
+    """Redshift at which haloes are predicted, as a float.
 
     Raises
     ------
     CosmologyError
+        It is no number, negative or not finite.
+    UnitsError
+        It has a unit.
     """
-    if hasattr(redshift, "units"):
-        redshift = dimensionless(redshift, "redshift")
+    redshift = without_unit(redshift, "redshift")
     if isinstance(redshift, bool) or not isinstance(redshift, int | float | np.number):
         raise CosmologyError(f"redshift {redshift!r} is no number; give the redshift of the haloes, e.g. 0.5")
     return float(_checked_redshift(float(redshift)))
 
 
 def _checked_redshift(redshift: ArrayLike) -> NDArray[np.float64]:
-    z = np.asarray(redshift, dtype=float)
+    z = np.asarray(without_unit(redshift, "redshift"), dtype=float)
     if not np.all(np.isfinite(z)) or np.any(z < 0):
         raise CosmologyError(f"redshift {redshift!r} is negative or not finite; give z >= 0")
     return z

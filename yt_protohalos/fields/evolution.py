@@ -2,8 +2,8 @@
 
 A particle mesh with one cell per site and the BullFrog integrator (Rampf, List & Hahn 2024), which follows second-order
 Lagrangian perturbation theory exactly before shell crossing and keeps collapsed matter together after it. The time is
-the growth factor, 1 at the target, so that delta alone determines everything. It does not resolve haloes: it says
-roughly where each site ends and in how dense a place, which the networks refine.
+the growth factor, 1 at the target, so that delta alone determines the result. Haloes are not resolved: the networks
+refine the approximate final position of each site and the density there.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from .lattice import Lattice
 from .linear_field import LinearField
 
 STEPS = 12
-"""Steps of equal growth; the channels of trained networks mean fields of just so many steps on just this mesh."""
+"""Steps of equal growth; networks are trained with fields of this number of steps and one mesh cell per site."""
 
 SNAPSHOTS = (0.5, 0.75, 1.0)
 """Growth factors at which the density around every particle is kept; STEPS / 4 divides them."""
@@ -41,7 +41,7 @@ _STRIP = 8  # planes of sites whose densities are held in float32 at once
 
 @dataclass(frozen=True)
 class EvolvedField:
-    """Where the sites of a lattice end, and in how dense a place.
+    """Final position of the sites of a lattice, and the density around it.
 
     Attributes
     ----------
@@ -52,7 +52,7 @@ class EvolvedField:
         growth factors 0.5, 0.75 and 1, each as deposited (cloud in cell) and smoothed over 1 and 2 sites.
     velocity : float32, (3, n, n, n), optional
         Derivative of the displacement with respect to the growth factor, in sites, at growth factor 1; None where it
-        was let go to save memory.
+        was dropped to save memory.
 
     Examples
     --------
@@ -75,7 +75,7 @@ class EvolvedField:
 def evolve_field(
     field: LinearField,
     progress: Progress = False,
-    allocate: Callable[[str, tuple[int, ...], type[np.generic]], NDArray] | None = None,
+    allocate: Callable[[str, tuple[int, ...], type[np.generic]], NDArray[Any]] | None = None,
 ) -> EvolvedField:
     """Evolve a linear field to its target redshift.
 
@@ -85,9 +85,9 @@ def evolve_field(
     progress : bool or callable
         See `progress.track`.
     allocate : callable, optional
-        ``allocate(name, shape, dtype)`` makes the large arrays, ``"displacement"``, ``"velocity"`` and ``"density"``,
-        42 bytes per site together, e.g. mapped from disk; in memory by default. Three meshes of 4 bytes per site are in
-        memory in any case.
+        ``allocate(name, shape, dtype)`` makes the arrays ``"displacement"``, ``"velocity"`` and ``"density"``, 42 bytes
+        per site together, e.g. mapped from disk; in memory by default. Three meshes of 4 bytes per site are always in
+        memory.
 
     Returns
     -------
@@ -151,7 +151,7 @@ def _kick(
     for axis in range(3):
         pull = _inverse_gradient(spectrum, lattice, axis)
         _by_slabs(_pull, lattice.n, pull, moved, velocity[axis], keep, gain)
-        del pull  # it would be there beside the next one
+        del pull  # before the next one is made
 
 
 def _wavenumbers(lattice: Lattice) -> list[NDArray[np.float32]]:
@@ -166,7 +166,7 @@ def _inverse_gradient(spectrum: NDArray[np.complex64], lattice: Lattice, axis: i
     # the derivative of the Nyquist mode has no real representation
     odd[np.abs(odd) > np.pi * (1 - 1e-3)] = 0.0
     component = spectrum * (np.complex64(1j) * odd)
-    # plane by plane, for the squares of all wavenumbers would be half a cube
+    # plane by plane: the squares of all wavenumbers would take half a cube
     for i, plane in enumerate(component):
         k2 = (k[0][i] ** 2 + k[1] ** 2 + k[2] ** 2)[0]
         if i == 0:
@@ -179,32 +179,32 @@ def _to_cube(spectrum: NDArray[np.complex64], lattice: Lattice) -> NDArray[np.fl
     """Cube of a half spectrum, which is overwritten; irfftn would hold a copy of it, and gives the same bits."""
     cores = available_cores()
     spectrum = fft.ifftn(spectrum, axes=(0, 1), norm="forward", workers=cores, overwrite_x=True)
-    cube = fft.irfft(spectrum, n=lattice.n, axis=2, norm="forward", workers=cores)
+    cube: NDArray[np.float32] = fft.irfft(spectrum, n=lattice.n, axis=2, norm="forward", workers=cores)
     cube *= np.float32(1.0 / lattice.n_sites)
     return cube
 
 
 def _log_densities(moved: NDArray[np.float32], lattice: Lattice, result: NDArray[np.float16]) -> None:
-    """Write the log densities of one time, a smoothing each."""
+    """Write the log densities of one time, one for each smoothing width."""
     mesh = _deposit(moved)
     spectrum = fft.rfftn(mesh, workers=available_cores())
     k = _wavenumbers(lattice)
     for i, width in enumerate(SMOOTHING):
         if width:
-            # one axis after the other: the kernel in three dimensions would be another cube
+            # axis by axis: the kernel in three dimensions would take another cube
             filtered = spectrum.copy()
             for along in k:
                 filtered *= np.exp(-0.5 * (width * along) ** 2)
             mesh = _to_cube(filtered, lattice)
             del filtered
         _by_slabs(_write_log, lattice.n, mesh, moved, result[i])
-        del mesh  # it would be there beside the next one
+        del mesh  # before the next one is made
 
 
 def _write_log(
     mesh: NDArray[np.float32], moved: NDArray[np.float32], result: NDArray[np.float16], first: int, last: int
 ) -> None:
-    # in strips, for the float32 values of all sites would be another cube
+    # in strips: the float32 values of all sites would take another cube
     for start in range(first, last, _STRIP):
         stop = min(start + _STRIP, last)
         values = np.empty((stop - start, *mesh.shape[1:]), dtype=np.float32)
@@ -240,8 +240,9 @@ def _cell(position: float, n: int) -> tuple[int, int, np.float32]:
     """Cell below a position, the next one, and the share of the next; all periodic."""
     below = int(np.floor(position))
     share = np.float32(position - below)
-    # a remainder without a division; where rounding leaves it one turn off, the next two lines know
+    # a remainder without a division
     below -= n * int(np.floor(position * (1.0 / n)))
+    # wrap positions that rounding left one period off
     below = below + n if below < 0 else below
     below = below - n if below >= n else below
     above = below + 1
@@ -302,4 +303,5 @@ def _at_particle(mesh: NDArray[np.float32], moved: NDArray[np.float32], i: int, 
     near += v * ((one - w) * mesh[x, y1, z] + w * mesh[x, y1, z1])
     far = (one - v) * ((one - w) * mesh[x1, y, z] + w * mesh[x1, y, z1])
     far += v * ((one - w) * mesh[x1, y1, z] + w * mesh[x1, y1, z1])
-    return (one - u) * near + u * far
+    value: np.float32 = (one - u) * near + u * far
+    return value

@@ -7,6 +7,7 @@ shape (n, n, n // 2 + 1). Operators work plane by plane where a cube of temporar
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,18 +19,20 @@ from .lattice import Cube, Lattice
 Spectrum = NDArray[np.complexfloating]
 
 
-def to_spectrum(cube: NDArray) -> Spectrum:
+def to_spectrum(cube: NDArray[Any]) -> Spectrum:
     """Half spectrum of a cube."""
-    return fft.rfftn(cube, workers=available_cores())
+    spectrum: Spectrum = fft.rfftn(cube, workers=available_cores())
+    return spectrum
 
 
-def to_cube(spectrum: Spectrum, n: int) -> NDArray:
+def to_cube(spectrum: Spectrum, n: int) -> NDArray[Any]:
     """Cube (n, n, n) of a half spectrum, which is overwritten: ``irfftn`` would hold a copy of it."""
     spectrum = fft.ifftn(spectrum, axes=(0, 1), workers=available_cores(), overwrite_x=True)
-    return fft.irfft(spectrum, n=n, axis=2, workers=available_cores())
+    cube: NDArray[Any] = fft.irfft(spectrum, n=n, axis=2, workers=available_cores())
+    return cube
 
 
-def mean_and_rms(cube: NDArray) -> tuple[float, float]:
+def mean_and_rms(cube: NDArray[Any]) -> tuple[float, float]:
     """Mean and standard deviation of a cube in double precision."""
     mean = float(cube.mean(dtype=np.float64))
     square = sum(float(np.sum((plane.astype(np.float64) - mean) ** 2)) for plane in cube)
@@ -81,7 +84,7 @@ def _derivative_wavenumber(lattice: Lattice, axis: int) -> NDArray[np.float32]:
     return k
 
 
-def without_nyquist(cube: NDArray) -> NDArray:
+def without_nyquist(cube: NDArray[Any]) -> NDArray[Any]:
     """Cube (n, n, n) without its modes on the Nyquist planes, which displacements cannot hold."""
     n = cube.shape[0]
     return cube if n % 2 else to_cube(zero_nyquist(to_spectrum(cube), n), n)

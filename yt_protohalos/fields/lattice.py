@@ -6,11 +6,13 @@ All periodicity of the package lives here: crops, pastes and shifts wrap through
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..exceptions import LatticeError
+from .units import Position, Quantity, comoving_length, comoving_position
 
 Triple = tuple[int, int, int]
 Cube = NDArray[np.float32]
@@ -25,7 +27,14 @@ class Lattice:
     n : int
         Sites per side.
     box_size : float
-        Comoving side of the box in Mpc/h.
+        Comoving side of the box in Mpc/h; may be given as a quantity, see `fields.units`.
+
+    Raises
+    ------
+    LatticeError
+        A number of sites or a box size that is not positive and finite.
+    UnitsError
+        A box size that is not a length in Mpc/h.
 
     Examples
     --------
@@ -42,10 +51,11 @@ class Lattice:
     def __post_init__(self) -> None:
         if isinstance(self.n, bool) or int(self.n) != self.n or self.n < 1:
             raise LatticeError(f"lattice side {self.n!r} is not a positive integer; give the number of sites per side")
-        if not np.isfinite(self.box_size) or self.box_size <= 0:
-            raise LatticeError(f"box size {self.box_size!r} Mpc/h is not positive and finite; give the comoving side")
+        box_size = comoving_length(self.box_size, "box_size")
+        if not np.isfinite(box_size) or box_size <= 0:
+            raise LatticeError(f"box size {box_size!r} Mpc/h is not positive and finite; give the comoving side")
         object.__setattr__(self, "n", int(self.n))
-        object.__setattr__(self, "box_size", float(self.box_size))
+        object.__setattr__(self, "box_size", box_size)
 
     @property
     def spacing(self) -> float:
@@ -62,7 +72,7 @@ class Lattice:
         """Number of sites."""
         return self.n**3
 
-    def check_cube(self, cube: NDArray, name: str = "cube") -> None:
+    def check_cube(self, cube: NDArray[Any], name: str = "cube") -> None:
         """Raise `LatticeError` unless the first three axes of `cube` are this lattice's."""
         if cube.shape[:3] != self.shape:
             raise LatticeError(
@@ -73,7 +83,7 @@ class Lattice:
         """Site indices ``start .. start + length - 1`` on one axis, wrapped as often as needed."""
         return np.arange(start, start + length, dtype=np.int64) % self.n
 
-    def crop(self, cube: NDArray, start: Triple, shape: Triple) -> NDArray:
+    def crop(self, cube: NDArray[Any], start: Triple, shape: Triple) -> NDArray[Any]:
         """Copy a periodic block.
 
         Parameters
@@ -93,15 +103,15 @@ class Lattice:
         ix, iy, iz = (self.axis_indices(s, m) for s, m in zip(start, shape, strict=True))
         return cube[ix[:, None, None], iy[None, :, None], iz[None, None, :]]
 
-    def paste(self, cube: NDArray, block: NDArray, start: Triple) -> None:
-        """Write a block into `cube` in place, wrapped; a block larger than the box is refused."""
+    def paste(self, cube: NDArray[Any], block: NDArray[Any], start: Triple) -> None:
+        """Write a block into `cube` in place, wrapped; `LatticeError` if the block is larger than the box."""
         self.check_cube(cube)
         if max(block.shape[:3]) > self.n:
             raise LatticeError(f"block {block.shape[:3]} exceeds the lattice side {self.n}; paste at most one period")
         ix, iy, iz = (self.axis_indices(s, m) for s, m in zip(start, block.shape[:3], strict=True))
         cube[ix[:, None, None], iy[None, :, None], iz[None, None, :]] = block
 
-    def shifted(self, cube: NDArray, shift: Triple) -> NDArray:
+    def shifted(self, cube: NDArray[Any], shift: Triple) -> NDArray[Any]:
         """Cube whose value at site ``i + shift`` is the old one at ``i``."""
         self.check_cube(cube)
         return np.roll(cube, shift, axis=(0, 1, 2))
@@ -116,14 +126,17 @@ class Lattice:
         flat = np.asarray(flat, dtype=np.int64)
         return np.stack([flat // self.n**2, flat // self.n % self.n, flat % self.n], axis=-1)
 
-    def nearest_site(self, positions: NDArray, offset: float = 0.0) -> NDArray[np.int64]:
-        """Nearest site of positions (N, 3) in Mpc/h; site i sits at ``(i + offset) * spacing``."""
-        return np.rint(np.asarray(positions) / self.spacing - offset).astype(np.int64) % self.n
+    def nearest_site(self, positions: Position, offset: float = 0.0) -> NDArray[np.int64]:
+        """Nearest site of positions (N, 3) in Mpc/h or quantities; site i sits at ``(i + offset) * spacing``."""
+        sites: NDArray[Any] = np.rint(comoving_position(positions, "positions") / self.spacing - offset)
+        index: NDArray[np.int64] = sites.astype(np.int64) % self.n
+        return index
 
-    def minimum_image(self, separation: NDArray) -> NDArray:
-        """Shortest periodic image of separations in Mpc/h, in [-L/2, L/2)."""
-        separation = np.asarray(separation)
-        return separation - self.box_size * np.floor(separation / self.box_size + 0.5)
+    def minimum_image(self, separation: Position | Quantity) -> NDArray[Any]:
+        """Shortest periodic image of separations in Mpc/h or quantities, in [-L/2, L/2)."""
+        distance: NDArray[Any] = comoving_position(separation, "separation")
+        image: NDArray[Any] = distance - self.box_size * np.floor(distance / self.box_size + 0.5)
+        return image
 
     def unwrapped(self, sites: NDArray[np.integer]) -> NDArray[np.int64]:
         """Sites of one region, (N, 3), each moved by whole boxes next to the others; see `unwrap`."""
@@ -136,14 +149,15 @@ class Lattice:
         return full[:, None, None], full[None, :, None], half[None, None, :]
 
 
-def wrap(values: NDArray, period: float) -> NDArray:
+def wrap(values: NDArray[Any], period: float) -> NDArray[Any]:
     """Periodic coordinates of any shape in [0, period)."""
     # twice, because the remainder of a tiny negative number rounds up to the period itself
-    return np.mod(np.mod(values, period), period)
+    wrapped: NDArray[Any] = np.mod(np.mod(values, period), period)
+    return wrapped
 
 
 def circular_mean(
-    values: NDArray, period: float, group: NDArray[np.integer] | None = None, n_groups: int = 0
+    values: NDArray[Any], period: float, group: NDArray[np.integer] | None = None, n_groups: int = 0
 ) -> NDArray[np.float64]:
     """Mean direction of periodic coordinates.
 
@@ -172,10 +186,10 @@ def circular_mean(
             for part in (np.sin, np.cos)
         )
         sine, cosine = (part.reshape(-1, *angle.shape[1:]) for part in (sine, cosine))
-    return np.arctan2(sine, cosine) * period / (2 * np.pi)
+    return np.asarray(np.arctan2(sine, cosine) * period / (2 * np.pi))
 
 
-def unwrap(values: NDArray, period: float, group: NDArray[np.integer] | None = None) -> NDArray[np.float64]:
+def unwrap(values: NDArray[Any], period: float, group: NDArray[np.integer] | None = None) -> NDArray[np.float64]:
     """Periodic coordinates, each moved by whole periods to lie within half a period of its group's circular mean.
 
     Means, extents and moments of a group that crosses the faces of the box are those of these coordinates. For the
@@ -185,7 +199,7 @@ def unwrap(values: NDArray, period: float, group: NDArray[np.integer] | None = N
     return values - period * np.rint((values - (mean if group is None else mean[group])) / period)
 
 
-def nearest_sites(lattice: Lattice, seen: Lattice, site_offset: float) -> tuple[NDArray[np.int64], ...]:
-    """Open index mesh of the site of `seen` nearest to each site of `lattice`, both with the same site offset."""
+def nearest_sites(lattice: Lattice, other: Lattice, site_offset: float) -> tuple[NDArray[np.int64], ...]:
+    """Open index mesh of the site of `other` nearest to each site of `lattice`, both with the same site offset."""
     positions = (np.arange(lattice.n) + site_offset) * lattice.spacing
-    return np.ix_(*(seen.nearest_site(positions, site_offset),) * 3)
+    return np.ix_(*(other.nearest_site(positions, site_offset),) * 3)

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..exceptions import InitialConditionsError, LatticeError
-from .cosmology import Cosmology
-from .cosmology import target_redshift as checked_target
-from .fourier import potential, resample
+from .cosmology import Cosmology, target_redshift
+from .fourier import mean_and_rms, potential, resample
 from .lattice import Cube, Lattice, Triple
+from .units import Quantity, comoving_length, dimensionless
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -63,6 +63,8 @@ class LinearField:
     target_redshift: float = 0.0
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "redshift", dimensionless(self.redshift, "redshift"))
+        object.__setattr__(self, "target_redshift", target_redshift(self.target_redshift))
         for name in ("delta", "phi"):
             cube = np.ascontiguousarray(getattr(self, name), dtype=np.float32)
             self.lattice.check_cube(cube, name)
@@ -81,26 +83,57 @@ class LinearField:
     @classmethod
     def from_density(
         cls,
-        delta: NDArray,
-        box_size: float,
+        delta: NDArray[Any],
+        box_size: Quantity,
         cosmology: Cosmology,
         redshift: float,
         site_offset: float = 0.0,
         overwrite: bool = False,
     ) -> LinearField:
-        """Field of a z = 0 linear overdensity (n, n, n); its mean is removed, phi follows from Poisson's equation.
+        """Make the field of a linear overdensity; phi follows from Poisson's equation.
 
-        With `overwrite` a float32 `delta` becomes the field's own, and no copy is made.
+        Parameters
+        ----------
+        delta : array, (n, n, n)
+            Linear overdensity extrapolated to z = 0; its mean is removed.
+        box_size : float or quantity
+            Comoving side of the box in Mpc/h; see `fields.units`.
+        cosmology : Cosmology
+        redshift : float
+            Redshift of the initial conditions.
+        site_offset : float
+            Site i sits at ``(i + site_offset) * spacing``.
+        overwrite : bool
+            Let a float32 `delta` become the field's own array, without a copy.
+
+        Raises
+        ------
+        LatticeError
+            `delta` is not a cube.
+        InitialConditionsError
+            `delta` is not finite.
+        UnitsError
+            A unit of another dimension.
         """
         delta = np.asarray(delta)
         if delta.ndim != 3 or len(set(delta.shape)) != 1:
             raise LatticeError(f"density of shape {delta.shape} is not a cube; give (n, n, n)")
-        lattice = Lattice(delta.shape[0], box_size)
+        lattice = Lattice(delta.shape[0], comoving_length(box_size, "box_size", cosmology.h))
         own = delta if overwrite and delta.dtype == np.float32 else np.empty(lattice.shape, dtype=np.float32)
         mean = delta.mean(dtype=np.float64)
         for plane, values in zip(own, delta, strict=True):
             np.subtract(values, mean, out=plane, dtype=np.float64, casting="same_kind")
-        return cls(own, potential(own, lattice), lattice, cosmology, float(redshift), site_offset)
+        return cls(own, potential(own, lattice), lattice, cosmology, redshift, site_offset)
+
+    def __repr__(self) -> str:
+        _, rms = mean_and_rms(self.delta[:: max(self.n // 32, 1)])
+        return (
+            f"{type(self).__name__} on {self.n}^3 sites\n"
+            f"  box size {self.box_size:g} Mpc/h, spacing {self.spacing:g} Mpc/h\n"
+            f"  delta at redshift {self.target_redshift:g}, rms {rms:.3g}\n"
+            f"  from initial conditions at redshift {self.redshift:g}\n"
+            f"  {self.cosmology}"
+        )
 
     @property
     def n(self) -> int:
@@ -151,53 +184,53 @@ class LinearField:
         return self.cosmology.sigma_8 * growth
 
     def at_redshift(self, redshift: float) -> LinearField:
-        """The field that predicts the haloes of another redshift, delta(z) = delta(0) D(z) / D(0).
+        """Rescale the field to predict the haloes of another redshift, delta(z) = delta(0) D(z) / D(0).
 
-        The cosmology stays as it is, sigma_8 that of z = 0 too.
+        The cosmology keeps its sigma_8, which is that of z = 0.
 
         Parameters
         ----------
         redshift : float
-            Target, 0 or larger; the field itself where that is its own.
+            Target redshift, 0 or larger.
 
         Raises
         ------
         CosmologyError
             The redshift is negative or not a finite number.
         """
-        target = checked_target(redshift)
+        target = target_redshift(redshift)
         if target == self.target_redshift:
             return self
         now, then = self.cosmology.growth_factor([target, self.target_redshift])
         return replace(self.scaled(float(now / then)), target_redshift=target)
 
     def scaled(self, factor: float) -> LinearField:
-        """The field with delta and phi times a factor, and all else as it is."""
+        """Multiply delta and phi by a factor."""
         return replace(self, delta=self.delta * np.float32(factor), phi=self.phi * np.float32(factor))
 
     def crop(self, name: str, start: Triple, side: int) -> Cube:
-        """Crop of ``"delta"`` or ``"phi"`` as a network is to see it, float32 (side, side, side), from any site on."""
+        """Periodic crop of ``"delta"`` or ``"phi"`` for a network, float32 (side, side, side), first site `start`."""
         return self.lattice.crop(getattr(self, name), start, (side,) * 3)
 
     def periodic_delta(self) -> Cube:
-        """All of the overdensity, float32 (n, n, n), for what needs it periodic; a field that is not refuses."""
+        """Overdensity of the whole box, float32 (n, n, n); `ExperimentError` if the field is not periodic."""
         return self.delta
 
     @cached_property
     def sha256(self) -> str:
-        """SHA-256 of the bytes of delta and phi, computed once: neither ever changes."""
+        """SHA-256 of the bytes of delta and phi, computed once."""
         digest = hashlib.sha256(self.delta.data)
         digest.update(self.phi.data)
         return digest.hexdigest()
 
     def identity(self) -> dict[str, object]:
-        """What a prediction depends on beside the arrays and the lattice, JSON values."""
+        """JSON values that a prediction depends on beside the arrays and the lattice."""
         return {"target_redshift": self.target_redshift} if self.target_redshift else {}
 
     def resampled(self, n: int) -> LinearField:
-        """Same field on a lattice of `n` sites per side, by Fourier truncation or padding."""
+        """Resample the field to `n` sites per side, by Fourier truncation or padding."""
         lattice = Lattice(n, self.box_size)
-        # the sites keep their places in the box: a cell-centre lattice stays one
+        # cell centres stay cell centres
         shift = (self.site_offset / n - self.site_offset / self.n) * self.box_size
         delta = resample(self.delta, self.lattice, n, shift)
         phi = resample(self.phi, self.lattice, n, shift)

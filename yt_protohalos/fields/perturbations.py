@@ -5,15 +5,14 @@ A large-scale perturbation adds ``T_ij (q - q0)_i (q - q0)_j / 2`` to phi and ``
 There are two ways to add it to a periodic box:
 
 **uniform** (without `within`)
-    The perturbation is kept beside the cubes and added to every crop. A network sees phi without its mean and gradient,
-    so that the quadratic term is the same in every crop whatever q0 (eq. 12 calls q0 irrelevant): the whole box can be
-    predicted, and no boundary condition is broken anywhere. It is for models that see the linear field alone, for
-    example ``planck-v2``, because the evolved field is computed in a periodic box.
+    The perturbation is stored beside the cubes and added to every crop. A network sees phi without its mean and
+    gradient, so that q0 does not matter (eq. 12) and the whole box can be predicted. It works with models that use the
+    linear field alone, for example ``planck-v2``, because the evolved field is computed in a periodic box.
 **plateau** (`within` a `Region`)
     The perturbation is the same inside the region and compensated outside, so that the field stays periodic and can be
-    evolved: any model may predict what lies inside with all its context, see `needed_context`. To first order in the
-    perturbation the inside is that of the uniform one; later the outside acts on it as the surroundings of a real
-    overdensity do.
+    evolved. Any model can predict the part of the region that has its context inside too, see `needed_context`. To
+    first order in the perturbation the inside equals that of the uniform one; later it responds to the compensation
+    outside, as a real overdensity does to its surroundings.
 """
 
 from __future__ import annotations
@@ -38,19 +37,19 @@ _TRANSITION = 0.25
 """Width of a plateau's edge in units of what is left of the half box."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class DeformedField(LinearField):
     """A linear field with a large-scale perturbation.
 
-    The attributes of `LinearField` hold its periodic part, which is all of it where `deformation` is zero. Catalogue
-    positions are those of the periodic part too: the uniform part moves everything by ``-T q``.
+    The attributes of `LinearField` hold the periodic part. Catalogue positions are those of the periodic part too: the
+    uniform part would move everything by ``-T q``.
 
     Attributes
     ----------
     deformation : tuple of float, (3,)
         Diagonal of T, dimensionless, at z = 0, of the uniform perturbation that `crop` adds.
     plateau : Region or None
-        Where a perturbation that is in delta and phi is uniform; None if there is none.
+        Region in which a perturbation that delta and phi hold is uniform; None if there is none.
 
     Examples
     --------
@@ -64,9 +63,9 @@ class DeformedField(LinearField):
     plateau: Region | None = None
 
     def crop(self, name: str, start: Triple, side: int) -> Cube:
-        """Crop of delta or phi with the uniform perturbation, about the crop's centre.
+        """Crop of delta or phi with the uniform perturbation, q0 at the crop's centre.
 
-        Any other q0 differs by a mean and a gradient of phi, which no network sees.
+        Another q0 would change the mean and the gradient of phi, which networks do not see.
         """
         block = super().crop(name, start, side)
         if not any(self.deformation):
@@ -78,12 +77,7 @@ class DeformedField(LinearField):
         return block + along[0][:, None, None] + along[1][None, :, None] + along[2][None, None, :]
 
     def periodic_delta(self) -> Cube:
-        """Refused where a uniform perturbation has been added.
-
-        Raises
-        ------
-        ExperimentError
-        """
+        """Overdensity of the whole box; `ExperimentError` if a uniform perturbation has been added."""
         if any(self.deformation):
             raise ExperimentError(
                 f"a uniform large-scale perturbation {self.deformation} is not periodic, so the field cannot be "
@@ -93,14 +87,14 @@ class DeformedField(LinearField):
         return self.delta
 
     def scaled(self, factor: float) -> DeformedField:
-        """The field and its perturbation times a factor."""
+        """Multiply the field and its perturbation by a factor."""
         x, y, z = (factor * value for value in self.deformation)
         return replace(
             self, delta=self.delta * np.float32(factor), phi=self.phi * np.float32(factor), deformation=(x, y, z)
         )
 
     def identity(self) -> dict[str, object]:
-        """The uniform perturbation, which the arrays do not hold, and the place of the other."""
+        """JSON values that a prediction depends on, with the uniform perturbation and the plateau."""
         uniform = {"deformation": list(self.deformation)} if any(self.deformation) else {}
         plateau = {"plateau": [*self.plateau.center, self.plateau.side]} if self.plateau is not None else {}
         return {**super().identity(), **uniform, **plateau}
@@ -115,7 +109,7 @@ def add_overdensity(field: LinearField, delta_eps: float, within: Region | None 
     delta_eps : float
         Linear overdensity at z = 0, the paper's -0.5 to 0.5: delta + delta_eps, phi + delta_eps (q - q0)^2 / 6.
     within : Region, optional
-        See the module: uniform everywhere by default, or a plateau.
+        Region of a plateau; uniform everywhere by default.
 
     Returns
     -------
@@ -142,10 +136,10 @@ def add_tide(field: LinearField, lambda_z: float, within: Region | None = None) 
     ----------
     field : LinearField
     lambda_z : float
-        Eigenvalue along z at z = 0, the paper's -0.5 to 0.5; that along y is its negative. Positive: matter falls in
-        along z. Delta stays as it is, or does so inside the plateau.
+        Eigenvalue along z at z = 0, the paper's -0.5 to 0.5; that along y is its negative. Positive values let matter
+        fall in along z. Delta is not changed; with `within` it is not changed inside the plateau.
     within : Region, optional
-        See the module: uniform everywhere by default, or a plateau.
+        Region of a plateau; uniform everywhere by default.
 
     Returns
     -------
@@ -166,7 +160,7 @@ def add_tide(field: LinearField, lambda_z: float, within: Region | None = None) 
 
 
 def add_deformation(field: LinearField, diagonal: Sequence[float], within: Region | None = None) -> DeformedField:
-    """Add any large-scale perturbation whose axes are those of the box.
+    """Add a large-scale perturbation with the axes of the box.
 
     Parameters
     ----------
@@ -174,7 +168,7 @@ def add_deformation(field: LinearField, diagonal: Sequence[float], within: Regio
     diagonal : sequence of float, (3,)
         Diagonal of the tensor T at z = 0: delta + tr T, phi + (q - q0)^T T (q - q0) / 2.
     within : Region, optional
-        See the module: uniform everywhere by default, or a plateau.
+        Region of a plateau; uniform everywhere by default.
 
     Returns
     -------
@@ -184,7 +178,7 @@ def add_deformation(field: LinearField, diagonal: Sequence[float], within: Regio
     Raises
     ------
     ExperimentError
-        Numbers that are not finite, a plateau too large for the box, or one beside another plateau.
+        Numbers that are not finite, a plateau too large for the box, or a second plateau elsewhere.
 
     Examples
     --------
@@ -211,20 +205,20 @@ def add_deformation(field: LinearField, diagonal: Sequence[float], within: Regio
 
 
 def scale_amplitude(field: LinearField, sigma_8: float) -> LinearField:
-    """Change sigma_8: every fluctuation, and a perturbation added before, by the same factor (section 4.3).
+    """Change sigma_8: scale every fluctuation, and a perturbation added before, by one factor (section 4.3).
 
-    Models refuse amplitudes that they were not trained on; pass ``on_range="warn"`` to extrapolate as the paper does.
+    Prediction raises an error for amplitudes outside a model's training; ``on_range="warn"`` extrapolates as the paper.
 
     Parameters
     ----------
     field : LinearField
-        Its cosmology states the sigma_8 that it has.
+        Field of the sigma_8 in its cosmology.
     sigma_8 : float
 
     Returns
     -------
     LinearField
-        Whose cosmology states the new sigma_8.
+        Field with the new sigma_8 in its cosmology.
 
     Raises
     ------

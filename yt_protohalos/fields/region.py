@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..exceptions import LatticeError
 from .lattice import Lattice, Triple
+from .units import comoving_length, comoving_position
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class Region:
     Attributes
     ----------
     center : tuple of float, (3,)
-        Comoving Mpc/h.
+        Comoving Mpc/h; center and side may be given as quantities, see `fields.units`.
     side : float
         Comoving Mpc/h.
 
@@ -28,6 +29,8 @@ class Region:
     ------
     LatticeError
         A centre that is not three finite numbers, or a side that is not positive and finite.
+    UnitsError
+        A centre or side that is not a length in Mpc/h.
 
     Examples
     --------
@@ -40,22 +43,22 @@ class Region:
     side: float
 
     def __post_init__(self) -> None:
-        center = np.asarray(self.center, dtype=float)
+        center, side = comoving_position(self.center, "center"), comoving_length(self.side, "side")
         if center.shape != (3,) or not np.isfinite(center).all():
             raise LatticeError(f"centre {self.center!r} is not three finite numbers; give (x, y, z) in comoving Mpc/h")
-        if not np.isfinite(self.side) or self.side <= 0:
-            raise LatticeError(f"region side {self.side!r} Mpc/h is not positive and finite; give the comoving side")
-        object.__setattr__(self, "center", tuple(center.tolist()))
-        object.__setattr__(self, "side", float(self.side))
+        if not np.isfinite(side) or side <= 0:
+            raise LatticeError(f"region side {side!r} Mpc/h is not positive and finite; give the comoving side")
+        object.__setattr__(self, "center", tuple(float(x) for x in center))
+        object.__setattr__(self, "side", side)
 
     @classmethod
     def of_sites(cls, lattice: Lattice, start: Sequence[int], n: int, site_offset: float = 0.0) -> Region:
-        """Region of the cells of `n` sites per side from site `start` on, the inverse of `sites`."""
+        """Region of the cells of `n` sites per side, `start` the first of them; the inverse of `sites`."""
         center = [(low + site_offset - 0.5 + 0.5 * n) * lattice.spacing for low in start]
         return cls(cast(tuple[float, float, float], tuple(center)), n * lattice.spacing)
 
     def sites(self, lattice: Lattice, site_offset: float = 0.0) -> tuple[Triple, int]:
-        """First site, any integers, and sites per side of the nearest cube of whole cells around sites.
+        """First site, which may be outside 0..n-1, and sites per side of the nearest cube of whole cells.
 
         Raises
         ------
@@ -74,7 +77,7 @@ class Region:
 
 
 def overlaps(lattice: Lattice, start: Triple, shape: Triple, other: Triple, other_shape: Triple) -> bool:
-    """Whether two periodic blocks of sites, each at most the box a side, have a site in common."""
+    """Test if two periodic blocks of sites, neither longer than the box, have a site in common."""
     return all(
         (b - a) % lattice.n < length or (a - b) % lattice.n < other_length
         for a, length, b, other_length in zip(start, shape, other, other_shape, strict=True)
@@ -82,7 +85,7 @@ def overlaps(lattice: Lattice, start: Triple, shape: Triple, other: Triple, othe
 
 
 def contains(lattice: Lattice, start: Triple, n: int, block: Triple, shape: Triple) -> bool:
-    """Whether a periodic cube of `n` sites per side holds all of a block of sites."""
+    """Test if a periodic cube of `n` sites per side holds all of a block of sites."""
     if n >= lattice.n:
         return True
     return all((b - a) % lattice.n + length <= n for a, b, length in zip(start, block, shape, strict=True))
@@ -91,7 +94,7 @@ def contains(lattice: Lattice, start: Triple, n: int, block: Triple, shape: Trip
 def separation(
     lattice: Lattice, center: tuple[float, float, float], site_offset: float = 0.0
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Nearest-image distance of the sites from a point along each axis, Mpc/h in [-L/2, L/2), ready to broadcast."""
+    """Distance of the sites from the nearest image of a point along each axis, Mpc/h in [-L/2, L/2), broadcastable."""
     position = (np.arange(lattice.n) + site_offset) * lattice.spacing
     x, y, z = (lattice.minimum_image(position - middle) for middle in center)
     return x[:, None, None], y[None, :, None], z[None, None, :]

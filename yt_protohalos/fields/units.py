@@ -63,10 +63,13 @@ def comoving_length(value: Quantity, name: str, h: float | None = None) -> float
     return float(_plain(_converted(value, name, _LENGTH, h, per_h=True), name, _LENGTH[0]))
 
 
-def comoving_position(value: Position, name: str, h: float | None = None) -> NDArray[np.float64]:
-    """Convert coordinates to comoving Mpc/h, float64, in the shape they have; see `comoving_length`."""
+def comoving_position(value: Position, name: str, h: float | None = None) -> NDArray[np.floating]:
+    """Convert coordinates to comoving Mpc/h in the shape they have; see `comoving_length`.
+
+    The result is float64; a plain array is returned as it is.
+    """
     if isinstance(value, np.ndarray) and not hasattr(value, "units"):
-        return np.asarray(value, dtype=np.float64)
+        return value.astype(np.float64, copy=False) if value.dtype.kind in "iu" else value
     if isinstance(value, Iterable) and not hasattr(value, "units") and not _is_pair(value):
         return np.asarray([comoving_length(each, name, h) for each in value], dtype=np.float64)
     return np.asarray(_converted(value, name, _LENGTH, h, per_h=True), dtype=np.float64)
@@ -90,11 +93,16 @@ def dimensionless(value: float | unyt_quantity, name: str) -> float:
     UnitsError
         The value has a unit, or is not one number.
     """
-    if not isinstance(value, float) and hasattr(value, "units"):
-        if not value.units.is_dimensionless:
-            raise UnitsError(f"{name} = {value} has a unit; give a number without one")
-        value = value.to_value("dimensionless")
-    return float(_plain(value, name, "a number"))
+    return float(_plain(without_unit(value, name), name, "a number"))
+
+
+def without_unit(value: Any, name: str) -> Any:
+    """Number or array of a dimensionless quantity, and any other value as it is; `UnitsError` if there is a unit."""
+    if not hasattr(value, "units"):
+        return value
+    if not value.units.is_dimensionless:
+        raise UnitsError(f"{name} = {value} has a unit; give a number without one")
+    return value.to_value("dimensionless")
 
 
 def parse_quantity(text: str, name: str = "quantity") -> tuple[float, str]:

@@ -109,7 +109,7 @@ def stored_dataset(file_name: str, file: Any, name: str) -> Any:
     return found
 
 
-def header_numbers(file_name: str, attributes: dict[str, Any], name: str, count: int | None = None) -> NDArray:
+def header_numbers(file_name: str, attributes: dict[str, Any], name: str, count: int | None = None) -> NDArray[Any]:
     """Header entry as a flat float64 array; `FormatError` unless it holds `count` numbers (at least one)."""
     values = np.ravel(np.asarray(attributes[name]))
     if values.dtype.kind not in "fiu" or values.size < 1 or (count is not None and values.size != count):
@@ -139,7 +139,7 @@ class Reach:
         self.largest = 0.0
         self.bad = 0
 
-    def add(self, values: NDArray) -> None:
+    def add(self, values: NDArray[Any]) -> None:
         """Take in more values, without a temporary array of their size while all are finite."""
         if values.size == 0:
             return
@@ -172,14 +172,14 @@ class Reach:
             )
 
 
-def check_reach(name: str, values: NDArray, limit: float, unit: str, why: str) -> None:
+def check_reach(name: str, values: NDArray[Any], limit: float, unit: str, why: str) -> None:
     """Raise `InitialConditionsError` unless all of `values` are finite and within +-`limit`."""
     reach = Reach(name)
     reach.add(values)
     reach.check(limit, unit, why)
 
 
-def check_peak(name: str, values: NDArray) -> None:
+def check_peak(name: str, values: NDArray[Any]) -> None:
     """Raise `InitialConditionsError` where one site stands out as no Gaussian field has it."""
     _, rms = mean_and_rms(values)
     peak = float(max(abs(float(values.max())), abs(float(values.min()))))
@@ -190,7 +190,7 @@ def check_peak(name: str, values: NDArray) -> None:
         )
 
 
-def check_written(name: str, values: NDArray) -> None:
+def check_written(name: str, values: NDArray[Any]) -> None:
     """Raise `InitialConditionsError` where a cube (n, n, n) is exactly zero in a row of cells.
 
     A Gaussian field hardly has one such cell. Pages of a file that never reached the disk have many, and so have parts

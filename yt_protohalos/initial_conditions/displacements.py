@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -227,8 +228,8 @@ class _Agreement:
 
 
 def first_order_displacement(
-    displacement: NDArray, velocity_displacement: NDArray, growth_rate: float, second_growth_rate: float
-) -> NDArray:
+    displacement: NDArray[Any], velocity_displacement: NDArray[Any], growth_rate: float, second_growth_rate: float
+) -> NDArray[Any]:
     """Separate the first-order displacement from positions and velocities.
 
     displacement : array, psi = x - q, Mpc/h

@@ -1,8 +1,9 @@
-"""Gaussian initial conditions with second-order Lagrangian perturbation theory."""
+"""Gaussian initial conditions with Lagrangian perturbation theory of second order."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,14 +11,24 @@ from scipy import fft
 
 from ..exceptions import InitialConditionsError
 from ..fields.cosmology import PAPER_COSMOLOGY, Cosmology
-from ..fields.fourier import displacement_component, potential, second_order_source
+from ..fields.fourier import (
+    displacement_component,
+    potential,
+    second_order_source,
+    to_spectrum,
+    zero_nyquist,
+)
 from ..fields.lattice import Lattice
 from ..fields.linear_field import LinearField
+from ..fields.units import Quantity, comoving_length, dimensionless
+
+REFINEMENT = 2
+"""Sites per side of the lattice that `decimated_particles` draws, in units of those it keeps."""
 
 
 def generate_initial_conditions(
     n: int,
-    box_size: float,
+    box_size: Quantity,
     seed: int,
     cosmology: Cosmology = PAPER_COSMOLOGY,
     redshift: float = 49.0,
@@ -30,13 +41,13 @@ def generate_initial_conditions(
     ----------
     n : int
         Sites per side.
-    box_size : float
-        Comoving box side in Mpc/h.
+    box_size : float or quantity
+        Comoving box side in Mpc/h; see `fields.units`.
     seed : int
         Seed of the white noise, which is drawn site by site in row-major order.
     cosmology : Cosmology
     redshift : float
-        Redshift of the particles that `filename` holds, and of the returned field's origin.
+        Redshift of the initial conditions, and of the particles in `filename`.
     filename : path, optional
         Also write the particles (2LPT, lattice at cell corners, IDs from 1, row-major) as a Gadget HDF5 snapshot.
     wiggles : bool
@@ -50,7 +61,9 @@ def generate_initial_conditions(
     Raises
     ------
     LatticeError, CosmologyError, InitialConditionsError
-        For a size, cosmology or redshift that cannot be.
+        A lattice, cosmology or redshift that is not possible.
+    UnitsError
+        A unit of another dimension.
 
     Examples
     --------
@@ -58,11 +71,12 @@ def generate_initial_conditions(
     >>> field.delta.shape
     (32, 32, 32)
     """
-    lattice = Lattice(n, box_size)
-    if not np.isfinite(redshift) or redshift <= 0:
-        raise InitialConditionsError(f"redshift {redshift} is not positive; initial conditions start at z > 0, e.g. 49")
+    redshift = _starting_redshift(redshift)
+    lattice = Lattice(n, comoving_length(box_size, "box_size", cosmology.h))
     noise = np.random.default_rng(seed).standard_normal(lattice.shape, dtype=np.float32)
-    field = LinearField.from_density(colour_noise(noise, lattice, cosmology, wiggles), box_size, cosmology, redshift)
+    field = LinearField.from_density(
+        colour_noise(noise, lattice, cosmology, wiggles), lattice.box_size, cosmology, redshift
+    )
     if filename is not None:
         from .readers.gadget_hdf5 import write_gadget_hdf5
 
@@ -71,9 +85,18 @@ def generate_initial_conditions(
     return field
 
 
-def colour_noise(noise: NDArray[np.float32], lattice: Lattice, cosmology: Cosmology, wiggles: bool = True) -> NDArray:
-    """Give unit white noise (n, n, n) the linear power spectrum, Nyquist planes empty; delta at z = 0, float32."""
-    spectrum = fft.rfftn(noise, workers=-1)
+def _starting_redshift(redshift: float) -> float:
+    redshift = dimensionless(redshift, "redshift")
+    if not np.isfinite(redshift) or redshift <= 0:
+        raise InitialConditionsError(f"redshift {redshift} is not positive; initial conditions start at z > 0, e.g. 49")
+    return redshift
+
+
+def colour_noise(
+    noise: NDArray[np.float32], lattice: Lattice, cosmology: Cosmology, wiggles: bool = True
+) -> NDArray[Any]:
+    """Give unit white noise, float32 (n, n, n), the linear power spectrum: delta at z = 0, zero on Nyquist planes."""
+    spectrum = to_spectrum(noise)
     kx, ky, kz = lattice.wavenumbers()
     k = np.sqrt(kx**2 + ky**2 + kz**2)
     fundamental = 2 * np.pi / lattice.box_size
@@ -82,12 +105,15 @@ def colour_noise(noise: NDArray[np.float32], lattice: Lattice, cosmology: Cosmol
     k[0, 0, 0] = table[0]
     amplitude = np.exp(0.5 * np.interp(np.log(k), np.log(table), log_power)) / lattice.spacing**1.5
     amplitude[0, 0, 0] = 0.0
-    if lattice.n % 2 == 0:
-        # a displacement cannot hold these modes, so that particles would lose them
-        nyquist = lattice.n // 2
-        amplitude[nyquist] = amplitude[:, nyquist] = amplitude[..., nyquist] = 0.0
-    spectrum *= amplitude
-    return fft.irfftn(spectrum.astype(np.complex64, copy=False), s=lattice.shape, workers=-1, overwrite_x=True)
+    # displacements cannot hold the modes on the Nyquist planes
+    spectrum *= zero_nyquist(amplitude, lattice.n)
+    return _to_cube(spectrum.astype(np.complex64, copy=False), lattice.n)
+
+
+def _to_cube(spectrum: NDArray[np.complexfloating], n: int) -> NDArray[Any]:
+    # not fourier.to_cube: its rounding differs, and a seed must keep its field to the last bit
+    cube: NDArray[Any] = fft.irfftn(spectrum, s=(n, n, n), workers=-1, overwrite_x=True)
+    return cube
 
 
 def lagrangian_particles(
@@ -138,3 +164,70 @@ def lagrangian_particles(
         positions[:, axis] = np.where(moved.astype(np.float32) < lattice.box_size, moved, 0.0)
         velocities[:, axis] = (to_velocity * rate_of_shift).ravel()
     return positions, velocities
+
+
+def decimated_particles(
+    n: int,
+    box_size: Quantity,
+    seed: int,
+    fine_seed: int,
+    cosmology: Cosmology = PAPER_COSMOLOGY,
+    redshift: float = 49.0,
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Keep every second particle per axis of initial conditions with twice the sites per side.
+
+    Two such realisations of one seed differ only in modes above the Nyquist wavenumber of the coarse lattice. The
+    agreement of their haloes is the limit of any prediction from the coarse lattice (López-Cano et al. 2024, section
+    2.3).
+
+    Parameters
+    ----------
+    n : int
+        Particles per side that are kept.
+    box_size : float or quantity
+        Comoving box side in Mpc/h; see `fields.units`.
+    seed : int
+        Seed of the modes below the Nyquist wavenumber of the coarse lattice, as in `generate_initial_conditions`.
+    fine_seed : int
+        Seed of all other modes.
+    cosmology : Cosmology
+    redshift : float
+        Redshift of the particles.
+
+    Returns
+    -------
+    positions, velocities : float32, (n^3, 3)
+        As `lagrangian_particles` (2LPT): comoving Mpc/h and peculiar km/s, row-major order of the coarse sites.
+
+    Examples
+    --------
+    >>> from yt_protohalos.initial_conditions.generate import decimated_particles
+    >>> positions, velocities = decimated_particles(16, 6.25, seed=7, fine_seed=1)
+    >>> positions.shape
+    (4096, 3)
+    """
+    redshift = _starting_redshift(redshift)
+    fine = Lattice(REFINEMENT * n, comoving_length(box_size, "box_size", cosmology.h))
+    noise = shared_noise(n, seed, fine_seed)
+    field = LinearField.from_density(colour_noise(noise, fine, cosmology), fine.box_size, cosmology, redshift)
+    kept = (slice(None, None, REFINEMENT),) * 3
+    positions, velocities = (
+        values.reshape(*fine.shape, 3)[kept].reshape(-1, 3) for values in lagrangian_particles(field, redshift)
+    )
+    return np.ascontiguousarray(positions), np.ascontiguousarray(velocities)
+
+
+def shared_noise(n: int, seed: int, fine_seed: int) -> NDArray[np.float32]:
+    """Unit white noise (2n, 2n, 2n) whose modes below the Nyquist wavenumber of n sites are those of `seed`."""
+    coarse = to_spectrum(np.random.default_rng(seed).standard_normal((n, n, n), dtype=np.float32))
+    side = REFINEMENT * n
+    # a stream of its own: the same numbers as another run's coarse noise would correlate the two
+    fine_noise = np.random.default_rng([fine_seed, 1]).standard_normal((side, side, side), dtype=np.float32)
+    spectrum = to_spectrum(fine_noise)
+    inside = (n - 1) // 2
+    coarse_index = np.r_[0 : inside + 1, n - inside : n]
+    fine_index = np.r_[0 : inside + 1, side - inside : side]
+    last = np.arange(inside + 1)
+    # white noise of unit variance has |amplitude|^2 equal to the number of sites
+    spectrum[np.ix_(fine_index, fine_index, last)] = coarse[np.ix_(coarse_index, coarse_index, last)] * REFINEMENT**1.5
+    return _to_cube(spectrum, side).astype(np.float32, copy=False)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,7 +21,7 @@ LARGEST_RMS = 100.0
 
 
 def field_from_density(
-    delta: NDArray, box_size: float, cosmology: Cosmology, redshift: float, site_offset: float = 0.5
+    delta: NDArray[Any], box_size: float, cosmology: Cosmology, redshift: float, site_offset: float = 0.5
 ) -> LinearField:
     """Linear field of a linear overdensity given at the redshift of the initial conditions.
 

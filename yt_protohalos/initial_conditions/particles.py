@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,13 +21,13 @@ FEWEST_SITES = 3
 
 
 def field_from_particles(
-    positions: NDArray,
-    velocities: NDArray | None,
-    ids: NDArray | None,
+    positions: NDArray[Any],
+    velocities: NDArray[Any] | None,
+    ids: NDArray[Any] | None,
     box_size: float,
     cosmology: Cosmology,
     redshift: float,
-    masses: NDArray | float | None = None,
+    masses: NDArray[Any] | float | None = None,
 ) -> tuple[LinearField, SiteMap]:
     """Linear field of particle initial conditions.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -54,7 +55,7 @@ class SiteMap:
     keys: NDArray[np.uint64] | None = None
     sites: NDArray[np.integer] | None = None
 
-    def flat_from_ids(self, ids: NDArray) -> NDArray[np.int64]:
+    def flat_from_ids(self, ids: NDArray[Any]) -> NDArray[np.int64]:
         """Flat row-major site of particle IDs, shape (N,); `LatticeError` for an ID without a site."""
         if self.id_base is None:
             raise LatticeError("the IDs of this file do not count lattice sites; look sites up by position")
@@ -67,7 +68,7 @@ class SiteMap:
             )
         return _flat_from_count(count, self.lattice, self.axis_order, self.shift)
 
-    def flat_from_positions(self, positions: NDArray) -> NDArray[np.int64]:
+    def flat_from_positions(self, positions: NDArray[Any]) -> NDArray[np.int64]:
         """Flat site of particles by the exact positions (N, 3) the map was made from, in the same units."""
         if self.keys is None or self.sites is None:
             raise LatticeError("this map finds sites by particle ID; pass IDs")
@@ -79,7 +80,7 @@ class SiteMap:
         return self.sites[at].astype(np.int64)
 
 
-def position_keys(positions: NDArray) -> NDArray[np.uint64]:
+def position_keys(positions: NDArray[Any]) -> NDArray[np.uint64]:
     """64-bit hash of each position (N, 3), from the exact bits of its three float64 coordinates."""
     bits = np.ascontiguousarray(positions, dtype=np.float64).view(np.uint64)
     keys = np.zeros(len(bits), dtype=np.uint64)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from ..exceptions import InitialConditionsError, LatticeError
 CHUNK = 2**19
 """Particles a chunk, at most: their temporaries stay in the tens of MB."""
 
-Chunk = dict[str, NDArray]
+Chunk = dict[str, NDArray[Any]]
 
 
 class ParticleSource(Protocol):
@@ -60,10 +60,10 @@ class ArraySource:
 
     def __init__(
         self,
-        positions: NDArray,
-        velocities: NDArray | None = None,
-        ids: NDArray | None = None,
-        masses: NDArray | float | None = None,
+        positions: NDArray[Any],
+        velocities: NDArray[Any] | None = None,
+        ids: NDArray[Any] | None = None,
+        masses: NDArray[Any] | float | None = None,
         chunk: int = CHUNK,
     ) -> None:
         self.count = len(positions)
@@ -113,7 +113,7 @@ def in_memory(source: ParticleSource) -> ArraySource:
     """
     shapes = {"positions": (source.count, 3), "velocities": (source.count, 3)}
     types = {"positions": np.float64, "ids": np.int64}
-    arrays: dict[str, NDArray] = {}
+    arrays: dict[str, NDArray[Any]] = {}
     for name in source.names:
         arrays[name] = np.empty(shapes.get(name, (source.count,)), dtype=types.get(name, np.float32))
         for start, chunk in numbered(source, name):

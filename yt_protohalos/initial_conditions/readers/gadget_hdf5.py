@@ -17,8 +17,8 @@ from ..checks import header_numbers, library_errors, quiet_casts, stored_dataset
 
 def write_gadget_hdf5(
     filename: str | Path,
-    positions: NDArray,
-    velocities: NDArray,
+    positions: NDArray[Any],
+    velocities: NDArray[Any],
     lattice: Lattice,
     cosmology: Cosmology,
     redshift: float,
