@@ -52,6 +52,13 @@ Embedded = tuple[NDArray[np.float32], NDArray[np.float32]]
 _SHARED_PREDICTION = "prediction.h5"
 
 
+def checked_threshold(value: float) -> float:
+    """Return a semantic threshold as a float; `ModelError` if it is not a number between 0 and 1."""
+    if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not 0 < value < 1:
+        raise ModelError(f"threshold {value!r} is not between 0 and 1; it is a probability, e.g. 0.5")
+    return float(value)
+
+
 class ProtohaloPredictor:
     """A model ready to run.
 
@@ -322,10 +329,8 @@ class ProtohaloPredictor:
         ModelError
             The threshold is not between 0 and 1.
         """
-        value = self.card.threshold if threshold is None else threshold
-        if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not 0 < value < 1:
-            raise ModelError(f"threshold {value!r} is not between 0 and 1; it is a probability, e.g. 0.5")
-        return {"threshold": float(value), "precision": self.precision, "iou_threshold": IOU_THRESHOLD}
+        value = checked_threshold(self.card.threshold if threshold is None else threshold)
+        return {"threshold": value, "precision": self.precision, "iou_threshold": IOU_THRESHOLD}
 
     def plan(self, network: NetworkCard, n: int) -> CropPlan:
         """Crops of one of the networks in a box of `n` sites per side."""

@@ -9,13 +9,11 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypedDict, TypeVar
 
-import numpy as np
-
 from ..exceptions import ModelError
 from ..fields.cosmology import target_redshift
 from ..models.registry import check_method, choose_model
 from ..models.validity import check_policy
-from ..prediction.predictor import PRECISIONS, ProtohaloPredictor
+from ..prediction.predictor import PRECISIONS, ProtohaloPredictor, checked_threshold
 
 if sys.version_info >= (3, 11):
     from typing import Unpack as Unpack
@@ -81,9 +79,8 @@ class PredictionOptions:
             raise ModelError(f"model {str(self.model)!r} and a predictor were both given; pass one of them")
         if self.method is not None:
             object.__setattr__(self, "model", self._model_of_method(self.method))
-        value = self.threshold
-        if value is not None and not (isinstance(value, int | float | np.number) and 0 < value < 1):
-            raise ModelError(f"threshold {value!r} is not between 0 and 1; it is a probability, e.g. 0.5")
+        if self.threshold is not None:
+            object.__setattr__(self, "threshold", checked_threshold(self.threshold))
         if self.precision not in PRECISIONS:
             raise ModelError(f"precision {self.precision!r} is unknown; use one of {', '.join(PRECISIONS)}")
         check_policy("on_spacing", self.on_spacing)

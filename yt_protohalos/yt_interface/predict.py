@@ -199,7 +199,7 @@ def box_prediction(ds: Dataset, options: PredictionOptions = _DEFAULTS, remember
     else:
         card, precision = predictor.card, predictor.precision
     card.instance_network()
-    threshold = card.threshold if options.threshold is None else float(options.threshold)
+    threshold = card.threshold if options.threshold is None else options.threshold
     redshift = target_redshift(options.redshift or 0.0)
     cache = _cache(options.cache)
     key = PredictionKey(card.sha256, predictor, threshold, precision, redshift, None if cache is None else cache.folder)

@@ -44,7 +44,7 @@ class UnigridIndex(GridIndex):
         super().__init__(ds, dataset_type)
 
     def _detect_output_fields(self) -> None:
-        self.field_list = [(self.dataset.fluid_type, name) for name in self.dataset.cube_names()]
+        self.field_list = [(self.dataset.fluid_type, name) for name in self.dataset._cube_names]
 
     def _count_grids(self) -> None:
         self.num_grids = 1
@@ -88,7 +88,7 @@ class UnigridFieldInfo(FieldInfoContainer):
 
 
 class UnigridDataset(Dataset):
-    """Base of the grid frontends. Subclasses define `_open`, `cube_names` and `read_cube`, and set these attributes.
+    """Base of the grid frontends. Subclasses define `_open` and set the attributes.
 
     Attributes
     ----------
@@ -98,6 +98,10 @@ class UnigridDataset(Dataset):
         Linear overdensity at the dataset's redshift.
     displacement_fields : (list, list) or None
         Displacement and velocity fields along x, y and z, to be used if there is no density.
+    _layout : object
+        Its ``read(name)`` returns a cube, float64 (n, n, n); set by `_open`.
+    _cube_names : list of str
+        Names of the cubes on disk; set by `_open`.
     """
 
     _index_class = UnigridIndex
@@ -106,42 +110,33 @@ class UnigridDataset(Dataset):
     linear_density_field: tuple[str, str] | None = None
     displacement_fields: tuple[list[tuple[str, str]], list[tuple[str, str]]] | None = None
     displacement_offset = 0.5
+    _layout: Any
+    _cube_names: list[str]
 
     def __init__(
         self,
         filename: str,
         dataset_type: str = "protohalos_unigrid",
+        *,
         box_size: Quantity | None = None,
         redshift: float | None = None,
         cosmology: Cosmology | None = None,
         conf: str | None = None,
-        units_override: dict[str, str] | None = None,
-        unit_system: str = "cgs",
-        default_species_fields: str | None = None,
+        **kwargs: Any,
     ) -> None:
         if self._instantiated:
             return
         self.fluid_types += (self.fluid_type,)
         self._given, self._conf = BoxFacts(box_size, redshift, cosmology), conf
-        super().__init__(
-            filename,
-            dataset_type,
-            units_override=units_override,
-            unit_system=unit_system,  # type: ignore[arg-type]
-            default_species_fields=default_species_fields,
-        )
+        super().__init__(filename, dataset_type, **kwargs)
 
     def _open(self) -> tuple[int, float, float, Cosmology]:
-        """Sites per side, box size (Mpc/h), redshift and cosmology of the file."""
-        raise NotImplementedError
-
-    def cube_names(self) -> list[str]:
-        """Names of the cubes on disk."""
+        """Open the file and return sites per side, box size in comoving Mpc/h, redshift and cosmology."""
         raise NotImplementedError
 
     def read_cube(self, name: str) -> Any:
-        """One cube, float64, (n, n, n), x on axis 0, in the field's on-disk unit."""
-        raise NotImplementedError
+        """One cube, float64, (n, n, n), x on axis 0, in the unit of the field on disk."""
+        return self._layout.read(name)
 
     def _parse_parameter_file(self) -> None:
         n, size, redshift, cosmology = self._open()

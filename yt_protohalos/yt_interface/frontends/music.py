@@ -11,11 +11,11 @@ from typing import Any
 
 from yt.frontends.gadget.data_structures import GadgetHDF5Dataset
 
-from ....exceptions import ProtohaloWarning
-from ....fields.cosmology import Cosmology
-from ....initial_conditions.readers.music_conf import find_conf, read_conf
-from ....initial_conditions.readers.music_generic import is_generic, read_generic_layout
-from ..unigrid import UnigridDataset, UnigridFieldInfo
+from ...exceptions import ProtohaloWarning
+from ...fields.cosmology import Cosmology
+from ...initial_conditions.readers.music_conf import find_conf, read_conf
+from ...initial_conditions.readers.music_generic import is_generic, read_generic_layout
+from .unigrid import UnigridDataset, UnigridFieldInfo
 
 
 def _species_fields(species: str) -> list[tuple[str, tuple[str, list[str], str]]]:
@@ -42,6 +42,7 @@ class MusicDataset(UnigridDataset):
     def _open(self) -> tuple[int, float, float, Cosmology]:
         path = Path(self.parameter_filename)
         self._layout = read_generic_layout(path)
+        self._cube_names = sorted(self._layout.datasets)
         conf = find_conf(path) if self._conf is None else Path(self._conf)
         facts = self._given if conf is None else self._given.or_else(read_conf(conf))
         self._choose_fields(path.name)
@@ -66,14 +67,6 @@ class MusicDataset(UnigridDataset):
     def _set_code_unit_attributes(self) -> None:
         super()._set_code_unit_attributes()
         self.velocity_unit = self.quan(self.box_size, "km/s")
-
-    def cube_names(self) -> list[str]:
-        """Names of the cubes on disk."""
-        return sorted(self._layout.datasets)
-
-    def read_cube(self, name: str) -> Any:
-        """One cube, float64, (n, n, n), in the field's unit."""
-        return self._layout.read(name)
 
     @classmethod
     def _is_valid(cls, filename: str, *args: Any, **kwargs: Any) -> bool:

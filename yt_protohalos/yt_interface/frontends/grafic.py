@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ....fields.cosmology import Cosmology
-from ....initial_conditions.readers.grafic import GraficLayout, is_grafic, read_grafic_layout
-from ....initial_conditions.readers.music_conf import BoxFacts
-from ..unigrid import UnigridDataset, UnigridFieldInfo
+from ...fields.cosmology import Cosmology
+from ...initial_conditions.readers.grafic import is_grafic, read_grafic_layout
+from ...initial_conditions.readers.music_conf import BoxFacts
+from .unigrid import UnigridDataset, UnigridFieldInfo
 
 
 class GraficFieldInfo(UnigridFieldInfo):
@@ -29,18 +29,10 @@ class GraficDataset(UnigridDataset):
     linear_density_field = ("grafic", "ic_deltab")
 
     def _open(self) -> tuple[int, float, float, Cosmology]:
-        layout: GraficLayout = read_grafic_layout(Path(self.parameter_filename))
-        self._layout = layout
+        layout = self._layout = read_grafic_layout(Path(self.parameter_filename))
+        self._cube_names = list(layout.fields)
         header = BoxFacts(layout.box_size, layout.redshift, layout.cosmology)
         return (layout.n, *self._given.or_else(header).required(layout.folder.name))
-
-    def cube_names(self) -> list[str]:
-        """Names of the cubes on disk."""
-        return list(self._layout.fields)
-
-    def read_cube(self, name: str) -> Any:
-        """One cube, float64, (n, n, n), in the field's unit."""
-        return self._layout.read(name)
 
     @classmethod
     def _is_valid(cls, filename: str, *args: Any, **kwargs: Any) -> bool:
