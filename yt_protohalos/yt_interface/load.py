@@ -182,22 +182,10 @@ def particle_dataset(
     redshift: float,
     name: str,
 ) -> Any:
-    """Particles as a cosmological in-memory dataset.
+    """Make a cosmological in-memory dataset of particles.
 
-    Parameters
-    ----------
-    positions : float, (N, 3)
-        Comoving Mpc/h in [0, box_size).
-    velocities : float, (N, 3), or None
-        Peculiar, km/s.
-    masses : float, (N,)
-        Msun/h.
-    box_size : float
-        Comoving Mpc/h.
-    cosmology : Cosmology
-    redshift : float
-    name : str
-        Shown in file names of plots.
+    Positions (N, 3) are in comoving Mpc/h in [0, box_size), velocities (N, 3) in peculiar km/s, masses (N,) in Msun/h,
+    and box_size in comoving Mpc/h. The name is part of the file names of plots.
     """
     data: dict[Any, Any] = {"particle_index": np.arange(len(positions), dtype=np.int64)}
     for axis, letter in enumerate("xyz"):

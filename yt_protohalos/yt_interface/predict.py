@@ -71,12 +71,13 @@ class PredictionKey:
     cache_folder: Path | None
 
 
+@dataclass(eq=False)
 class BoxPrediction:
     """The prediction of a whole box for one linear field, model and settings, computed at most once.
 
     It holds the field but not the dataset, so that field functions may hold it without keeping the dataset alive.
 
-    Parameters
+    Attributes
     ----------
     field : LinearField
     card : ModelCard
@@ -84,35 +85,28 @@ class BoxPrediction:
     precision : str
     make_predictor : callable
         Returns the predictor; called only if the networks must run.
-    cache : PredictionCache, optional
+    cache : PredictionCache or None
         Where other processes find the result.
     """
 
-    def __init__(
-        self,
-        field: LinearField,
-        card: ModelCard,
-        threshold: float,
-        precision: str,
-        make_predictor: Callable[[], ProtohaloPredictor],
-        cache: PredictionCache | None = None,
-    ) -> None:
-        self.field, self.card = field, card
-        self._threshold, self._precision = threshold, precision
-        self._make_predictor, self._cache = make_predictor, cache
-        self._prediction: Prediction | None = None
+    field: LinearField
+    card: ModelCard
+    threshold: float
+    precision: str
+    make_predictor: Callable[[], ProtohaloPredictor]
+    cache: PredictionCache | None = None
+    _prediction: Prediction | None = None
 
     @cached_property
     def key(self) -> str:
-        """Key of the prediction in the cache: the field's bytes, the weights and the settings."""
+        """Key of the prediction in the cache, a hash of the field, the weights and the settings."""
         identity = {
             **field_identity(self.field),
             "redshift": self.field.redshift,
             "site_offset": self.field.site_offset,
             "cosmology": asdict(self.field.cosmology),
         }
-        settings = {"threshold": self._threshold, "precision": self._precision}
-        return cache_key(identity, self.card.sha256, settings)
+        return cache_key(identity, self.card.sha256, {"threshold": self.threshold, "precision": self.precision})
 
     def get(self, progress: Progress = True) -> Prediction:
         """Return the prediction: from memory, else from the cache, else from the networks."""
@@ -122,11 +116,11 @@ class BoxPrediction:
             ytLogger.info("Predicting protohaloes on %d^3 sites with model %s", self.field.n, self.card.name)
             communicator = MPICommunicator()
             communicator.take_device()
-            predictor = self._make_predictor()
-            with _named_memory_errors(self.field.n), _crop_folder(self._cache, self.key, communicator) as crops:
+            predictor = self.make_predictor()
+            with _named_memory_errors(self.field.n), _crop_folder(self.cache, self.key, communicator) as crops:
                 # the ranges were checked when this object was made; a field must not fail on them later
                 prediction = predictor.predict(
-                    self.field, threshold=self._threshold, progress=_yt_bar if progress is True else progress,
+                    self.field, threshold=self.threshold, progress=_yt_bar if progress is True else progress,
                     store=crops, on_spacing="allow", on_range="allow", communicator=communicator,
                 )  # fmt: skip
                 with communicator.barrier():
@@ -136,7 +130,7 @@ class BoxPrediction:
         return self._prediction
 
     def get_lazily(self) -> Prediction:
-        """Return the prediction to a field function, which must not start collective work on one rank alone."""
+        """Return the prediction to a field function, which must not start work of all ranks on one rank alone."""
         if self._prediction is None and communication_system.communicators[-1].size > 1:
             raise MissingPredictionError(
                 "no prediction exists, and a field must not start one in a run of several ranks; "
@@ -147,23 +141,22 @@ class BoxPrediction:
     def _read(self) -> Prediction | None:
         communicator = MPICommunicator()
         # all ranks read it or none does
-        if self._cache is None or not communicator.broadcast(self._cache.path(self.key).is_file):
+        if self.cache is None or not communicator.broadcast(self.cache.path(self.key).is_file):
             return None
         try:
             with communicator.barrier():
-                prediction = self._cache.get(self.key)
+                prediction = self.cache.get(self.key)
         except (StoreError, ParallelError) as error:
             ytLogger.warning("Predicting again, because the cached prediction is unusable: %s", error)
             return None
-        if prediction is not None:
-            ytLogger.info("Read the protohalo prediction from %s", self._cache.path(self.key))
+        ytLogger.info("Read the protohalo prediction from %s", self.cache.path(self.key))
         return prediction
 
     def _keep(self, prediction: Prediction) -> None:
-        if self._cache is None:
+        if self.cache is None:
             return
         try:
-            ytLogger.info("Kept the protohalo prediction in %s", self._cache.put(self.key, prediction))
+            ytLogger.info("Kept the protohalo prediction in %s", self.cache.put(self.key, prediction))
         except StoreError as error:
             ytLogger.warning("The prediction is not kept on disk: %s", error)
 
@@ -232,7 +225,7 @@ def predict(
     progress: Progress = True,
     **options: Unpack[OptionKeywords],
 ) -> Prediction:
-    """Run the whole-box prediction of a dataset now, with a progress bar.
+    """Predict the whole box of a dataset now, with a progress bar.
 
     Parameters
     ----------
@@ -241,7 +234,7 @@ def predict(
     model, **options
         As in `PredictionOptions`.
     progress : bool or callable
-        True for yt's progress bar, False for none, or a callable as `progress.track` takes.
+        True for the progress bar of yt, False for none, or a callable; see `progress.track`.
 
     Returns
     -------
@@ -269,7 +262,7 @@ def predict_field(
     on_spacing: str = "warn",
     on_range: str = "error",
 ) -> Prediction:
-    """Predict a linear field without a dataset, kept on disk and resumed there as `predict` is.
+    """Predict a linear field without a dataset; the result is kept on disk, as that of `predict` is.
 
     Parameters
     ----------
