@@ -200,7 +200,13 @@ def _read_grid(ds: Any, field: Field | None, facts: BoxFacts) -> LinearField:
     size, redshift, cosmology = facts.required(str(ds))
     displacements = getattr(ds, "displacement_fields", None)
     if field is None and displacements:
-        return _from_displacement_fields(ds, displacements, Lattice(shape[0], size), cosmology, redshift)
+
+        def read(names: list[Field], unit: str) -> Callable[[int], NDArray[np.float32]]:
+            return lambda axis: _planes_as_float32(_cells(ds, names[axis]), lambda plane: plane.to(unit))
+
+        places, speeds = read(displacements[0], "Mpccm/h"), read(displacements[1], "km/s")
+        lattice = Lattice(shape[0], size)
+        return field_from_displacements(places, speeds, lattice, cosmology, redshift, ds.displacement_offset)
     used = field or _density_field(ds)
     if used not in ds.derived_field_list:
         raise InitialConditionsError(f"{ds} has no field {used}; name one of {sorted(ds.field_list)} with field=...")
@@ -265,19 +271,3 @@ def _density_field(ds: Any) -> Field:
             f"({found or sorted(ds.field_list)}); name it with field=..., e.g. field=('stream', 'delta')"
         )
     return found[0]
-
-
-def _from_displacement_fields(
-    ds: Any, names: tuple[list[Field], list[Field]], lattice: Lattice, cosmology: Cosmology, redshift: float
-) -> LinearField:
-    places, speeds = names
-
-    def displacement(axis: int) -> NDArray[np.float32]:
-        return _planes_as_float32(_cells(ds, places[axis]), lambda plane: plane.to("Mpccm/h"))
-
-    def velocity(axis: int) -> NDArray[np.float32]:
-        return _planes_as_float32(_cells(ds, speeds[axis]), lambda plane: plane.to("km/s"))
-
-    return field_from_displacements(
-        displacement, velocity if speeds else None, lattice, cosmology, redshift, ds.displacement_offset
-    )

@@ -123,7 +123,7 @@ class MPICommunicator:
             raise failure
         for rank, text in enumerate(messages):
             if text is not None:
-                raise ParallelError(f"rank {rank} stopped with {text}; what is finished is kept, run it again")
+                raise ParallelError(f"rank {rank} stopped with {text}; finished crops are kept, run it again")
 
     def broadcast(self, make: Callable[[], T]) -> T:
         """Run `make` on rank 0 and return its result on every rank; for small values."""

@@ -22,7 +22,7 @@ class GraficFieldInfo(UnigridFieldInfo):
 
 
 class GraficDataset(UnigridDataset):
-    """One grafic2 level that fills the box; keywords override what its header says."""
+    """One grafic2 level that fills the box; keywords override its header."""
 
     _field_info_class = GraficFieldInfo
     fluid_type = "grafic"

@@ -91,5 +91,5 @@ class MonofonicDataset(GadgetHDF5Dataset):
 def _is_generic(filename: str) -> bool:
     try:
         return is_generic(Path(filename))
-    except (OSError, RuntimeError, KeyError, ValueError):  # what HDF5 raises on a damaged file
+    except (OSError, RuntimeError, KeyError, ValueError):  # from HDF5, for a damaged file
         return False
