@@ -9,7 +9,7 @@ import pytest
 from colossus.cosmology import cosmology as colossus
 from colossus.lss import bias as colossus_bias
 from standins import make_field
-from surface_fakes import FakePredictor
+from yt_fakes import FakePredictor
 
 from yt_protohalos.analysis.bias import (
     BIAS_FITS,

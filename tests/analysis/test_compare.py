@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from standins import make_field, same_partition
-from surface_fakes import FakePredictor
+from yt_fakes import FakePredictor
 
 from yt_protohalos.analysis.matching import compare, compare_labels
 from yt_protohalos.exceptions import ScoringError

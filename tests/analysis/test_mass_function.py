@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from colossus.cosmology import cosmology as colossus
 from colossus.lss import mass_function as colossus_fits
-from surface_fakes import BOX, FakePredictor, N
+from yt_fakes import BOX, FakePredictor, N
 
 import yt_protohalos as ph
 from yt_protohalos.analysis.mass_function import (

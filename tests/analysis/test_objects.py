@@ -7,7 +7,7 @@ import io
 import matplotlib
 import numpy as np
 import pytest
-from surface_fakes import BOX, FakePredictor, N
+from yt_fakes import BOX, FakePredictor, N
 
 import yt_protohalos as ph
 from yt_protohalos.analysis.plots import free_faces, plot_object, unwrapped

@@ -9,7 +9,7 @@ import matplotlib
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
-from surface_fakes import BOX, FakePredictor, N
+from yt_fakes import BOX, FakePredictor, N
 
 import yt_protohalos as ph
 from yt_protohalos.analysis import plots

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import yt
 from browser import chromium, complaints, open_page
-from surface_fakes import BOX, FakePredictor, N, grid_dataset
+from yt_fakes import BOX, FakePredictor, N, grid_dataset
 
 import yt_protohalos as ph
 from yt_protohalos import cli

@@ -11,7 +11,7 @@ import matplotlib
 import numpy as np
 import pytest
 from labelled_boxes import LATTICE, SITE_MASS, toy_labels, toy_pair
-from surface_fakes import BOX, FakePredictor, N, write_fake_model
+from yt_fakes import BOX, FakePredictor, N, write_fake_model
 
 import yt_protohalos as ph
 from yt_protohalos import cli

@@ -178,7 +178,7 @@ def test_music_lines_describe_the_ellipsoid():
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
     """Folder with a catalogue and its prediction, and what made them."""
-    import surface_fakes as fakes
+    import yt_fakes as fakes
 
     import yt_protohalos as ph
 

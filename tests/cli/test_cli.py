@@ -10,7 +10,7 @@ import h5py
 import matplotlib
 import pytest
 import yt
-from surface_fakes import BOX, FakePredictor, N, write_fake_model
+from yt_fakes import BOX, FakePredictor, N, write_fake_model
 
 import yt_protohalos as ph
 from yt_protohalos import cli

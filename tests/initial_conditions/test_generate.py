@@ -12,8 +12,12 @@ from yt_protohalos.exceptions import InitialConditionsError, LatticeError
 from yt_protohalos.fields.cosmology import PAPER_COSMOLOGY
 from yt_protohalos.fields.lattice import Lattice
 from yt_protohalos.fields.linear_field import LinearField
-from yt_protohalos.initial_conditions.generate import decimated_particles, shared_noise
-from yt_protohalos.initial_conditions.generate import generate_initial_conditions, lagrangian_particles
+from yt_protohalos.initial_conditions.generate import (
+    decimated_particles,
+    generate_initial_conditions,
+    lagrangian_particles,
+    shared_noise,
+)
 from yt_protohalos.initial_conditions.readers.gadget_hdf5 import write_gadget_hdf5
 from yt_protohalos.yt_interface.linear import linear_field
 from yt_protohalos.yt_interface.load import load

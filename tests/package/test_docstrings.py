@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import yt
 from small_model import write_small_bundle
-from surface_fakes import FakePredictor
+from yt_fakes import FakePredictor
 
 import yt_protohalos as ph
 from yt_protohalos.exceptions import ProtohaloError

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from small_model import write_small_bundle
-from surface_fakes import BOX, FakePredictor, N
+from yt_fakes import BOX, FakePredictor, N
 
 import yt_protohalos as ph
 from yt_protohalos.exceptions import InitialConditionsError

@@ -16,7 +16,7 @@ from yt_protohalos.initial_conditions import displacements
 from yt_protohalos.initial_conditions.particles import field_from_source
 from yt_protohalos.initial_conditions.sources import ArraySource, in_memory
 from yt_protohalos.yt_interface import linear
-from yt_protohalos.yt_interface import particles as surface_particles
+from yt_protohalos.yt_interface import particles as yt_particles
 from yt_protohalos.yt_interface.linear import linear_field, particle_sites
 from yt_protohalos.yt_interface.load import load
 
@@ -136,7 +136,7 @@ def test_a_file_read_in_every_pass_gives_the_field_of_one_held_in_memory(tmp_pat
     path = write_gadget2(tmp_path / "ics.dat", particles, order=order, files=files)
     held = linear_field(load(path))
     monkeypatch.setattr(linear, "LARGEST_HELD", 0)
-    monkeypatch.setattr(surface_particles, "CHUNK", 1000)
+    monkeypatch.setattr(yt_particles, "CHUNK", 1000)
     ds = load(path)
     streamed = linear_field(ds)
     np.testing.assert_array_equal(streamed.delta, held.delta)

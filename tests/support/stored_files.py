@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 from standins import SPACING
-from surface_fakes import FakePredictor
+from yt_fakes import FakePredictor
 
 import yt_protohalos as ph
 from yt_protohalos.prediction.result import field_sample

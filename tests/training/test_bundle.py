@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from surface_fakes import grid_dataset
+from yt_fakes import grid_dataset
 
 from yt_protohalos.cli import main
 from yt_protohalos.cli.bundle import describe_training

@@ -312,7 +312,7 @@ def test_a_run_resumes_before_its_first_missing_output(tmp_path: Path) -> None:
 
 
 def test_a_run_of_another_redshift_is_scored_at_it(tmp_path: Path, monkeypatch, capsys) -> None:
-    from surface_fakes import FakePredictor
+    from yt_fakes import FakePredictor
 
     from yt_protohalos import cli
     from yt_protohalos.prediction.predictor import ProtohaloPredictor

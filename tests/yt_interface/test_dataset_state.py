@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import yt
 from initial_files import realisation, write_music, write_tipsy
-from surface_fakes import BOX, REDSHIFT, FakePredictor, N, grid_dataset
+from yt_fakes import BOX, REDSHIFT, FakePredictor, N, grid_dataset
 
 import yt_protohalos as ph
 from yt_protohalos.exceptions import CosmologyError, UnitsError

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import yt
 from standins import make_predictor
-from surface_fakes import BOX, REDSHIFT, FakePredictor, N, grid_dataset, write_fake_model
+from yt_fakes import BOX, REDSHIFT, FakePredictor, N, grid_dataset, write_fake_model
 
 import yt_protohalos as ph
 from yt_protohalos.exceptions import (
@@ -270,7 +270,7 @@ def test_a_second_process_reads_the_cache(ics, tmp_path):
 import sys, yt
 import yt_protohalos as ph
 from standins import make_predictor
-from surface_fakes import FakePredictor
+from yt_fakes import FakePredictor
 from yt_protohalos.prediction.predictor import ProtohaloPredictor
 yt.set_log_level("error")
 made = []

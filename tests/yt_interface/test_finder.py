@@ -7,7 +7,7 @@ import matplotlib
 import numpy as np
 import pytest
 import yt
-from surface_fakes import BOX, REDSHIFT, FakePredictor, N, grid_dataset
+from yt_fakes import BOX, REDSHIFT, FakePredictor, N, grid_dataset
 
 import yt_protohalos as ph
 from yt_protohalos.catalog.catalog import protohalo_catalog

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import yt
 from standins import make_card, make_field, make_predictor, same_partition
-from surface_fakes import BOX, FakePredictor, N, write_fake_model
+from yt_fakes import BOX, FakePredictor, N, write_fake_model
 
 import yt_protohalos as ph
 from yt_protohalos import cli

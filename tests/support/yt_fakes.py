@@ -1,4 +1,4 @@
-"""A predictor without networks that counts its runs, and small datasets for the tests of the yt surface."""
+"""A predictor without networks that counts its runs, and small datasets for the tests of the yt interface."""
 
 from __future__ import annotations
 
