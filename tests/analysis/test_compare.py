@@ -38,7 +38,7 @@ def test_constructed_objects_have_the_relations_they_were_given():
     a = line((1, 40), (0, 5), (2, 10), (3, 12), (0, 20), (4, 8), (5, 6), (0, 9))
     #         grows              merges with 3      new         splits      vanishes
     b = line((1, 42), (0, 3), (2, 22), (0, 12), (3, 8), (4, 4), (5, 4), (0, 15))
-    found = compare_labels(a, b, site_mass=2.0)
+    found = compare_labels(a, b, site_mass_msun=2.0)
     assert found.matched.tolist() == [[1, 1], [3, 2]]
     np.testing.assert_allclose(found.iou, [40 / 42, 12 / 22])
     np.testing.assert_allclose(found.log10_mass_ratio, np.log10([42 / 40, 22 / 12]))
@@ -53,7 +53,7 @@ def test_constructed_objects_have_the_relations_they_were_given():
 def test_the_table_says_what_became_of_each_object():
     a = line((1, 40), (0, 5), (2, 10), (3, 12), (0, 20), (4, 8), (5, 6), (0, 9))
     b = line((1, 42), (0, 3), (2, 22), (0, 12), (3, 8), (4, 4), (5, 4), (0, 15))
-    lines = compare_labels(a, b, site_mass=2.0).table().splitlines()
+    lines = compare_labels(a, b, site_mass_msun=2.0).table().splitlines()
     became = {int(row.split()[0]): row.split("  ")[-1] for row in lines[-5:]}
     assert became == {
         1: "matched", 3: "matched, merged with 1 more", 2: "merged with 1 more", 4: "split into 2", 5: "vanished",
@@ -132,7 +132,7 @@ def test_predictions_are_compared_by_lattice_and_in_solar_masses():
     low, high = FakePredictor(level=1.0).predict(field), FakePredictor(level=0.6).predict(field)
     found = compare(low, high)
     assert same_partition(low.labels, low.labels) and len(found.matched) > 3
-    assert found.site_mass == low.site_mass_msun
+    assert found.site_mass_msun == low.site_mass_msun
     # a lower level only adds sites
     assert (found.log10_mass_ratio >= 0).all() and len(found.vanished) == 0
     with pytest.raises(ScoringError, match="one lattice"):

@@ -15,6 +15,8 @@ from scipy import fft, ndimage
 from ..exceptions import ScoringError
 from ..fields.lattice import Lattice
 from ..fields.linear_field import LinearField
+from ..fields.units import Position, Quantity, comoving_length, comoving_position
+from ..segmentation.clustering import find_root
 from ..segmentation.labels import relabel_by_size
 
 BARRIER = 1.686
@@ -28,7 +30,9 @@ MIN_SITES = 155
 Cube = NDArray[np.float32]
 
 
-def threshold_mask(delta: Cube, lattice: Lattice, fraction: float, smoothing: float = SMOOTHING) -> NDArray[np.bool_]:
+def threshold_mask(
+    delta: Cube, lattice: Lattice, fraction: float, smoothing: Quantity = SMOOTHING
+) -> NDArray[np.bool_]:
     """Sites where the smoothed overdensity is highest.
 
     Parameters
@@ -37,8 +41,8 @@ def threshold_mask(delta: Cube, lattice: Lattice, fraction: float, smoothing: fl
     lattice : Lattice
     fraction : float
         Share of the sites inside, from 0 to 1; matched exactly but for equal values and rounding to whole sites.
-    smoothing : float
-        Gaussian width, Mpc/h.
+    smoothing : float or quantity
+        Gaussian width, comoving Mpc/h.
 
     Returns
     -------
@@ -56,24 +60,27 @@ def threshold_mask(delta: Cube, lattice: Lattice, fraction: float, smoothing: fl
     if inside == 0:
         return np.zeros(lattice.shape, dtype=bool)
     level = np.partition(smooth.ravel(), lattice.n_sites - inside)[lattice.n_sites - inside]
-    return smooth >= level
+    mask: NDArray[np.bool_] = smooth >= level
+    return mask
 
 
-def smoothed(delta: Cube, lattice: Lattice, smoothing: float) -> Cube:
+def smoothed(delta: Cube, lattice: Lattice, smoothing: Quantity) -> Cube:
     """Periodic Gaussian smoothing in real space, float32 (n, n, n).
 
-    The same operations at every site, hence exactly covariant under periodic shifts.
+    Every site is treated alike, so the result is exactly covariant under periodic shifts.
     """
     lattice.check_cube(delta, "delta")
-    if not smoothing >= 0:
-        raise ScoringError(f"smoothing {smoothing} Mpc/h is negative; use 0 for none")
-    return ndimage.gaussian_filter(delta.astype(np.float32, copy=False), smoothing / lattice.spacing, mode="wrap")
+    width = comoving_length(smoothing, "smoothing")
+    if not width >= 0:
+        raise ScoringError(f"smoothing {width} Mpc/h is negative; use 0 for none")
+    cube: Cube = ndimage.gaussian_filter(delta.astype(np.float32, copy=False), width / lattice.spacing, mode="wrap")
+    return cube
 
 
 def excursion_set_spheres(
     delta: Cube,
     lattice: Lattice,
-    radii: NDArray[np.floating] | None = None,
+    radii: Position | None = None,
     barrier: float = BARRIER,
     min_sites: int = MIN_SITES,
 ) -> NDArray[np.int32]:
@@ -88,8 +95,8 @@ def excursion_set_spheres(
     ----------
     delta : float32, (n, n, n)
     lattice : Lattice
-    radii : array, optional
-        Ladder of radii in Mpc/h; by default `radius_ladder`.
+    radii : array or quantities, optional
+        Ladder of radii in comoving Mpc/h; by default `radius_ladder`.
     barrier : float
         Linear overdensity of collapse at z = 0.
     min_sites : int
@@ -105,7 +112,7 @@ def excursion_set_spheres(
         A radius is not positive or exceeds half the box.
     """
     lattice.check_cube(delta, "delta")
-    ladder = radius_ladder(lattice, min_sites) if radii is None else np.asarray(radii, dtype=float)
+    ladder = radius_ladder(lattice, min_sites) if radii is None else comoving_position(radii, "radii")
     if len(ladder) and not (ladder.min() > 0 and ladder.max() <= lattice.box_size / 2):
         raise ScoringError(f"radii {ladder.min()} to {ladder.max()}; use more than 0 and at most half the box, Mpc/h")
     spectrum = fft.rfftn(delta.astype(np.float32, copy=False))
@@ -126,7 +133,8 @@ def radius_ladder(lattice: Lattice, min_sites: int = MIN_SITES, ratio: float = 1
     """Ascending radii (Mpc/h) from a sphere of `min_sites` sites to a quarter of the box, a factor `ratio` apart."""
     smallest = lattice.spacing * np.cbrt(3 * min_sites / (4 * np.pi))
     steps = int(np.floor(np.log(max(lattice.box_size / 4, smallest) / smallest) / np.log(ratio)))
-    return smallest * ratio ** np.arange(steps + 1)
+    radii: NDArray[np.float64] = smallest * ratio ** np.arange(steps + 1)
+    return radii
 
 
 def top_hat(x: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -142,7 +150,8 @@ def _ball(radius: float) -> NDArray[np.int64]:
     reach = int(np.floor(radius))
     axis = np.arange(-reach, reach + 1)
     grid = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1).reshape(-1, 3)
-    return grid[(grid**2).sum(axis=1) <= radius**2]
+    offsets: NDArray[np.int64] = grid[(grid**2).sum(axis=1) <= radius**2]
+    return offsets
 
 
 @njit(cache=True)
@@ -164,7 +173,7 @@ def watershed_labels(
     delta: Cube,
     lattice: Lattice,
     mask: NDArray[np.bool_],
-    smoothing: float = SMOOTHING / 2,
+    smoothing: Quantity = SMOOTHING / 2,
     persistence: float = 0.25,
     min_sites: int = MIN_SITES,
 ) -> NDArray[np.int32]:
@@ -181,8 +190,8 @@ def watershed_labels(
     lattice : Lattice
     mask : bool, (n, n, n)
         For instance of `threshold_mask`.
-    smoothing : float
-        Gaussian width, Mpc/h.
+    smoothing : float or quantity
+        Gaussian width, comoving Mpc/h.
     persistence : float
         Smallest height of a marker above its saddle, in units of the rms of the smoothed overdensity.
     min_sites : int
@@ -221,10 +230,7 @@ def _flood(order, height, n, persistence):  # type: ignore[no-untyped-def]  # pr
                     other = ((x + dx) % n * n + (y + dy) % n) * n + (z + dz) % n
                     if basin[other] == 0:
                         continue
-                    root = basin[other]
-                    while parent[root] != root:
-                        parent[root] = parent[parent[root]]
-                        root = parent[root]
+                    root = find_root(parent, basin[other])
                     near[found] = root
                     found += 1
                     if height[other] > best_height:
@@ -241,14 +247,9 @@ def _flood(order, height, n, persistence):  # type: ignore[no-untyped-def]  # pr
             root = near[i]
             if root != highest and peak[root] - height[site] < persistence:
                 parent[root] = highest
-        while parent[best] != best:
-            best = parent[best]
-        basin[site] = best
+        basin[site] = find_root(parent, best)
     for site in order:
-        root = basin[site]
-        while parent[root] != root:
-            root = parent[root]
-        basin[site] = root
+        basin[site] = find_root(parent, basin[site])
     return basin
 
 

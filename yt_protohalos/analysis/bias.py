@@ -10,15 +10,16 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import fft
 
-from .._utils.system import available_cores
 from ..exceptions import CosmologyError, ScoringError
 from ..fields.cosmology import Cosmology
+from ..fields.fourier import to_cube, to_spectrum
 from ..fields.lattice import Cube, Lattice, unwrap, wrap
 from ..fields.linear_field import LinearField
+from ..fields.units import Quantity, comoving_length
 from ..prediction.result import Prediction
 from .mass_function import linear_rms
+from .metrics import ratio
 
 SMOOTHING = 6.0
 """Width of the Gaussian kernel of the paper, Mpc/h."""
@@ -76,7 +77,7 @@ def lagrangian_bias(
     haloes: Prediction | NDArray[np.integer],
     field: LinearField,
     edges: Sequence[float] = BIAS_EDGES,
-    smoothing: float = SMOOTHING,
+    smoothing: Quantity = SMOOTHING,
     blocks: int = BLOCKS,
 ) -> LagrangianBias:
     """Bias of protohaloes from the linear overdensity at their Lagrangian centres, eq. 14.
@@ -89,11 +90,11 @@ def lagrangian_bias(
     haloes : Prediction, or int array (n, n, n)
         A prediction, or the labels of a simulation: 0 outside, 1..K.
     field : LinearField
-        Of the same lattice, at the redshift of the labels; that of a prediction is seen to.
+        Of the same lattice, at the redshift of the labels. For a prediction the redshift is set here.
     edges : sequence of float, (B + 1,)
         Bin edges, log10 of Msun/h, ascending.
-    smoothing : float
-        Width of the Gaussian kernel, Mpc/h.
+    smoothing : float or quantity
+        Width of the Gaussian kernel, comoving Mpc/h.
     blocks : int
         The jackknife leaves out each of ``blocks ** 3`` equal parts of the box in turn.
 
@@ -130,10 +131,10 @@ def tracer_bias(
     log10_mass: NDArray[np.floating],
     field: LinearField,
     edges: Sequence[float] = BIAS_EDGES,
-    smoothing: float = SMOOTHING,
+    smoothing: Quantity = SMOOTHING,
     blocks: int = BLOCKS,
 ) -> LagrangianBias:
-    """As `lagrangian_bias`, of any tracers.
+    """Measure the bias of any tracers, see `lagrangian_bias`.
 
     Parameters
     ----------
@@ -162,37 +163,33 @@ def tracer_bias(
         raise ScoringError(f"edges {edges!r} do not ascend; give log10 masses in Msun/h")
     if isinstance(blocks, bool) or int(blocks) != blocks or not 1 <= blocks <= field.n:
         raise ScoringError(f"blocks = {blocks!r} is not a number of blocks per side; use 1 to {field.n}, e.g. {BLOCKS}")
+    smoothing = comoving_length(smoothing, "smoothing", field.cosmology.h)
     density = smoothed_overdensity(field.delta, field.lattice, smoothing)
     place = np.rint(sites).astype(np.int64) % field.n
-    there = density.ravel()[field.lattice.flat_index(place)].astype(np.float64)
-    mass_bin = np.digitize(log10_mass, bounds) - 1
-    kept = (mass_bin >= 0) & (mass_bin < len(bounds) - 1)
-    n_bins, n_blocks = len(bounds) - 1, blocks**3
-    block = _block_of(place, field.n, blocks)[kept]
-    cell = mass_bin[kept] * n_blocks + block
-
-    def by_block(weights: NDArray | None = None) -> NDArray:
-        return np.bincount(cell, weights=weights, minlength=n_bins * n_blocks).reshape(n_bins, n_blocks)
-
-    number, total = by_block(), by_block(there[kept])
+    block = place * blocks // field.n @ np.array([blocks**2, blocks, 1])
+    overdensity = density[tuple(place.T)].astype(np.float64)
+    bins = np.digitize(log10_mass, bounds) - 1
+    kept = (bins >= 0) & (bins < len(bounds) - 1)
+    shape = (len(bounds) - 1, blocks**3)
+    cell = np.ravel_multi_index((bins[kept], block[kept]), shape)
+    number, total, mass = (
+        np.bincount(cell, weights, shape[0] * shape[1]).reshape(shape)
+        for weights in (None, overdensity[kept], np.asarray(log10_mass, dtype=float)[kept])
+    )
     volume, first, second = (_sums_by_block(density, blocks, power) for power in (0, 1, 2))
     variance = second.sum() / volume.sum()
-    counted = number.sum(axis=-1)
-    mean_mass = _divided(by_block(np.asarray(log10_mass, dtype=float)[kept]).sum(axis=-1), counted)
-    rest = np.full((n_bins, n_blocks), np.nan)
-    if n_blocks > 1:
-        # leave one block out; the mean overdensity of the rest is not zero, as it is in the whole box
-        mean = (first.sum() - first) / (volume.sum() - volume)
-        spread = (second.sum() - second) / (volume.sum() - volume) - mean**2
-        rest = _divided(total.sum(axis=-1, keepdims=True) - total, counted[:, None] - number)
-        rest = (rest - mean) / spread
+    counted = number.sum(axis=1)
+    # leave one block out; the mean overdensity of the rest is not zero, as it is in the whole box
+    mean = ratio(first.sum() - first, volume.sum() - volume)
+    spread = ratio(second.sum() - second, volume.sum() - volume) - mean**2
+    rest = (ratio(total.sum(axis=1, keepdims=True) - total, counted[:, None] - number) - mean) / spread
     return LagrangianBias(
         edges=bounds,
-        log10_mass=mean_mass,
-        value=_divided(total.sum(axis=-1), counted) / variance,
+        log10_mass=ratio(mass.sum(axis=1), counted),
+        value=ratio(total.sum(axis=1), counted) / variance,
         error=_jackknife_error(rest, number),
         number=counted.astype(np.int64),
-        smoothing=float(smoothing),
+        smoothing=smoothing,
         variance=float(variance),
     )
 
@@ -208,7 +205,7 @@ def lagrangian_centers(labels: NDArray[np.integer], lattice: Lattice) -> NDArray
     centers = np.empty((len(count), 3))
     sites = unwrap(lattice.sites(occupied), lattice.n, owner)
     for axis in range(3):
-        centers[:, axis] = _divided(np.bincount(owner, sites[:, axis], len(count)), count)
+        centers[:, axis] = ratio(np.bincount(owner, sites[:, axis], len(count)), count)
     return wrap(centers, lattice.n)
 
 
@@ -216,11 +213,11 @@ def smoothed_overdensity(delta: Cube, lattice: Lattice, width: float) -> Cube:
     """Overdensity smoothed with a Gaussian kernel of a width in Mpc/h, float32 (n, n, n), zero mean."""
     if not np.isfinite(width) or width < 0:
         raise ScoringError(f"smoothing {width!r} Mpc/h is negative or not finite; the paper uses {SMOOTHING:g}")
-    spectrum = fft.rfftn(delta, workers=available_cores())
+    spectrum = to_spectrum(delta)
     spectrum[0, 0, 0] = 0.0
     for k in lattice.wavenumbers():
         spectrum *= np.exp(-0.5 * (width * k) ** 2)
-    return fft.irfftn(spectrum, s=lattice.shape, workers=available_cores(), overwrite_x=True)
+    return to_cube(spectrum, lattice.n)
 
 
 def response_bias(
@@ -310,18 +307,13 @@ def bias_fit(cosmology: Cosmology, log10_mass: ArrayLike, fit: str = "tinker10")
     rise, power = 1 + 0.24 * y * damped, 0.44 * y - 0.88
     shift = 0.019 + 0.107 * y + 0.19 * damped
     fraction = height**power / (height**power + COLLAPSE**power)
-    return -rise * fraction + 0.183 * height**1.5 + shift * height**2.4
-
-
-def _block_of(sites: NDArray[np.int64], n: int, blocks: int) -> NDArray[np.int64]:
-    """Block of integer sites (K, 3), row-major, (K,)."""
-    i = sites * blocks // n
-    return (i[:, 0] * blocks + i[:, 1]) * blocks + i[:, 2]
+    bias_minus_one: NDArray[np.float64] = -rise * fraction + 0.183 * height**1.5 + shift * height**2.4
+    return bias_minus_one
 
 
 def _sums_by_block(density: Cube, blocks: int, power: int) -> NDArray[np.float64]:
     """Sum of a power of the density over the sites of each block, (blocks^3,)."""
-    # the first site of each block, as _block_of has it
+    # the first site of each block
     first = -(-np.arange(blocks) * len(density) // blocks)
     sums = density.astype(np.float64) ** power
     for axis in range(3):
@@ -330,14 +322,6 @@ def _sums_by_block(density: Cube, blocks: int, power: int) -> NDArray[np.float64
 
 
 def _jackknife_error(rest: NDArray[np.float64], number: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Standard deviation from values without one block each, (B, blocks) -> (B,)."""
-    n_blocks = rest.shape[-1]
-    enough = (number > 0).sum(axis=-1) > 1
-    spread = np.where(enough[:, None], rest, 0.0)
-    error = np.sqrt((n_blocks - 1) * np.mean((spread - spread.mean(axis=-1, keepdims=True)) ** 2, axis=-1))
-    return np.where(enough, error, np.nan)
-
-
-def _divided(part: NDArray, whole: NDArray) -> NDArray[np.float64]:
-    """Part over whole, NaN where the whole is 0."""
-    return np.divide(part, whole, out=np.full(np.shape(part), np.nan), where=np.asarray(whole) > 0)
+    """Standard deviation from values without one block each, (B, blocks) -> (B,); NaN unless two blocks hold haloes."""
+    error = np.sqrt(rest.shape[1] - 1) * rest.std(axis=1)
+    return np.where((number > 0).sum(axis=1) > 1, error, np.nan)

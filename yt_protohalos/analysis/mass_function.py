@@ -90,7 +90,8 @@ def fof_mass_function(
 
     # dln(1/sigma) / dlog10 M
     slope = -(log_rms(log10_mass + step) - log_rms(log10_mass - step)) / (2 * step)
-    return np.asarray(functions[fit](np.exp(log_rms(log10_mass)))) * cosmology.mean_density / 10**log10_mass * slope
+    multiplicity: NDArray[np.float64] = np.asarray(functions[fit](np.exp(log_rms(log10_mass))))
+    return multiplicity * cosmology.mean_density / 10**log10_mass * slope
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,7 +169,9 @@ def mean_fit(cosmology: Cosmology, edges: ArrayLike, fit: str) -> tuple[NDArray[
 
 
 @lru_cache(maxsize=32)
-def _mean_fit(cosmology: Cosmology, bounds: tuple[float, ...], fit: str) -> tuple[NDArray, NDArray]:
+def _mean_fit(
+    cosmology: Cosmology, bounds: tuple[float, ...], fit: str
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Samples in the same bins share the work."""
     edges = np.array(bounds)
     width = np.diff(edges)

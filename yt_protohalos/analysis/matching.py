@@ -1,6 +1,6 @@
-"""What became of each protohalo from one prediction to another: experiments, models, seeds of a training.
+"""Match the objects of two labellings: two predictions, or a prediction and a simulation.
 
-Both predictions label the same sites, so objects are compared by the sites they share, without any tolerance in space.
+Both label the same sites, so objects are compared by the sites they share, without any tolerance in space.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ class Comparison:
         Objects of b with at least half of their sites in no object of a.
     size_a, size_b : int64, (Ka,), (Kb,)
         Sites.
-    site_mass : float
-        Msun.
+    site_mass_msun : float
+        Mass of a site, Msun.
 
     Examples
     --------
@@ -73,14 +73,14 @@ class Comparison:
     new: NDArray[np.int64]
     size_a: NDArray[np.int64]
     size_b: NDArray[np.int64]
-    site_mass: float
+    site_mass_msun: float
 
     def parts_of_merged(self, label: int) -> NDArray[np.int64]:
-        """Labels of a that have an object of b as their heir."""
+        """List the labels of a whose heir is an object of b."""
         return np.flatnonzero(self.heir == _checked(label, self.size_b, "b")) + 1
 
     def parts_of_split(self, label: int) -> NDArray[np.int64]:
-        """Labels of b that have an object of a as their origin."""
+        """List the labels of b whose origin is an object of a."""
         return np.flatnonzero(self.origin == _checked(label, self.size_a, "a")) + 1
 
     def summary(self) -> dict[str, Any]:
@@ -107,9 +107,9 @@ class Comparison:
         }
 
     def table(self, largest: int = 10) -> str:
-        """Text: the summary, and what became of the largest objects of a, a line each.
+        """Print the summary, and a line for each of the largest objects of a.
 
-        largest : how many of them; 0 for the summary alone
+        largest : number of these objects; 0 for the summary alone
         """
         found = self.summary()
         lines = [
@@ -138,7 +138,7 @@ class Comparison:
         )
 
     def _line(self, label: int) -> str:
-        mass = self.size_a[label - 1] * self.site_mass
+        mass = self.size_a[label - 1] * self.site_mass_msun
         heir, words = int(self.heir[label - 1]), []
         if label in self.matched[:, 0]:
             heir = int(self.matched[self.matched[:, 0] == label, 1][0])
@@ -154,7 +154,7 @@ class Comparison:
         other = f"{'-':>6s} {'-':>12s} {'-':>12s}"
         if heir:
             size = self.size_b[heir - 1]
-            other = f"{heir:6d} {size * self.site_mass:12.3e} {np.log10(size / self.size_a[label - 1]):+12.3f}"
+            other = f"{heir:6d} {size * self.site_mass_msun:12.3e} {np.log10(size / self.size_a[label - 1]):+12.3f}"
         return f"{label:6d} {mass:12.3e} {other}  {', '.join(words)}"
 
 
@@ -194,15 +194,17 @@ def compare(prediction_a: LabelledSites, prediction_b: LabelledSites) -> Compari
     return compare_labels(prediction_a.labels, prediction_b.labels, prediction_a.site_mass_msun)
 
 
-def compare_labels(labels_a: NDArray[np.integer], labels_b: NDArray[np.integer], site_mass: float = 1.0) -> Comparison:
-    """As `compare`, of label cubes.
+def compare_labels(
+    labels_a: NDArray[np.integer], labels_b: NDArray[np.integer], site_mass_msun: float = 1.0
+) -> Comparison:
+    """Relate the objects of two label cubes, see `compare`.
 
     Parameters
     ----------
     labels_a, labels_b : int, of one shape
         0 none, 1..K without gaps.
-    site_mass : float
-        Msun.
+    site_mass_msun : float
+        Mass of a site, Msun.
 
     Returns
     -------
@@ -219,13 +221,10 @@ def compare_labels(labels_a: NDArray[np.integer], labels_b: NDArray[np.integer],
     >>> compare_labels(prediction.labels, np.zeros_like(prediction.labels)).matched.shape
     (0, 2)
     """
-    if labels_a.shape != labels_b.shape:
-        raise ScoringError(f"shapes {labels_a.shape} and {labels_b.shape} differ; compare cubes of one lattice")
-    size_a, size_b = (_sizes(labels, name) for labels, name in ((labels_a, "labels_a"), (labels_b, "labels_b")))
-    a, b, shared = contingency(labels_a, labels_b)
-    kept = (a > 0) & (b > 0)
-    a, b, shared = a[kept], b[kept], shared[kept]
-    iou = shared / (size_a[a - 1] + size_b[b - 1] - shared)
+    a, b, shared, iou, size_a, size_b = _overlaps(labels_a, labels_b)
+    for name, size in (("labels_a", size_a), ("labels_b", size_b)):
+        if (size == 0).any():
+            raise ScoringError(f"{name} lack {int(np.argmin(size)) + 1}; number the objects 1..K without gaps")
     match = iou > MATCH_IOU
     heir, origin = _majority(a, b, shared, size_a), _majority(b, a, shared, size_b)
     matched = np.stack([a[match], b[match]], axis=-1)
@@ -241,7 +240,7 @@ def compare_labels(labels_a: NDArray[np.integer], labels_b: NDArray[np.integer],
         new=_mostly_alone(b, shared, size_b),
         size_a=size_a,
         size_b=size_b,
-        site_mass=float(site_mass),
+        site_mass_msun=float(site_mass_msun),
     )
 
 
@@ -282,29 +281,30 @@ def match_haloes(predicted: NDArray[np.integer], true: NDArray[np.integer]) -> M
     ScoringError
         The cubes differ in shape or hold negative labels.
     """
-    if predicted.shape != true.shape:
-        raise ScoringError(f"shapes {predicted.shape} and {true.shape} differ; compare cubes of one lattice")
-    if predicted.min(initial=0) < 0 or true.min(initial=0) < 0:
+    true_label, label, _, iou, size, _ = _overlaps(true, predicted)
+    best_iou, best_label = np.zeros(len(size)), np.zeros(len(size), dtype=np.int64)
+    # of entries assigned to one halo the last stays
+    order = np.argsort(iou, kind="stable")
+    best_iou[true_label[order] - 1], best_label[true_label[order] - 1] = iou[order], label[order]
+    return Matches(best_label, best_iou, size)
+
+
+def _overlaps(
+    labels_a: NDArray[np.integer], labels_b: NDArray[np.integer]
+) -> tuple[
+    NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]
+]:
+    """Pairs of objects that share sites: labels a and b, shared sites, IoU, each (P,); then the sizes of all."""
+    if labels_a.shape != labels_b.shape:
+        raise ScoringError(f"shapes {labels_a.shape} and {labels_b.shape} differ; compare cubes of one lattice")
+    if labels_a.min(initial=0) < 0 or labels_b.min(initial=0) < 0:
         raise ScoringError("labels hold negative numbers; use 0 outside haloes and 1..K inside")
-    a, b, shared = contingency(true, predicted)
-    true_sizes, predicted_sizes = label_sizes(true), label_sizes(predicted)
+    size_a, size_b = label_sizes(labels_a), label_sizes(labels_b)
+    a, b, shared = contingency(labels_a, labels_b)
     kept = (a > 0) & (b > 0)
     a, b, shared = a[kept], b[kept], shared[kept]
-    iou = shared / (true_sizes[a] + predicted_sizes[b] - shared)
-    best_iou, best_label = np.zeros(len(true_sizes)), np.zeros(len(true_sizes), dtype=np.int64)
-    order = np.argsort(iou, kind="stable")
-    best_iou[a[order]], best_label[a[order]] = iou[order], b[order]
-    return Matches(best_label[1:], best_iou[1:], true_sizes[1:])
-
-
-def _sizes(labels: NDArray[np.integer], name: str) -> NDArray[np.int64]:
-    """Sites of labels 1..K, (K,)."""
-    if labels.min(initial=0) < 0:
-        raise ScoringError(f"{name} hold negative numbers; use 0 outside objects and 1..K inside")
-    size = np.bincount(labels.ravel(), minlength=1)[1:].astype(np.int64)
-    if (size == 0).any():
-        raise ScoringError(f"{name} lack {int(np.argmin(size)) + 1}; number the objects 1..K without gaps")
-    return size
+    iou = shared / (size_a[a] + size_b[b] - shared)
+    return a, b, shared, iou, size_a[1:], size_b[1:]
 
 
 def _majority(

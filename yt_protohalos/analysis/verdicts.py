@@ -1,4 +1,4 @@
-"""A model's figures beside the limit: what the pair of simulations reaches that differ only below the resolution.
+"""Verdicts: the scores of a model beside the paper's and beside the limit that a baseline pair sets.
 
 The paper's numbers are López-Cano et al. 2024, table 2, and readings of figures 6, 8 and 9; every floor is what a model
 must reach, every goal what it should.
@@ -135,7 +135,8 @@ def _value(table: Table | None, name: str, i: int | None = None) -> float | None
     if table is None:
         return None
     value = table[name]["value"]
-    return value if i is None else value[i]
+    found: float | None = value if i is None else value[i]
+    return found
 
 
 def format_verdicts(rows: list[Row]) -> str:

@@ -268,10 +268,10 @@ def _grow_groups(
             group[i] = n_groups
             n_groups += 1
             continue
-        group[i] = _root(parent, group[near])
+        group[i] = find_root(parent, group[near])
         if far < 0:
             continue
-        other = _root(parent, group[far])
+        other = find_root(parent, group[far])
         if other == group[i]:
             continue
         denser, lighter = min(group[i], other), max(group[i], other)
@@ -295,7 +295,8 @@ def _two_closest_denser(i: int, rank: NDArray, candidates: NDArray) -> tuple[int
 
 
 @njit(cache=True, nogil=True)
-def _root(parent: NDArray, group: int) -> int:
+def find_root(parent: NDArray, group: int) -> int:
+    """Root of a group in a union-find forest, whose paths are halved on the way."""
     while parent[group] != group:
         parent[group] = parent[parent[group]]
         group = parent[group]
@@ -312,5 +313,5 @@ def _number_groups(group: NDArray, parent: NDArray, n_groups: int) -> NDArray:
             n_roots += 1
     labels = np.empty(len(group), dtype=np.int32)
     for i in range(len(group)):
-        labels[i] = number[_root(parent, group[i])]
+        labels[i] = number[find_root(parent, group[i])]
     return labels
