@@ -90,8 +90,8 @@ def fof_mass_function(
 
     # dln(1/sigma) / dlog10 M
     slope = -(log_rms(log10_mass + step) - log_rms(log10_mass - step)) / (2 * step)
-    multiplicity: NDArray[np.float64] = np.asarray(functions[fit](np.exp(log_rms(log10_mass))))
-    return multiplicity * cosmology.mean_density / 10**log10_mass * slope
+    multiplicity = np.asarray(functions[fit](np.exp(log_rms(log10_mass))))
+    return np.asarray(multiplicity * cosmology.mean_density / 10**log10_mass * slope)
 
 
 @dataclass(frozen=True, eq=False)
