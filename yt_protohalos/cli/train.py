@@ -75,57 +75,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    missing = [str(path) for path in [*args.runs, *args.held_out] if not path.is_file()]
-    if missing:
-        raise FileNotFoundError(f"no run file {', '.join(missing)}; make runs with: protohalos simulate")
-    if args.semantic is not None and args.head == "semantic":
-        raise ModelError("--semantic belongs to the instance and the contour network; leave it out")
-    if args.head == "contour" and args.semantic is None:
-        raise ModelError("the contour network sees the probability; name its model with --semantic, e.g. planck-v4")
+    from ..training.losses import loss_weights
+    from ..training.settings import MASK_THRESHOLD, TrainingSettings
+    from ..training.trainer import train
+
     if args.channels not in CHANNEL_SETS[args.head]:
         raise ModelError(f"--channels {args.channels} is for the semantic network; use linear or evolved")
     if args.head == "instance" and args.channels == "evolved" and args.semantic is None:
         raise ModelError("--channels evolved needs --semantic DIR: the instance network sees the probability too")
-    from ..training.dataset import LabelledField
-    from ..training.semantic_targets import add_membership, is_model
-    from ..training.trainer import MASK_THRESHOLD, Trainer, TrainingSettings
-
+    instance = args.head == "instance"
     settings = TrainingSettings(
         head=args.head, stages=tuple(parse_stage(word) for word in args.stages), batch=args.batch,
         learning_rate=args.learning_rate, seed=args.seed,
-        filters=tuple(args.filters), start=args.start, input_skip=args.head == "instance",
+        filters=tuple(args.filters), start=args.start, input_skip=instance,
         dtype_policy="float32" if args.float32 else "mixed_bfloat16",
         instance_loss=args.loss, loss_weights=loss_weights(args.loss, args.push_weight), residual=args.residual,
-        mask_threshold=MASK_THRESHOLD if args.head == "instance" and args.semantic is not None else 0.0,
+        mask_threshold=MASK_THRESHOLD if instance and args.semantic is not None else 0.0,
         channels=() if args.channels == "linear" else CHANNEL_SETS[args.head][args.channels],
     )  # fmt: skip
-    runs = {path.stem: LabelledField.from_run(path) for path in [*args.runs, *args.held_out]}
-    held_out = [path.stem for path in args.held_out]
-    if len(runs) < len(args.runs) + len(held_out):
-        raise ModelError("two run files share a name; a run trains once, or is held out, not both")
-    if args.semantic is not None:
-        if not held_out and not is_model(args.semantic):
-            raise ModelError("--semantic of a training folder needs --held-out runs to calibrate with")
-        runs = add_membership(args.semantic, runs, held_out, args.output_dir, progress=not args.quiet)
-    if args.head == "contour":
-        runs = {name: run.with_contour() for name, run in runs.items()}
-    trainer = Trainer(
-        settings, [runs[path.stem] for path in args.runs], [runs[name] for name in held_out], args.output_dir
+    trainer = train(
+        settings, args.runs, args.held_out, args.output_dir, args.semantic, not args.quiet, 3600 * args.hours
     )
-    trainer.run(progress=not args.quiet, seconds=3600 * args.hours)
     say(f"{trainer.step} of {settings.total_steps} steps; held-out loss {trainer.held_out_loss():.4f}")
     return 0
-
-
-def loss_weights(loss: str, push_weight: float | None) -> tuple[float, float, float]:
-    """Weights of the three terms of an instance loss, with the push's replaced where one is given."""
-    from ..training import losses
-
-    if loss == "scaled":
-        pull, push, third = losses.SCALED_PULL_WEIGHT, losses.SCALED_PUSH_WEIGHT, losses.ANCHOR_WEIGHT
-    else:
-        pull, push, third = losses.PULL_WEIGHT, losses.PUSH_WEIGHT, losses.REGULARISATION_WEIGHT
-    return (pull, push if push_weight is None else push_weight, third)
 
 
 def parse_stage(word: str) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""Training samples from finished runs."""
+"""Training samples: crops of finished runs with their targets."""
 
 from __future__ import annotations
 
@@ -8,32 +8,20 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt
 
 from ..exceptions import InitialConditionsError, LatticeError
 from ..fields.evolution import EvolvedField, evolve_field
-from ..fields.lattice import Triple
+from ..fields.lattice import Lattice, Triple, circular_mean, wrap
 from ..fields.linear_field import LinearField
-from ..models.channels import (
-    FIELD_CHANNELS,
-    LINEAR_CONTOUR,
-    POSITION_CHANNELS,
-    PROBABILITY_CHANNELS,
-    ModelInput,
-    check_channels,
-    network_input,
-    remove_gauge,
-    sees_evolution,
-    transform,
-)
+from ..models.channels import ModelInput, network_input, remove_gauge, sees_evolution, transform
 from ..models.symmetry import Symmetry
 from ..segmentation.watershed import contour_sites
-from .augment import attribute_sites, label_centres, split_images
 from .run_files import read_run
+from .settings import TrainingSettings
 
 MIN_INSTANCE_SITES = 20
-"""Instances with fewer sites in a crop are left out of the instance loss: they are cut off by its edge."""
-
-
+"""Instances with fewer sites in a crop are left out of the instance loss: the crop's faces cut them off."""
 ATTRIBUTION_REACH = 3.0
 """Sites; a predicted member farther than this from any halo teaches the instance network nothing."""
 
@@ -57,6 +45,13 @@ class LabelledField:
         `watershed.contour_sites` of the labels.
     evolved : EvolvedField, optional
         `evolve_field` of the field, for networks that see it.
+
+    Examples
+    --------
+    >>> from yt_protohalos.training.dataset import LabelledField
+    >>> run = LabelledField.from_labels(field, prediction.labels)
+    >>> run.outside_fraction == np.mean(prediction.labels == 0)
+    True
     """
 
     field: LinearField
@@ -67,53 +62,50 @@ class LabelledField:
     contour: NDArray[np.bool_] | None = None
     evolved: EvolvedField | None = None
 
-    @property
-    def model_input(self) -> ModelInput:
-        """What networks see of the run."""
-        return ModelInput(self.field, self.evolved, self.probability)
-
     @classmethod
     def from_labels(cls, field: LinearField, labels: NDArray[np.int32]) -> LabelledField:
-        """Check that labels and field share a lattice."""
+        """Run of a field and its labels (n, n, n); `LatticeError` if the two have not the same lattice."""
         field.lattice.check_cube(labels, "labels")
         return cls(field, np.ascontiguousarray(labels, dtype=np.int32), label_centres(labels, field.lattice))
 
     @classmethod
     def from_run(cls, filename: str | Path) -> LabelledField:
-        """Read a run made by `training.simulate`."""
+        """Read a run file of `simulate` or `label_run`."""
         field, labels, _ = read_run(filename)
         return cls.from_labels(field, labels)
 
-    def with_probability(self, probability: NDArray[np.floating]) -> LabelledField:
-        """The same run with what a semantic network says of it, for an instance network that sees it."""
-        self.field.lattice.check_cube(probability, "probability")
-        attributed = attribute_sites(self.labels, self.field.lattice, ATTRIBUTION_REACH)
-        return replace(self, probability=probability.astype(np.float32, copy=False), attributed=attributed)
-
-    def with_evolution(self, channels: Collection[str]) -> LabelledField:
-        """The same run with its evolved field, if a channel sees it; without velocities, which no network sees."""
-        if self.evolved is not None or not sees_evolution(channels):
-            return self
-        return replace(self, evolved=replace(evolve_field(self.field), velocity=None))
-
-    def with_contour(self) -> LabelledField:
-        """The same run with the contours of its haloes, for a contour network."""
-        return replace(self, contour=contour_sites(self.labels, self.field.lattice))
+    @property
+    def model_input(self) -> ModelInput:
+        """Everything that networks see of the run."""
+        return ModelInput(self.field, self.evolved, self.probability)
 
     @property
     def outside_fraction(self) -> float:
         """Share of sites outside haloes, beta of eq. 3."""
         return float(np.mean(self.labels == 0))
 
+    def with_probability(self, probability: NDArray[np.floating]) -> LabelledField:
+        """Add the output of a semantic network, for an instance network that sees it."""
+        self.field.lattice.check_cube(probability, "probability")
+        attributed = attribute_sites(self.labels, self.field.lattice, ATTRIBUTION_REACH)
+        return replace(self, probability=probability.astype(np.float32, copy=False), attributed=attributed)
 
-def measure_beta(runs: Sequence[LabelledField]) -> float:
-    """Mean share of sites outside haloes over the training runs."""
+    def with_evolution(self, channels: Collection[str]) -> LabelledField:
+        """Add the evolved field if a channel sees it; without velocities, which no network sees."""
+        if self.evolved is not None or not sees_evolution(channels):
+            return self
+        return replace(self, evolved=replace(evolve_field(self.field), velocity=None))
+
+    def with_contour(self) -> LabelledField:
+        """Add the contours of the haloes, for a contour network."""
+        return replace(self, contour=contour_sites(self.labels, self.field.lattice))
+
+
+def measure_beta(runs: Sequence[LabelledField], head: str = "semantic") -> float:
+    """Mean share of sites outside haloes, or on no contour for a contour network, over the training runs."""
+    if head == "contour":
+        return float(np.mean([1 - np.mean(_contour(run)) for run in runs]))
     return float(np.mean([run.outside_fraction for run in runs]))
-
-
-def measure_contour_beta(runs: Sequence[LabelledField]) -> float:
-    """Mean share of sites on no contour over the training runs: beta of eq. 3 for a contour network."""
-    return float(np.mean([1 - np.mean(_contour(run)) for run in runs]))
 
 
 def _contour(run: LabelledField) -> NDArray[np.bool_]:
@@ -125,50 +117,34 @@ def _contour(run: LabelledField) -> NDArray[np.bool_]:
 def measure_normalisation(runs: Sequence[LabelledField], side: int, n_crops: int = 16) -> dict[str, float]:
     """Rms of delta, and of phi without its gauge in crops of `side` sites, over the training runs."""
     rng = np.random.default_rng(0)
-    delta, phi = [], []
+    squares: dict[str, list[float]] = {"delta": [], "phi": []}
     for _ in range(n_crops):
-        run = runs[int(rng.integers(len(runs)))]
-        x, y, z = (int(s) for s in rng.integers(0, run.field.n, size=3))
-        lattice = run.field.lattice
-        delta.append(float(np.mean(lattice.crop(run.field.delta, (x, y, z), (side,) * 3) ** 2)))
-        phi.append(float(np.mean(remove_gauge(lattice.crop(run.field.phi, (x, y, z), (side,) * 3)) ** 2)))
-    return {"delta": round(float(np.sqrt(np.mean(delta))), 4), "phi": round(float(np.sqrt(np.mean(phi))), 4)}
+        run, start = random_crop(runs, rng)
+        crop = {name: run.field.lattice.crop(getattr(run.field, name), start, (side,) * 3) for name in squares}
+        squares["delta"].append(float(np.mean(crop["delta"] ** 2)))
+        squares["phi"].append(float(np.mean(remove_gauge(crop["phi"]) ** 2)))
+    return {name: round(float(np.sqrt(np.mean(values))), 4) for name, values in squares.items()}
 
 
-def input_channels(head: str, mask_threshold: float, channels: Sequence[str] = ()) -> tuple[str, ...]:
-    """The channels named, or else the paper's, with the probability where an instance network sees it.
-
-    Raises
-    ------
-    ModelError
-        Channels that `networks.channels.check_channels` refuses.
-    """
-    if channels:
-        check_channels(channels)
-        return tuple(channels)
-    if head == "semantic":
-        return FIELD_CHANNELS
-    if head == "contour":
-        return LINEAR_CONTOUR
-    return PROBABILITY_CHANNELS if mask_threshold > 0 else POSITION_CHANNELS
+def random_crop(runs: Sequence[LabelledField], rng: np.random.Generator) -> tuple[LabelledField, Triple]:
+    """Draw a run, and a site of it where a crop starts."""
+    run = runs[int(rng.integers(len(runs)))]
+    x, y, z = (int(site) for site in rng.integers(0, run.field.n, size=3))
+    return run, (x, y, z)
 
 
 def make_sample(
     run: LabelledField,
     start: Triple,
     side: int,
-    margin: int,
-    head: str,
+    settings: TrainingSettings,
     normalisation: Mapping[str, float],
     symmetry: Symmetry | None = None,
-    mask_threshold: float = 0.0,
-    channels: Sequence[str] = (),
 ) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
     """Channels and target of one crop.
 
-    With a `mask_threshold`, the instance target is what the network will meet in use: the sites whose predicted
-    probability exceeds the threshold, each with the label of the nearest halo.
-    `channels` are those of `input_channels`.
+    With a mask threshold in the settings, the instance target is what the network meets in use: the sites whose
+    predicted probability exceeds the threshold, each with the label of the nearest halo.
 
     Returns
     -------
@@ -177,65 +153,120 @@ def make_sample(
         1 inside haloes and 0 outside (semantic), 1 on contours and 0 elsewhere (contour), or instance labels 1..K with
         periodic images apart (instance).
     """
-    lattice = run.field.lattice
-    inner = side - 2 * margin
+    inner = side - 2 * settings.margin
     if inner < 1:
-        raise LatticeError(f"margin {margin} leaves nothing of a crop of {side} sites; use less")
-    centre = (start[0] + margin, start[1] + margin, start[2] + margin)
-    names = input_channels(head, mask_threshold, channels)
-    if run.probability is None and (mask_threshold > 0 or "probability" in names):
+        raise LatticeError(f"margin {settings.margin} leaves nothing of a crop of {side} sites; use less")
+    channels = settings.input_channels
+    if run.probability is None and (settings.mask_threshold > 0 or "probability" in channels):
         raise InitialConditionsError("a mask threshold needs runs with a membership probability; predict it first")
-    cubes = run.model_input.crop(names, start, side)
-    target = lattice.crop(_contour(run) if head == "contour" else run.labels, centre, (inner,) * 3)
-    if head == "contour":
-        target = target.astype(np.int32)
-    if head == "semantic":
-        target = (target > 0).astype(np.int32)
-    if head == "instance":
-        if mask_threshold > 0:
-            target = _predicted_members(run, centre, inner, mask_threshold)
-        target = split_images(target, centre, run.centres, lattice, MIN_INSTANCE_SITES)
+    cubes = run.model_input.crop(channels, start, side)
+    target = _target(run, (start[0] + settings.margin, start[1] + settings.margin, start[2] + settings.margin), inner, settings)
     if symmetry is not None:
         cubes, target = transform(cubes, symmetry), symmetry.apply(target)
-    return network_input(cubes, names, normalisation), target[..., None]
+    return network_input(cubes, channels, normalisation), target[..., None]
 
 
-def _predicted_members(run: LabelledField, start: Triple, side: int, mask_threshold: float) -> NDArray[np.int32]:
-    """Attributed labels of the predicted members in a crop."""
-    assert run.probability is not None and run.attributed is not None
-    probability = run.field.lattice.crop(run.probability, start, (side,) * 3)
-    labels = run.field.lattice.crop(run.attributed, start, (side,) * 3)
-    return np.where(probability > np.float32(mask_threshold), labels, 0).astype(np.int32)
+def _target(run: LabelledField, start: Triple, side: int, settings: TrainingSettings) -> NDArray[np.int32]:
+    lattice, shape = run.field.lattice, (side,) * 3
+    if settings.head == "contour":
+        return lattice.crop(_contour(run), start, shape).astype(np.int32)
+    if settings.head == "semantic":
+        return (lattice.crop(run.labels, start, shape) > 0).astype(np.int32)
+    target = lattice.crop(run.labels, start, shape)
+    if settings.mask_threshold > 0:
+        assert run.probability is not None and run.attributed is not None
+        member = lattice.crop(run.probability, start, shape) > np.float32(settings.mask_threshold)
+        target = np.where(member, lattice.crop(run.attributed, start, shape), 0).astype(np.int32)
+    return split_images(target, start, run.centres, lattice, MIN_INSTANCE_SITES)
 
 
 @dataclass(frozen=True)
 class Sampler:
-    """Random training batches; batch `step` depends on the seed and the step alone, so that a run resumes exactly."""
+    """Random training batches.
+
+    A batch depends on the seed of the settings and on its step alone, so that a run resumes exactly.
+    """
 
     runs: Sequence[LabelledField]
-    head: str
-    margin: int
+    settings: TrainingSettings
     normalisation: Mapping[str, float]
-    seed: int
-    mask_threshold: float = 0.0
-    channels: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.runs:
             raise InitialConditionsError("no training runs were given; name at least one run file")
-        object.__setattr__(self, "runs", [run.with_evolution(self.channels) for run in self.runs])
+        runs = [run.with_evolution(self.settings.input_channels) for run in self.runs]
+        object.__setattr__(self, "runs", runs)
 
-    def batch(self, step: int, side: int, size: int = 1) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-        """Channels (size, side, ...) and targets of one training step."""
-        rng = np.random.default_rng([self.seed, step])
+    def batch(self, step: int) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+        """Channels (batch, side, ...) and targets of one training step."""
+        rng = np.random.default_rng([self.settings.seed, step])
         samples = []
-        for _ in range(size):
-            run = self.runs[int(rng.integers(len(self.runs)))]
-            x, y, z = (int(s) for s in rng.integers(0, run.field.n, size=3))
-            symmetry = Symmetry.random(rng)
-            sample = make_sample(
-                run, (x, y, z), side, self.margin, self.head, self.normalisation, symmetry, self.mask_threshold,
-                self.channels,
-            )  # fmt: skip
-            samples.append(sample)
-        return np.stack([s[0] for s in samples]), np.stack([s[1] for s in samples])
+        for _ in range(self.settings.batch):
+            run, start = random_crop(self.runs, rng)
+            side, symmetry = self.settings.side_at(step), Symmetry.random(rng)
+            samples.append(make_sample(run, start, side, self.settings, self.normalisation, symmetry))
+        channels, targets = zip(*samples, strict=True)
+        return np.stack(channels), np.stack(targets)
+
+
+def label_centres(labels: NDArray[np.int32], lattice: Lattice) -> NDArray[np.float64]:
+    """Periodic mean site of each label 1..K, shape (K + 1, 3); row 0 is unused."""
+    inside = np.flatnonzero(labels)
+    count = int(labels.max(initial=0)) + 1
+    return wrap(circular_mean(lattice.sites(inside), lattice.n, labels.ravel()[inside], count), lattice.n)
+
+
+def attribute_sites(labels: NDArray[np.int32], lattice: Lattice, reach: float) -> NDArray[np.int32]:
+    """Give each site outside haloes the label of the nearest halo site at most `reach` sites away, periodically.
+
+    A semantic network fills the gaps of haloes and rounds their faces. A sixth of the sites that it finds belong to no
+    halo, but nearly all of them touch one.
+
+    labels : int32, (n, n, n), 0 outside
+    returns : int32, (n, n, n), 0 farther out
+    """
+    if not labels.any():
+        return labels.copy()
+    width = min(int(np.ceil(reach)), lattice.n)
+    padded = np.pad(labels, width, mode="wrap")
+    distance, nearest = distance_transform_edt(padded == 0, return_indices=True)
+    inner = (slice(width, width + lattice.n),) * 3
+    return np.where(distance <= reach, padded[tuple(nearest)], 0)[inner].astype(np.int32)
+
+
+def split_images(
+    block: NDArray[np.int32], start: Triple, centres: NDArray[np.float64], lattice: Lattice, min_sites: int = 1
+) -> NDArray[np.int32]:
+    """Give each periodic image of a halo its own label in a crop.
+
+    Parameters
+    ----------
+    block : int32, (m, m, m)
+        Labels of a periodic crop, 0 outside.
+    start : tuple of int
+        First site of the crop.
+    centres : float, (K + 1, 3)
+        From `label_centres`.
+    lattice : Lattice
+    min_sites : int
+        Instances with fewer sites in the crop become 0.
+
+    Returns
+    -------
+    int32, (m, m, m)
+        Labels 1..J of the instances.
+    """
+    inside = np.nonzero(block)
+    names = block[inside].astype(np.int64)
+    key = names
+    for axis in range(3):
+        position = inside[axis] + start[axis]
+        offset = np.mod(position - centres[names, axis] + 0.5 * lattice.n, lattice.n) - 0.5 * lattice.n
+        image = np.rint((position - offset - centres[names, axis]) / lattice.n).astype(np.int64)
+        key = key * 64 + (image + 32)
+    _, inverse, counts = np.unique(key, return_inverse=True, return_counts=True)
+    kept = counts >= min_sites
+    number = np.where(kept, np.cumsum(kept), 0).astype(np.int32)
+    result = np.zeros_like(block)
+    result[inside] = number[inverse]
+    return result

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,10 @@ EMBEDDING_UNIT = 8.0
 SCALED_PULL_MARGIN, SCALED_PUSH_MARGIN = 0.3, 1.0
 SCALED_PULL_WEIGHT, SCALED_PUSH_WEIGHT, ANCHOR_WEIGHT = 1.0, 2.0, 0.05
 
+Loss = Callable[[Any, Any], Any]
 
-def balanced_cross_entropy(beta: float) -> Callable[[Any, Any], Any]:
+
+def balanced_cross_entropy(beta: float) -> Loss:
     """Balanced cross-entropy, eq. 3.
 
     Parameters
@@ -52,13 +55,13 @@ def weinberger(
     push_margin: float = PUSH_MARGIN,
     weights: tuple[float, float, float] = (PULL_WEIGHT, PUSH_WEIGHT, REGULARISATION_WEIGHT),
     by_radius: bool = False,
-) -> Callable[[Any, Any], Any]:
+) -> Loss:
     """Weinberger loss, eqs. 4-7, with the hinge of De Brabandere et al. (2017), max(x - d, 0)^2.
 
     Parameters
     ----------
     max_instances : int
-        Largest label a crop may hold; labels are 1..K, 0 (background) is left out.
+        Largest label that a crop may hold; labels are 1..K, 0 (background) is left out.
     pull_margin, push_margin : float
         delta_Pull and delta_Push.
     weights : tuple of float
@@ -73,23 +76,28 @@ def weinberger(
         ``loss(y_true, y_pred)``: integer labels (batch, n, n, n, 1) and embedding (batch, n, n, n, d) -> scalar, the
         mean over the batch. Crops without instances add nothing.
     """
-    if max_instances < 1:
-        raise ModelError(f"max_instances {max_instances} is not positive; use the largest number of haloes in a crop")
 
-    def loss(y_true: Any, y_pred: Any) -> Any:
+    def crop_loss(points: Any, labels: Any, side: int) -> Any:
         from keras import ops
 
-        batch = y_pred.shape[0] if y_pred.shape[0] is not None else ops.shape(y_pred)[0]
-        dimensions = y_pred.shape[-1]
-        points = ops.cast(ops.reshape(y_pred, (batch, -1, dimensions)), "float32")
-        labels = ops.cast(ops.reshape(y_true, (batch, -1)), "int32")
-        per_crop = [
-            _crop_loss(points[b], labels[b], max_instances, pull_margin, push_margin, weights, by_radius)
-            for b in range(batch)
-        ]
-        return ops.mean(ops.stack(per_crop))
+        sites, exists, n_instances, centres = _instances(points, labels, max_instances)
 
-    return loss
+        # eq. 4: sites inside the margin no longer attract
+        excess = ops.maximum(_norm(points - ops.take(centres, labels, axis=0)) - pull_margin, 0.0) ** 2
+        share = exists * sites ** (1 / 3) if by_radius else exists
+        mean_excess = ops.segment_sum(excess, labels, num_segments=max_instances + 1) / sites
+        pull = ops.sum(share * mean_excess) / ops.maximum(ops.sum(share), 1.0)
+
+        # eq. 5: centres closer than twice the margin repel, ordered pairs A != B
+        separation, pairs = _pairs(centres, exists)
+        overlap = ops.maximum(2 * push_margin - separation, 0.0) ** 2
+        push = ops.sum(pairs * overlap) / ops.maximum(n_instances * (n_instances - 1.0), 1.0)
+
+        # eq. 6
+        regularisation = ops.sum(exists * _norm(centres)) / n_instances
+        return weights[0] * pull + weights[1] * push + weights[2] * regularisation
+
+    return _mean_over_crops(crop_loss, max_instances)
 
 
 def scaled_weinberger(
@@ -97,7 +105,7 @@ def scaled_weinberger(
     pull_margin: float = SCALED_PULL_MARGIN,
     push_margin: float = SCALED_PUSH_MARGIN,
     weights: tuple[float, float, float] = (SCALED_PULL_WEIGHT, SCALED_PUSH_WEIGHT, ANCHOR_WEIGHT),
-) -> Callable[[Any, Any], Any]:
+) -> Loss:
     """Weinberger loss whose margins grow with the instance, so that pseudo-space keeps the scale of Lagrangian space.
 
     With fixed margins a large protohalo must shrink far more than a small one, and neighbours must make room for each
@@ -108,20 +116,67 @@ def scaled_weinberger(
     Parameters
     ----------
     max_instances : int
-        Largest label a crop may hold; labels are 1..K, 0 (background) is left out.
+        Largest label that a crop may hold; labels are 1..K, 0 (background) is left out.
     pull_margin : float
         Distance from the centre, in E, within which a site no longer attracts.
     push_margin : float
         Separation of two centres, in R_A + R_B, beyond which they no longer repel.
     weights : tuple of float
-        Of pull and anchor (squared distance of the centre from the Lagrangian one, in E), both means over instances
-        that count as their R, and, second, of push (sum over pairs, per instance).
+        Of pull, push and anchor. The push is a sum over pairs, per instance. Pull and anchor (squared distance of the
+        centre from the Lagrangian one, in E) are means over instances, which count as their R.
 
     Returns
     -------
     callable
         ``loss(y_true, y_pred)`` as `weinberger`; the embedding's unit is 8 sites.
     """
+
+    def crop_loss(points: Any, labels: Any, side: int) -> Any:
+        from keras import ops
+
+        slots = max_instances + 1
+        sites, exists, n_instances, centres = _instances(points, labels, max_instances)
+        axis = (np.arange(side, dtype=np.float32) - 0.5 * (side - 1)) / EMBEDDING_UNIT
+        grid = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1).reshape(-1, 3)
+        places = ops.convert_to_tensor(grid)
+        home = ops.segment_sum(places, labels, num_segments=slots) / sites[:, None]
+        squares = ops.sum((places - ops.take(home, labels, axis=0)) ** 2, axis=-1)
+        spread = ops.segment_sum(squares, labels, num_segments=slots)
+        # a halo that the crop's face cuts in pieces is far wider than its sites there would fill
+        extent = ops.sqrt(5 / 3 * spread / sites + (0.5 / EMBEDDING_UNIT) ** 2)
+        radius = (sites * (3 / (4 * np.pi))) ** (1 / 3) / EMBEDDING_UNIT
+
+        distance = _norm(points - ops.take(centres, labels, axis=0)) / ops.take(extent, labels, axis=0)
+        excess = ops.maximum(distance - pull_margin, 0.0) ** 2
+        # by number alone, the few large haloes would hardly count
+        share = exists * radius / ops.maximum(ops.sum(exists * radius), 1e-6)
+        pull = ops.sum(share * ops.segment_sum(excess, labels, num_segments=slots) / sites)
+
+        separation, pairs = _pairs(centres, exists)
+        reach = push_margin * (radius[:, None] + radius[None, :])
+        push = ops.sum(pairs * ops.maximum(1.0 - separation / reach, 0.0) ** 2) / n_instances
+
+        anchor = ops.sum(share * ops.sum((centres - home) ** 2, axis=-1) / extent**2)
+        return weights[0] * pull + weights[1] * push + weights[2] * anchor
+
+    return _mean_over_crops(crop_loss, max_instances)
+
+
+INSTANCE_LOSSES: dict[str, Callable[..., Loss]] = {
+    "weinberger": weinberger, "weighted": partial(weinberger, by_radius=True), "scaled": scaled_weinberger
+}  # fmt: skip
+
+
+def loss_weights(loss: str, push_weight: float | None = None) -> tuple[float, float, float]:
+    """Default weights of the three terms of an instance loss, with another weight of the push if one is given."""
+    pull, push, third = PULL_WEIGHT, PUSH_WEIGHT, REGULARISATION_WEIGHT
+    if loss == "scaled":
+        pull, push, third = SCALED_PULL_WEIGHT, SCALED_PUSH_WEIGHT, ANCHOR_WEIGHT
+    return pull, push if push_weight is None else push_weight, third
+
+
+def _mean_over_crops(crop_loss: Callable[[Any, Any, int], Any], max_instances: int) -> Loss:
+    """Loss of a batch from that of one crop: points (sites, d), labels (sites,) and sites per side."""
     if max_instances < 1:
         raise ModelError(f"max_instances {max_instances} is not positive; use the largest number of haloes in a crop")
 
@@ -129,100 +184,31 @@ def scaled_weinberger(
         from keras import ops
 
         batch = y_pred.shape[0] if y_pred.shape[0] is not None else ops.shape(y_pred)[0]
-        side = y_pred.shape[1]
-        axis = (np.arange(side, dtype=np.float32) - 0.5 * (side - 1)) / EMBEDDING_UNIT
-        sites = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1).reshape(-1, 3)
-        points = ops.cast(ops.reshape(y_pred, (batch, -1, 3)), "float32")
+        points = ops.cast(ops.reshape(y_pred, (batch, -1, y_pred.shape[-1])), "float32")
         labels = ops.cast(ops.reshape(y_true, (batch, -1)), "int32")
-        per_crop = [
-            _scaled_crop_loss(points[b], sites, labels[b], max_instances, pull_margin, push_margin, weights)
-            for b in range(batch)
-        ]
-        return ops.mean(ops.stack(per_crop))
+        return ops.mean(ops.stack([crop_loss(points[b], labels[b], y_pred.shape[1]) for b in range(batch)]))
 
     return loss
 
 
-def _scaled_crop_loss(
-    points: Any,
-    sites: np.ndarray,
-    labels: Any,
-    max_instances: int,
-    pull_margin: float,
-    push_margin: float,
-    weights: tuple[float, float, float],
-) -> Any:
-    from keras import ops
-
-    counts, exists, n_instances, centres = _instances(points, labels, max_instances)
-    safe_counts = ops.maximum(counts, 1.0)
-    slots = max_instances + 1
-    places = ops.convert_to_tensor(sites)
-    home = ops.segment_sum(places, labels, num_segments=slots) / safe_counts[:, None]
-    spread = ops.segment_sum(
-        ops.sum((places - ops.take(home, labels, axis=0)) ** 2, axis=-1), labels, num_segments=slots
-    )
-    # a halo that the crop's face cuts in pieces is far wider than its sites there would fill
-    extent = ops.sqrt(5 / 3 * spread / safe_counts + (0.5 / EMBEDDING_UNIT) ** 2)
-    radius = (safe_counts * (3 / (4 * np.pi))) ** (1 / 3) / EMBEDDING_UNIT
-
-    distance = _norm(points - ops.take(centres, labels, axis=0)) / ops.take(extent, labels, axis=0)
-    excess = ops.maximum(distance - pull_margin, 0.0) ** 2
-    per_instance = ops.segment_sum(excess, labels, num_segments=slots) / safe_counts
-    # by number alone, the few large haloes would hardly count
-    share = exists * radius / ops.maximum(ops.sum(exists * radius), 1e-6)
-    pull = ops.sum(share * per_instance)
-
-    reach = push_margin * (radius[:, None] + radius[None, :])
-    separation = _norm(centres[:, None, :] - centres[None, :, :])
-    pairs = exists[:, None] * exists[None, :] * (1.0 - ops.eye(slots))
-    push = ops.sum(pairs * ops.maximum(1.0 - separation / reach, 0.0) ** 2) / n_instances
-
-    anchor = ops.sum(share * ops.sum((centres - home) ** 2, axis=-1) / extent**2)
-    return weights[0] * pull + weights[1] * push + weights[2] * anchor
-
-
 def _instances(points: Any, labels: Any, max_instances: int) -> tuple[Any, Any, Any, Any]:
-    """Sites, existence (1 or 0), number and centres of the instances; slot 0 is the background and does not exist."""
+    """Sites (at least 1), existence (1 or 0), number and centres of the instances; slot 0, the background, is none."""
     from keras import ops
 
     slots = max_instances + 1
     counts = ops.segment_sum(ops.ones_like(points[:, 0]), labels, num_segments=slots)
     exists = ops.cast(counts > 0, "float32") * ops.cast(ops.arange(slots) > 0, "float32")
-    centres = ops.segment_sum(points, labels, num_segments=slots) / ops.maximum(counts, 1.0)[:, None]
-    return counts, exists, ops.maximum(ops.sum(exists), 1.0), centres
+    sites = ops.maximum(counts, 1.0)
+    centres = ops.segment_sum(points, labels, num_segments=slots) / sites[:, None]
+    return sites, exists, ops.maximum(ops.sum(exists), 1.0), centres
 
 
-def _crop_loss(
-    points: Any,
-    labels: Any,
-    max_instances: int,
-    pull_margin: float,
-    push_margin: float,
-    weights: tuple[float, float, float],
-    by_radius: bool,
-) -> Any:
+def _pairs(centres: Any, exists: Any) -> tuple[Any, Any]:
+    """Separations of all centres, and 1 for each ordered pair of two instances that exist."""
     from keras import ops
 
-    slots = max_instances + 1
-    counts, exists, n_instances, centres = _instances(points, labels, max_instances)
-    safe_counts = ops.maximum(counts, 1.0)
-
-    # eq. 4: sites inside the margin no longer attract
-    excess = ops.maximum(_norm(points - ops.take(centres, labels, axis=0)) - pull_margin, 0.0) ** 2
-    per_instance = ops.segment_sum(excess, labels, num_segments=slots) / safe_counts
-    share = exists * safe_counts ** (1 / 3) if by_radius else exists
-    pull = ops.sum(share * per_instance) / ops.maximum(ops.sum(share), 1.0)
-
-    # eq. 5: centres closer than twice the margin repel, ordered pairs A != B
     separation = _norm(centres[:, None, :] - centres[None, :, :])
-    pairs = exists[:, None] * exists[None, :] * (1.0 - ops.eye(slots))
-    overlap = ops.maximum(2 * push_margin - separation, 0.0) ** 2
-    push = ops.sum(pairs * overlap) / ops.maximum(n_instances * (n_instances - 1.0), 1.0)
-
-    # eq. 6
-    regularisation = ops.sum(exists * _norm(centres)) / n_instances
-    return weights[0] * pull + weights[1] * push + weights[2] * regularisation
+    return separation, exists[:, None] * exists[None, :] * (1.0 - ops.eye(exists.shape[0]))
 
 
 def _norm(vector: Any) -> Any:
