@@ -16,7 +16,8 @@ from yt_protohalos.initial_conditions.generate import lagrangian_particles
 from yt_protohalos.initial_conditions.readers.gadget_hdf5 import write_gadget_hdf5
 from yt_protohalos.training.dataset import LabelledField
 from yt_protohalos.training.halo_labels import label_run
-from yt_protohalos.training.trainer import Trainer, TrainingSettings
+from yt_protohalos.training.settings import TrainingSettings
+from yt_protohalos.training.trainer import Trainer
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("--ics", type=Path, help="initial conditions (default: generated)")

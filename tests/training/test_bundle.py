@@ -12,7 +12,6 @@ import pytest
 from yt_fakes import grid_dataset
 
 from yt_protohalos.cli import main
-from yt_protohalos.cli.bundle import describe_training
 from yt_protohalos.cli.simulate import parse_seeds
 from yt_protohalos.exceptions import InitialConditionsError, ModelError, ScoringError
 from yt_protohalos.initial_conditions.generate import generate_initial_conditions
@@ -25,10 +24,18 @@ from yt_protohalos.prediction.predictor import ProtohaloPredictor
 from yt_protohalos.segmentation.tiling import CropPlan
 from yt_protohalos.training import calibration
 from yt_protohalos.training.dataset import LabelledField
-from yt_protohalos.training.export import _rounded, bundle, export_network
+from yt_protohalos.training.export import (
+    ModelPlan,
+    TrainingRange,
+    _rounded,
+    bundle,
+    describe_training,
+    export_network,
+)
 from yt_protohalos.training.run_files import write_seed_run
+from yt_protohalos.training.settings import TrainingSettings
 from yt_protohalos.training.simulation import SimulationSettings
-from yt_protohalos.training.trainer import Trainer, TrainingSettings
+from yt_protohalos.training.trainer import Trainer
 from yt_protohalos.yt_interface.fields import add_protohalo_fields
 
 N = 24
@@ -57,10 +64,8 @@ def test_a_bundled_model_loads_predicts_and_keeps_its_record(
 ) -> None:
     cards = [export_network(trained / h, tmp_path / f"{h}.weights.h5", side=32) for h in ("semantic", "instance")]
     field = labelled.field
-    card = bundle(
-        "tiny", tmp_path, *cards, [labelled], 0.6, field.spacing, field.cosmology, "a test", {"runs": [7]},
-        core=16, progress=False,
-    )  # fmt: skip
+    plan = ModelPlan("tiny", TrainingRange.of_runs([labelled]), "a test", core=16, training={"runs": [7]})
+    card = bundle(plan, tmp_path, *cards, [labelled], progress=False)
     stored, _ = load_card(tmp_path)
     assert stored == card
     assert stored.training["runs"] == [7]
@@ -131,10 +136,8 @@ def test_a_semantic_network_alone_is_a_model_of_membership(
 ) -> None:
     semantic = export_network(trained / "semantic", tmp_path / "semantic.weights.h5", side=32)
     field = labelled.field
-    card = bundle(
-        "alone", tmp_path, semantic, None, [labelled], 0.6, field.spacing, field.cosmology, "a test", {},
-        core=16, amplitude_range=(0.5, 1.0), progress=False,
-    )  # fmt: skip
+    learned = TrainingRange(field.spacing, field.cosmology, 0.6, amplitude_range=(0.5, 1.0))
+    card = bundle(ModelPlan("alone", learned, core=16), tmp_path, semantic, None, [labelled], progress=False)
     assert load_card(tmp_path)[0] == card and card.instance is None
     assert card.amplitude_range == (0.5, 1.0)
     (scores,) = card.scores["validation"]

@@ -17,13 +17,21 @@ from yt_protohalos.fields.linear_field import LinearField
 from yt_protohalos.initial_conditions.generate import generate_initial_conditions, lagrangian_particles
 from yt_protohalos.models.channels import EVOLVED_INSTANCE, EVOLVED_POSITION
 from yt_protohalos.models.symmetry import Symmetry, spread_symmetries
-from yt_protohalos.training.augment import attribute_sites, label_centres, split_images
-from yt_protohalos.training.dataset import LabelledField, Sampler, make_sample, measure_beta
+from yt_protohalos.segmentation.labels import relabel_by_size
+from yt_protohalos.training.dataset import (
+    LabelledField,
+    Sampler,
+    attribute_sites,
+    label_centres,
+    make_sample,
+    measure_beta,
+    split_images,
+)
 from yt_protohalos.training.export import export_network
-from yt_protohalos.training.friends_of_friends import rank_by_size
 from yt_protohalos.training.run_files import halo_means, halo_spins, read_run, write_seed_run
+from yt_protohalos.training.settings import TrainingSettings
 from yt_protohalos.training.simulation import SimulationSettings, evolve, simulate
-from yt_protohalos.training.trainer import Trainer, TrainingSettings
+from yt_protohalos.training.trainer import Trainer
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +73,7 @@ def test_symmetries_are_undone_and_spread_over_all_48() -> None:
 def test_target_and_channels_are_cut_from_the_same_place(labelled: LabelledField) -> None:
     symmetry = Symmetry((2, 0, 1), (True, False, True))
     scales = {"delta": 1.0, "phi": 1.0}
-    channels, target = make_sample(labelled, (20, -3, 5), 16, 2, "semantic", scales, symmetry)
+    channels, target = make_sample(labelled, (20, -3, 5), 16, settings(), scales, symmetry)
     centre = channels[2:-2, 2:-2, 2:-2, 0]
     assert np.array_equal(target[..., 0], (centre > 0.5).astype(np.int32))
 
@@ -81,7 +89,7 @@ def test_an_instance_network_that_sees_evolved_positions_starts_at_half_of_them(
     )
     trainer = Trainer(chosen, [seen], [], tmp_path)
     trainer._build(16)
-    channels, _ = trainer._batch(0)
+    channels, _ = trainer.sampler.batch(0)
     embedding = np.asarray(trainer.model(channels))[0]
     where = [EVOLVED_INSTANCE.index(name) for name in EVOLVED_POSITION]
     np.testing.assert_allclose(embedding, channels[0, 2:-2, 2:-2, 2:-2][..., where] * 8.0 / 2.0, atol=1e-4)
@@ -127,12 +135,12 @@ def test_sites_near_a_halo_are_attributed_to_the_nearest_one_across_the_seam() -
 
 
 def test_an_instance_network_can_learn_on_the_predicted_members(labelled: LabelledField) -> None:
-    scales = {"delta": 1.0, "phi": 1.0}
+    scales, chosen = {"delta": 1.0, "phi": 1.0}, settings(head="instance", mask_threshold=0.4)
     with pytest.raises(InitialConditionsError, match="membership probability"):
-        make_sample(labelled, (0, 0, 0), 16, 2, "instance", scales, mask_threshold=0.4)
+        make_sample(labelled, (0, 0, 0), 16, chosen, scales)
     probability = np.random.default_rng(2).random(labelled.field.lattice.shape)
     seen = labelled.with_probability(probability)
-    channels, target = make_sample(seen, (20, 3, 5), 16, 2, "instance", scales, mask_threshold=0.4)
+    channels, target = make_sample(seen, (20, 3, 5), 16, chosen, scales)
     crop = labelled.field.lattice.crop(probability.astype(np.float32), (20, 3, 5), (16, 16, 16))
     assert channels.shape[-1] == 6 and np.array_equal(channels[..., 5], crop)
     assert not (target[..., 0][crop[2:-2, 2:-2, 2:-2] <= 0.4] > 0).any()
@@ -141,8 +149,8 @@ def test_an_instance_network_can_learn_on_the_predicted_members(labelled: Labell
 
 
 def test_batches_depend_on_seed_and_step_alone(labelled: LabelledField) -> None:
-    sampler = Sampler([labelled], "instance", 2, {"delta": 5.0, "phi": 1.0}, seed=3)
-    first, again, other = sampler.batch(4, 16), sampler.batch(4, 16), sampler.batch(5, 16)
+    sampler = Sampler([labelled], settings(head="instance", seed=3), {"delta": 5.0, "phi": 1.0})
+    first, again, other = sampler.batch(4), sampler.batch(4), sampler.batch(5)
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
     assert not np.array_equal(first[0], other[0])
     assert first[0].shape == (1, 16, 16, 16, 5) and first[1].shape == (1, 12, 12, 12, 1)
@@ -197,8 +205,9 @@ def test_beta_is_the_measured_share(labelled: LabelledField) -> None:
 
 
 def test_groups_are_ranked_by_size_and_small_ones_dropped() -> None:
-    groups = np.array([5, 5, 2, -1, 2, 9, 7, 7, 7])
-    assert rank_by_size(groups, 2).tolist() == [2, 2, 3, 0, 3, 0, 1, 1, 1]
+    groups = np.zeros(27, dtype=np.int64)
+    groups[:9] = [6, 6, 3, 0, 3, 10, 8, 8, 8]
+    assert relabel_by_size(groups.reshape(3, 3, 3), 2).ravel()[:9].tolist() == [2, 2, 3, 0, 3, 0, 1, 1, 1]
 
 
 def test_halo_spins_are_those_of_a_rotating_body_that_also_moves() -> None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import json
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..exceptions import ModelError
 from .common import say
+
+if TYPE_CHECKING:
+    from ..models.card import ModelCard, NetworkCard
+    from ..training.dataset import LabelledField
 
 HELP = "make a model of trained networks, or of another model: calibrate, choose the threshold, score, write the card"
 EXAMPLE = """  protohalos bundle my-model --semantic training/semantic --instance training/instance \\
@@ -32,37 +34,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--keep-clustering", action="store_true", help="with --from: leave the clustering alone, which is much faster"
     )
     parser.add_argument(
-        "--semantic",
-        metavar="DIR",
+        "--semantic", metavar="DIR",
         help="training folder, or name of the bundled model whose semantic network, calibration and threshold it has",
-    )
+    )  # fmt: skip
     separating = parser.add_mutually_exclusive_group()
     separating.add_argument("--contour", type=Path, metavar="DIR", help="training folder, for haloes by watershed")
     separating.add_argument(
-        "--instance",
-        type=Path,
-        metavar="DIR",
+        "--instance", type=Path, metavar="DIR",
         help="training folder; without it, the model finds the members of haloes alone",
-    )
+    )  # fmt: skip
     parser.add_argument(
-        "--runs",
-        nargs="+",
-        type=Path,
-        default=[],
-        metavar="RUN",
+        "--runs", nargs="+", type=Path, default=[], metavar="RUN",
         help="the runs trained on; of several sigma_8, they are the model's range and the first run's its cosmology",
-    )
+    )  # fmt: skip
     parser.add_argument("--validation", nargs="+", type=Path, required=True, metavar="RUN", help="runs not trained on")
     parser.add_argument("-o", "--output-dir", type=Path, required=True, metavar="DIR", help="folder of the model")
     parser.add_argument(
-        "--mantissa",
-        type=int,
-        default=10,
-        choices=range(1, 11),
-        metavar="BITS",
+        "--mantissa", type=int, default=10, choices=range(1, 11), metavar="BITS",
         help="of the weights of --instance or --contour, 1 to 10 (default: %(default)s, half precision): with fewer, "
         "the file is smaller",
-    )
+    )  # fmt: skip
     for head in ("semantic", "instance", "contour"):
         parser.add_argument(
             f"--{head}-side", type=int, default=144, help=f"crop side of the {head} network (default: %(default)s)"
@@ -78,52 +69,48 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
+    _check_sources(args)
+    from ..training.dataset import LabelledField
+
+    validation = [LabelledField.from_run(path) for path in args.validation]
+    card = _bundle(args, validation) if args.parent is None else _recalibrate(args, validation)
+    say(json.dumps(card.scores, indent=1))
+    return 0
+
+
+def _bundle(args: argparse.Namespace, validation: list[LabelledField]) -> ModelCard:
     from ..models.registry import available, load_card
-    from ..training.dataset import LabelledField, measure_beta
-    from ..training.export import bundle, export_network
+    from ..training.dataset import LabelledField
+    from ..training.export import ModelPlan, TrainingRange, bundle, describe_training, export_network
     from ..training.run_files import describe_run
 
-    _check_sources(args)
-    if args.parent is not None:
-        return _recalibrate(args)
-    args.output_dir.mkdir(parents=True, exist_ok=True)
     folder = args.output_dir
-    base = None
+    folder.mkdir(parents=True, exist_ok=True)
+    training: dict[str, Any] = {
+        "runs": [describe_run(path) for path in args.runs],
+        "validation": [describe_run(path) for path in args.validation],
+        "instance": None,
+    }
+    semantic: NetworkCard | ModelCard
     if args.semantic in available():
-        base = load_card(args.semantic)[0]
-        semantic = replace(base.semantic, model=base.name)
+        semantic = load_card(args.semantic)[0]
+        training["semantic"] = f"of {semantic.name}"
     else:
         semantic = export_network(args.semantic, folder / "semantic.weights.h5", args.semantic_side)
-    instance, separating = None, {"instance": args.instance, "contour": args.contour}
-    for head, trained in separating.items():
+        training["semantic"] = describe_training(Path(args.semantic))
+    instance = None
+    for head in ("instance", "contour"):
+        trained = getattr(args, head)
         if trained is not None:
             side = getattr(args, f"{head}_side")
             instance = export_network(trained, folder / f"{head}.weights.h5", side, mantissa=args.mantissa)
-    runs = [LabelledField.from_run(path) for path in args.runs]
-    field = runs[0].field
-    training = {
-        "runs": [describe_run(path) for path in args.runs],
-        "validation": [describe_run(path) for path in args.validation],
-        "semantic": describe_training(Path(args.semantic)) if base is None else f"of {base.name}",
-        "instance": None,
-        **{head: describe_training(trained) for head, trained in separating.items() if trained is not None},
-    }  # fmt: skip
-    beta, spacing = measure_beta(runs), field.spacing
-    # a run stopped at another redshift counts with the amplitude that it had then
-    cosmology = replace(field.cosmology, sigma_8=field.target_sigma_8)
-    amplitudes = sorted({run.field.target_sigma_8 for run in runs})
-    del runs, field
-    description = args.description or "V-Nets trained with yt_protohalos"
-    card = bundle(
-        args.name, folder, semantic, instance, [LabelledField.from_run(path) for path in args.validation],
-        beta, spacing, cosmology, description, training, core=args.core,
-        symmetries=args.symmetries if base is None else base.symmetries,
-        semantic_core=args.semantic_core if base is None else base.semantic_core,
-        amplitude_range=(amplitudes[0], amplitudes[-1]) if len(amplitudes) > 1 else None, progress=not args.quiet,
-        calibrated_as=base,
+            training[head] = describe_training(trained)
+    plan = ModelPlan(
+        args.name, TrainingRange.of_runs([LabelledField.from_run(path) for path in args.runs]),
+        args.description or ModelPlan.description, core=args.core, semantic_core=args.semantic_core,
+        symmetries=args.symmetries, training=training,
     )  # fmt: skip
-    say(json.dumps(card.scores, indent=1))
-    return 0
+    return bundle(plan, folder, semantic, instance, validation, progress=not args.quiet)
 
 
 def _check_sources(args: argparse.Namespace) -> None:
@@ -137,36 +124,14 @@ def _check_sources(args: argparse.Namespace) -> None:
         raise ModelError("--keep-clustering keeps that of the model of --from; leave it out")
 
 
-def _recalibrate(args: argparse.Namespace) -> int:
-    from ..training.dataset import LabelledField
+def _recalibrate(args: argparse.Namespace, validation: list[LabelledField]) -> ModelCard:
     from ..training.recalibrate import recalibrate
     from ..training.run_files import describe_run
 
     card = recalibrate(
-        args.parent, args.name, args.output_dir, [LabelledField.from_run(path) for path in args.validation],
-        [describe_run(path) for path in args.validation], args.description or "",
-        clustering=not args.keep_clustering, progress=not args.quiet,
+        args.parent, args.name, args.output_dir, validation, [describe_run(path) for path in args.validation],
+        args.description or "", clustering=not args.keep_clustering, progress=not args.quiet,
     )  # fmt: skip
-    before = card.training["recalibration"]["before"]
-    for name, old in before.items():
+    for name, old in card.training["recalibration"]["before"].items():
         say(f"{name}: {json.dumps(old)} -> {json.dumps(getattr(card, name))}")
-    say(json.dumps(card.scores, indent=1))
-    return 0
-
-
-def describe_training(folder: Path) -> dict[str, Any]:
-    """What a card says of the training in a folder: settings, last step, wall time, last held-out loss."""
-    log, stored = folder / "log.csv", folder / "settings.json"
-    if not log.is_file() or not stored.is_file():
-        raise ModelError(f"{folder} holds no log.csv and settings.json; give the folder of a training run")
-    with log.open(newline="") as stream:
-        rows = list(csv.DictReader(stream))
-    settings = json.loads(stored.read_text(encoding="utf-8"))["settings"]
-    # a card names the folder that a training began with, not where it lay
-    settings["start"] = Path(settings.get("start", "")).name
-    # without held-out runs their loss is NaN, which JSON does not know
-    watched = [float(row["held_out_loss"]) for row in rows if row["held_out_loss"] not in ("", "nan")]
-    return {
-        "settings": settings, "steps": int(rows[-1]["step"]),
-        "wall_seconds": float(rows[-1]["seconds"]), "held_out_loss": watched[-1] if watched else None,
-    }  # fmt: skip
+    return card

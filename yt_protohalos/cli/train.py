@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..exceptions import ModelError
 from ..models.channels import CHANNEL_SETS
-from ..models.vnet import PAPER_FILTERS
+from ..models.network_card import PAPER_FILTERS
 from .common import say
 
 HELP = "train a network on finished runs; run it again to resume"
@@ -31,41 +31,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch", type=int, default=1, help="crops per step (default: %(default)s)")
     parser.add_argument("--learning-rate", type=float, default=1e-3, help="highest rate (default: %(default)s)")
     parser.add_argument(
-        "--loss",
-        choices=("weinberger", "weighted", "scaled"),
-        default="weinberger",
+        "--loss", choices=("weinberger", "weighted", "scaled"), default="weinberger",
         help="of the instance network: the paper's (default), with haloes weighted by radius, or margins of their size",
-    )
+    )  # fmt: skip
     parser.add_argument("--push-weight", type=float, help="c_Push (default: the paper's 1, or 2 for the scaled loss)")
     parser.add_argument(
-        "--semantic",
-        metavar="DIR",
+        "--semantic", metavar="DIR",
         help="for the instance and the contour network: the semantic network whose predicted members it learns on "
         "and whose probability it sees, by training folder, model folder or name of a bundled model (default, for the "
         "instance network alone: the true members, as in the paper)",
-    )
+    )  # fmt: skip
     parser.add_argument(
-        "--channels",
-        choices=("linear", "evolved", "delta", "phi"),
-        default="linear",
+        "--channels", choices=("linear", "evolved", "delta", "phi"), default="linear",
         help="delta and phi (default, the paper's), with the approximately evolved field (the instance network then "
         "needs --semantic), or one field alone (semantic network)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--filters", nargs="+", type=int, default=PAPER_FILTERS, metavar="N", help="per level (default: the paper's)"
     )
     parser.add_argument(
-        "--filters",
-        nargs="+",
-        type=int,
-        default=PAPER_FILTERS,
-        metavar="N",
-        help="of each level (default: the paper's)",
-    )
-    parser.add_argument(
-        "--start",
-        default="",
-        metavar="MODEL",
+        "--start", default="", metavar="MODEL",
         help="begin with the weights of a bundled model, a model folder or a training folder (default: at random); its "
         "strongest filters are kept where --filters are fewer",
-    )
+    )  # fmt: skip
     parser.add_argument("--residual", action="store_true", help="residual blocks")
     parser.add_argument("--seed", type=int, default=1, help="seed of crops and first weights (default: %(default)s)")
     parser.add_argument("--float32", action="store_true", help="train in float32 instead of mixed bfloat16")
@@ -93,9 +81,8 @@ def run(args: argparse.Namespace) -> int:
         mask_threshold=MASK_THRESHOLD if instance and args.semantic is not None else 0.0,
         channels=() if args.channels == "linear" else CHANNEL_SETS[args.head][args.channels],
     )  # fmt: skip
-    trainer = train(
-        settings, args.runs, args.held_out, args.output_dir, args.semantic, not args.quiet, 3600 * args.hours
-    )
+    seconds = 3600 * args.hours
+    trainer = train(settings, args.runs, args.held_out, args.output_dir, args.semantic, not args.quiet, seconds)
     say(f"{trainer.step} of {settings.total_steps} steps; held-out loss {trainer.held_out_loss():.4f}")
     return 0
 

@@ -160,7 +160,8 @@ def make_sample(
     if run.probability is None and (settings.mask_threshold > 0 or "probability" in channels):
         raise InitialConditionsError("a mask threshold needs runs with a membership probability; predict it first")
     cubes = run.model_input.crop(channels, start, side)
-    target = _target(run, (start[0] + settings.margin, start[1] + settings.margin, start[2] + settings.margin), inner, settings)
+    x, y, z = (first + settings.margin for first in start)
+    target = _target(run, (x, y, z), inner, settings)
     if symmetry is not None:
         cubes, target = transform(cubes, symmetry), symmetry.apply(target)
     return network_input(cubes, channels, normalisation), target[..., None]

@@ -1,10 +1,12 @@
-"""Make a shippable model of two trained networks: weights, calibration, threshold, scores, card."""
+"""Make a model of trained networks: weights, calibration, threshold, scores and card."""
 
 from __future__ import annotations
 
+import csv
+import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +25,13 @@ from ..models.validity import measured_amplitude
 from ..prediction.inference import calibrated
 from ..prediction.predictor import ProtohaloPredictor
 from .calibration import CANDIDATES, choose_threshold, fit_calibration, tune_clustering, watershed_candidates
-from .dataset import LabelledField
+from .dataset import LabelledField, measure_beta
 from .friends_of_friends import LINKING_LENGTH, MIN_SITES
 from .initial_weights import read_checkpoint
 
 PAPER_CLUSTERING = {"n_dens": 20, "n_ngb": 15, "persistence": 4.2}
 HALF_MANTISSA = 10
-LEAST_COMPRESSED = 512
+MIN_COMPRESSED = 512
 """Bytes of the smallest array in a weight file that is compressed."""
 UNTUNED_WATERSHED = {"foreground": 0.5, "contour": 0.5}
 
@@ -37,7 +39,7 @@ UNTUNED_WATERSHED = {"foreground": 0.5, "contour": 0.5}
 def export_network(
     training_folder: str | Path, filename: str | Path, side: int, half: bool = True, mantissa: int = HALF_MANTISSA
 ) -> NetworkCard:
-    """Write the averaged weights of a training folder's checkpoint and describe them.
+    """Write the averaged weights of a training folder's checkpoint, and describe them.
 
     Parameters
     ----------
@@ -50,7 +52,7 @@ def export_network(
     half : bool
         Store the weights in half precision.
     mantissa : int
-        Bits that half-precision weights keep of their 10 of mantissa: with fewer, the file compresses further.
+        Bits that half-precision weights keep of their 10 bits of mantissa: with fewer, the file is smaller.
 
     Raises
     ------
@@ -71,7 +73,7 @@ def export_network(
 
 
 def _halve(path: Path, mantissa: int) -> None:
-    """Rewrite the float32 datasets of a weight file as float16 with so many bits of mantissa, compressed."""
+    """Rewrite the float32 arrays of a weight file as compressed float16 with so many bits of mantissa."""
     whole = path.with_name("whole.weights.h5")
     os.replace(path, whole)
 
@@ -82,11 +84,10 @@ def _halve(path: Path, mantissa: int) -> None:
         def copy(name: str, item: h5py.Group | h5py.Dataset) -> None:
             if isinstance(item, h5py.Dataset):
                 data = item[()]
-                small = _rounded(data, mantissa) if data.dtype == np.float32 else data
-                # compression is for arrays; a scalar cannot have it, and a few numbers only grow
-                large = small.nbytes >= LEAST_COMPRESSED
-                packed = {"compression": "gzip", "compression_opts": 9, "shuffle": True} if large else {}
-                created = target.create_dataset(name, data=small, **packed)
+                half = _rounded(data, mantissa) if data.dtype == np.float32 else data
+                # scalars cannot be compressed, and short arrays would grow
+                packed = {"compression": "gzip", "compression_opts": 9, "shuffle": True}
+                created = target.create_dataset(name, data=half, **(packed if half.nbytes >= MIN_COMPRESSED else {}))
             else:
                 created = target.require_group(name)
             created.attrs.update(item.attrs)
@@ -96,72 +97,143 @@ def _halve(path: Path, mantissa: int) -> None:
 
 
 def _rounded(values: NDArray[np.float32], mantissa: int) -> NDArray[np.float16]:
-    """Nearest half-precision numbers that use the first bits of their mantissa alone."""
+    """Nearest half-precision numbers that use only the first bits of their mantissa."""
     fraction, exponent = np.frexp(values)
     # frexp's fraction is 0.1... in binary: one bit that half precision does not store, then the mantissa
-    return np.ldexp(np.rint(np.ldexp(fraction, mantissa + 1)), exponent - mantissa - 1).astype(np.float16)
+    half: NDArray[np.float16] = np.ldexp(np.rint(np.ldexp(fraction, mantissa + 1)), exponent - mantissa - 1).astype(
+        np.float16
+    )
+    return half
+
+
+@dataclass(frozen=True)
+class TrainingRange:
+    """Range of fields that a model learned from.
+
+    Attributes
+    ----------
+    spacing : float
+        Lattice spacing, comoving Mpc/h.
+    cosmology : Cosmology
+        Its sigma_8 is that of the fields as the networks saw them.
+    beta : float
+        Share of sites outside haloes, eq. 3.
+    amplitude_range : tuple of float, optional
+        Lowest and highest sigma_8; by default from 10 % below to 10 % above that of `cosmology`.
+    """
+
+    spacing: float
+    cosmology: Cosmology
+    beta: float
+    amplitude_range: tuple[float, float] | None = None
+
+    @classmethod
+    def of_runs(cls, runs: Sequence[LabelledField]) -> TrainingRange:
+        """Measure it on the training runs; the first run gives spacing and cosmology."""
+        field = runs[0].field
+        amplitudes = sorted({run.field.target_sigma_8 for run in runs})
+        # a run stopped at another redshift counts with the amplitude that it had then
+        cosmology = replace(field.cosmology, sigma_8=field.target_sigma_8)
+        several = (amplitudes[0], amplitudes[-1]) if len(amplitudes) > 1 else None
+        return cls(field.spacing, cosmology, measure_beta(runs), several)
+
+
+@dataclass(frozen=True)
+class ModelPlan:
+    """Description of a new model, as far as its networks and validation runs do not give it.
+
+    Attributes
+    ----------
+    name : str
+    range : TrainingRange
+    description : str
+        One line for the card.
+    version : int
+    core : int
+        Sites per side that are kept of a crop.
+    semantic_core : int, optional
+        The same for the semantic network; `core` by default.
+    symmetries : int
+        Symmetries to average the semantic network over.
+    training : mapping
+        Record of the training for the card: runs, steps and settings, JSON values.
+    """
+
+    name: str
+    range: TrainingRange
+    description: str = "V-Nets trained with yt_protohalos"
+    version: int = 1
+    core: int = 64
+    semantic_core: int | None = None
+    symmetries: int = 1
+    training: Mapping[str, Any] = field(default_factory=dict)
+
+    def card(self, semantic: NetworkCard | ModelCard, instance: NetworkCard | None) -> ModelCard:
+        """Card that is not calibrated yet, unless `semantic` is a model, whose calibration and threshold it takes."""
+        sigma_8 = self.range.cosmology.sigma_8
+        contour = instance is not None and instance.architecture["head"] == "contour"
+        base = semantic if isinstance(semantic, ModelCard) else None
+        card = ModelCard(
+            name=self.name, version=self.version, description=self.description,
+            spacing=self.range.spacing, cosmology=self.range.cosmology, beta=self.range.beta,
+            amplitude_range=self.range.amplitude_range or (0.9 * sigma_8, 1.1 * sigma_8),
+            halo_definition={"finder": "FoF", "linking_length": LINKING_LENGTH, "min_sites": MIN_SITES},
+            min_sites=MIN_SITES, instance=instance,
+            semantic=semantic if isinstance(semantic, NetworkCard) else replace(semantic.semantic, model=semantic.name),
+            threshold=0.5, calibration={"slope": 1.0, "intercept": 0.0},
+            clustering=dict(UNTUNED_WATERSHED if contour else PAPER_CLUSTERING), core=self.core,
+            semantic_core=self.semantic_core, symmetries=self.symmetries, training=dict(self.training),
+        )  # fmt: skip
+        if base is None:
+            return card
+        shared = ("calibration", "threshold", "symmetries", "semantic_core")
+        return replace(card, **{name: getattr(base, name) for name in shared})
 
 
 def bundle(
-    name: str,
+    plan: ModelPlan,
     folder: str | Path,
-    semantic: NetworkCard,
+    semantic: NetworkCard | ModelCard,
     instance: NetworkCard | None,
     validation: Sequence[LabelledField],
-    beta: float,
-    spacing: float,
-    cosmology: Cosmology,
-    description: str,
-    training: Mapping[str, Any],
-    core: int = 64,
-    symmetries: int = 1,
-    semantic_core: int | None = None,
-    version: int = 1,
-    amplitude_range: tuple[float, float] | None = None,
     progress: Progress = True,
-    calibrated_as: ModelCard | None = None,
 ) -> ModelCard:
     """Calibrate, choose threshold and clustering, score, and write the card beside the weights in `folder`.
 
     Parameters
     ----------
+    plan : ModelPlan
+    folder : path
+        Holds the weights that `export_network` wrote.
+    semantic : NetworkCard or ModelCard
+        From `export_network`; or a bundled model, whose semantic network, calibration and threshold are shared.
     instance : NetworkCard, optional
         None for a model that finds the members of haloes alone; of head ``"contour"`` for one by watershed.
     validation : sequence of LabelledField
-        Runs that training did not see: calibration, threshold and persistence are chosen, and scores measured, on
-        them. Where their sigma_8 differ, the calibration follows the amplitude of a field.
-    training : mapping
-        Runs, seeds, steps and settings, JSON values, kept in the card.
-    amplitude_range : tuple of float, optional
-        Lowest and highest sigma_8 of the training; 10 % about that of `cosmology` by default.
-    calibrated_as : ModelCard, optional
-        The model whose semantic network it is: calibration and threshold are then its own.
+        Runs that training did not see: calibration, threshold and clustering are chosen, and scores measured, on
+        them. If their sigma_8 differ, the calibration follows the amplitude of a field.
+    progress : bool or callable
 
     Returns
     -------
     ModelCard
         With the scores of each validation run.
+
+    Raises
+    ------
+    ModelError
+        There is no validation run, or a value of the plan does not fit the networks.
     """
     if not validation:
         raise ModelError("no validation runs were given; calibration needs at least one run that training did not see")
-    folder = Path(folder)
-    card = ModelCard(
-        name=name, version=version, description=description, spacing=spacing, cosmology=cosmology,
-        halo_definition={"finder": "FoF", "linking_length": LINKING_LENGTH, "min_sites": MIN_SITES},
-        min_sites=MIN_SITES, semantic=semantic, instance=instance, beta=beta, threshold=0.5,
-        calibration={"slope": 1.0, "intercept": 0.0}, clustering=_untuned(instance), core=core,
-        amplitude_range=amplitude_range or (0.9 * cosmology.sigma_8, 1.1 * cosmology.sigma_8), training=dict(training),
-        symmetries=symmetries, semantic_core=semantic_core,
-    )  # fmt: skip
-    if calibrated_as is not None:
-        card = replace(card, calibration=calibrated_as.calibration, threshold=calibrated_as.threshold)
+    card = plan.card(semantic, instance)
     write_card(card, folder)
     validation = [run.with_evolution(card.channels) for run in validation]
     predictor = ProtohaloPredictor.from_pretrained(folder)
-    if calibrated_as is None:
-        predictor.card, probability = _calibrate(predictor, validation, progress)
-    else:
+    if isinstance(semantic, ModelCard):
         probability = [predictor.probability(run.field, progress, run.evolved) for run in validation]
+    else:
+        predictor.card, probability = _calibrate(predictor, validation, progress)
     card = predictor.card
     if instance is not None:
         clustered = card.method == "clustering"
@@ -173,11 +245,6 @@ def bundle(
     card = replace(card, scores={"validation": scores})
     write_card(card, folder)
     return card
-
-
-def _untuned(instance: NetworkCard | None) -> dict[str, float]:
-    contour = instance is not None and instance.architecture["head"] == "contour"
-    return dict(UNTUNED_WATERSHED if contour else PAPER_CLUSTERING)
 
 
 def _calibrate(
@@ -203,7 +270,7 @@ def score_model(
     progress: Progress = True,
     probabilities: Sequence[NDArray[np.float32]] | None = None,
 ) -> list[dict[str, Any]]:
-    """`score_table` of a model on each run; `probabilities` of the runs where they are known already."""
+    """`score_table` of a model on each run, with the `probabilities` of the runs if they are known already."""
     tables = []
     for i, run in enumerate(runs):
         run = run.with_evolution(predictor.card.channels)
@@ -217,3 +284,21 @@ def score_model(
         )
         tables.append(score_table(counts))
     return tables
+
+
+def describe_training(folder: Path) -> dict[str, Any]:
+    """Record of the training in a folder for a card: settings, last step, wall time, last held-out loss."""
+    log, stored = folder / "log.csv", folder / "settings.json"
+    if not log.is_file() or not stored.is_file():
+        raise ModelError(f"{folder} holds no log.csv and settings.json; give the folder of a training run")
+    with log.open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    settings = json.loads(stored.read_text(encoding="utf-8"))["settings"]
+    # a card names the folder that a training began with, without its path
+    settings["start"] = Path(settings.get("start", "")).name
+    # without held-out runs the loss is NaN, which JSON does not have
+    watched = [float(row["held_out_loss"]) for row in rows if row["held_out_loss"] not in ("", "nan")]
+    return {
+        "settings": settings, "steps": int(rows[-1]["step"]),
+        "wall_seconds": float(rows[-1]["seconds"]), "held_out_loss": watched[-1] if watched else None,
+    }  # fmt: skip

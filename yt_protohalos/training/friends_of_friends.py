@@ -9,6 +9,7 @@ from .._utils.system import silent_descriptor
 from ..exceptions import InitialConditionsError
 from ..fields.lattice import Lattice
 from ..fields.units import Quantity, comoving_length
+from ..segmentation.labels import relabel_by_size
 
 LINKING_LENGTH = 0.2
 MIN_SITES = 155
@@ -63,17 +64,5 @@ def friends_of_friends(
     unit = np.mod(np.asarray(positions, dtype=np.float64) / lattice.box_size, 1.0)
     with silent_descriptor(1):
         groups = RunFOF(*np.ascontiguousarray(unit.T), spacings / lattice.n)
-    return rank_by_size(np.asarray(groups).astype(np.int64), min_sites).reshape(lattice.shape)
-
-
-def rank_by_size(groups: NDArray[np.int64], min_sites: int = 1) -> NDArray[np.int32]:
-    """Renumber groups (-1 outside) to 1..K by descending size, without those under `min_sites`; 0 outside."""
-    inside = groups >= 0
-    _, first, inverse, sizes = np.unique(groups[inside], return_index=True, return_inverse=True, return_counts=True)
-    order = np.lexsort((first, -sizes))
-    order = order[sizes[order] >= min_sites]
-    number = np.zeros(len(sizes), dtype=np.int32)
-    number[order] = np.arange(1, len(order) + 1)
-    labels = np.zeros(groups.shape, dtype=np.int32)
-    labels[inside] = number[inverse]
-    return labels
+    # RunFOF numbers groups from 0 and says -1 outside
+    return relabel_by_size(np.asarray(groups).astype(np.int64).reshape(lattice.shape) + 1, min_sites)

@@ -14,11 +14,12 @@ from ..exceptions import InitialConditionsError, LatticeError
 from ..fields.lattice import Lattice
 from ..fields.linear_field import LinearField
 from ..fields.units import dimensionless
+from ..segmentation.labels import relabel_by_size
 from ..yt_interface.linear import GAS_TYPES, dataset_facts, linear_field, particle_sites
 from ..yt_interface.load import load
 from ..yt_interface.particles import box_positions
 from .dataset import LabelledField
-from .friends_of_friends import LINKING_LENGTH, MIN_SITES, friends_of_friends, rank_by_size
+from .friends_of_friends import LINKING_LENGTH, MIN_SITES, friends_of_friends
 from .halo_catalogs import holds_label_cube, read_labels, read_members, stated_redshift, whole_ids
 from .run_files import write_field_run
 
@@ -255,14 +256,14 @@ def _labels_of_catalog(path: Path, initial: Any) -> NDArray[np.int32]:
     if holds_label_cube(path):
         labels = read_labels(path)
         linear_field(initial).lattice.check_cube(labels, f"the label cube of {path.name}")
-        return rank_by_size(np.maximum(labels, 0) - 1, MIN_SITES)
+        return relabel_by_size(np.maximum(labels, 0), MIN_SITES)
     ids, groups = read_members(path)
     lattice, table, _ = _site_table(initial)
     inside = groups >= 0
     # particles that the catalogue does not list are in no halo
-    group_of_site = np.full(lattice.n_sites, -1, dtype=np.int64)
-    group_of_site[table.find(ids[inside], path.name)] = groups[inside]
-    return rank_by_size(group_of_site, MIN_SITES).reshape(lattice.shape)
+    labels = np.zeros(lattice.n_sites, dtype=np.int64)
+    labels[table.find(ids[inside], path.name)] = groups[inside] + 1
+    return relabel_by_size(labels.reshape(lattice.shape), MIN_SITES)
 
 
 def _site_table(initial: Any) -> tuple[Lattice, SiteTable, str]:

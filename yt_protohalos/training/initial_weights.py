@@ -214,7 +214,10 @@ def _inputs_before_outputs(name: str, kernel: NDArray[np.float32]) -> NDArray[np
 
 
 def _read_strength(
-    name: str, kernels: Mapping[str, NDArray[np.float32]], sources: Mapping[str, Sequence[str]], widths: Mapping[str, int]
+    name: str,
+    kernels: Mapping[str, NDArray[np.float32]],
+    sources: Mapping[str, Sequence[str]],
+    widths: Mapping[str, int],
 ) -> NDArray[np.float64]:
     """Sum of squares with which later layers read each output; 1 for the last layer, which no layer reads."""
     total = np.zeros(widths[name])

@@ -8,14 +8,8 @@ from typing import Any
 import numpy as np
 
 from ..exceptions import ModelError
-from ..models.channels import (
-    FIELD_CHANNELS,
-    LINEAR_CONTOUR,
-    POSITION_CHANNELS,
-    PROBABILITY_CHANNELS,
-    check_channels,
-)
-from ..models.vnet import PAPER_FILTERS
+from ..models.channels import CHANNEL_SETS, POSITION_CHANNELS, PROBABILITY_CHANNELS, check_channels
+from ..models.network_card import PAPER_FILTERS
 from .losses import INSTANCE_LOSSES, PULL_WEIGHT, PUSH_WEIGHT, REGULARISATION_WEIGHT
 
 MASK_THRESHOLD = 0.4
@@ -95,6 +89,8 @@ class TrainingSettings:
     checkpoint_seconds: float = 120.0
 
     def __post_init__(self) -> None:
+        if self.head not in CHANNEL_SETS:
+            raise ModelError(f"head {self.head!r} is unknown; use one of {', '.join(CHANNEL_SETS)}")
         if not self.stages or any(side < 1 or steps < 1 for side, steps in self.stages):
             raise ModelError(f"stages {self.stages} need a positive side and number of steps each, e.g. ((144, 8000),)")
         if self.instance_loss not in INSTANCE_LOSSES:
@@ -109,9 +105,8 @@ class TrainingSettings:
     @property
     def input_channels(self) -> tuple[str, ...]:
         """`channels`, or else the paper's, with the probability where an instance network sees it."""
-        paper = {"semantic": FIELD_CHANNELS, "contour": LINEAR_CONTOUR}
         instance = PROBABILITY_CHANNELS if self.mask_threshold > 0 else POSITION_CHANNELS
-        return self.channels or paper.get(self.head, instance)
+        return self.channels or CHANNEL_SETS[self.head]["linear"] or instance
 
     @property
     def total_steps(self) -> int:

@@ -12,9 +12,9 @@ from yt_protohalos.exceptions import ModelError, UnknownModelError
 from yt_protohalos.initial_conditions.generate import generate_initial_conditions
 from yt_protohalos.models.vnet import build_vnet
 from yt_protohalos.training.dataset import LabelledField
-from yt_protohalos.training.filter_pruning import layer_sources
-from yt_protohalos.training.initial_weights import EarlierNetwork, begin_with, read_network
-from yt_protohalos.training.trainer import Trainer, TrainingSettings
+from yt_protohalos.training.initial_weights import EarlierNetwork, layer_sources, read_network, start_with
+from yt_protohalos.training.settings import TrainingSettings
+from yt_protohalos.training.trainer import Trainer
 
 N = 16
 CHANNELS = ("delta", "phi")
@@ -86,7 +86,7 @@ def test_filters_that_do_nothing_are_those_left_out() -> None:
             layer.set_weights(pair)
     narrowed = build_vnet(**small)
     architecture = {**wide, "residual": False}
-    begin_with(narrowed, as_network(model, architecture), {**small, "residual": False}, CHANNELS)
+    start_with(narrowed, as_network(model, architecture), {**small, "residual": False}, CHANNELS)
     seen = rng.normal(size=(1, 16, 16, 16, 2)).astype(np.float32)
     expected, found = (network.predict_on_batch(seen) for network in (model, narrowed))
     assert np.ptp(expected) > 0.1
@@ -100,7 +100,7 @@ def test_a_channel_is_dropped_or_begins_at_zero() -> None:
     both = build_vnet(in_channels=2, **arguments)
     for channels in (("phi",), ("delta", "phi", "probability")):
         model = build_vnet(in_channels=len(channels), **arguments)
-        begin_with(model, as_network(both, architecture), architecture, channels)
+        start_with(model, as_network(both, architecture), architecture, channels)
         given = {name: rng.normal(size=(16, 16, 16)).astype(np.float32) for name in channels}
         for_both = np.stack([given.get(name, np.zeros((16, 16, 16), np.float32)) for name in CHANNELS], axis=-1)
         found = model.predict_on_batch(np.stack(list(given.values()), axis=-1)[None])
@@ -159,5 +159,5 @@ def test_a_start_that_is_nothing_is_refused(labelled: LabelledField, tmp_path: P
 def test_residual_blocks_are_not_narrowed() -> None:
     arguments = {"side": 16, "in_channels": 2, "head": "semantic", "margin": 2, "residual": True, "input_skip": False}
     wide, small = {**arguments, "filters": [4, 4]}, {**arguments, "filters": [2, 4]}
-    with pytest.raises(ModelError, match="residual blocks cannot be narrowed"):
-        begin_with(build_vnet(**small), as_network(build_vnet(**wide), wide), small, CHANNELS)
+    with pytest.raises(ModelError, match="residual blocks cannot be pruned"):
+        start_with(build_vnet(**small), as_network(build_vnet(**wide), wide), small, CHANNELS)
