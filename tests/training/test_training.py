@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from unyt import unyt_quantity
 
-from yt_protohalos.exceptions import InitialConditionsError, ModelError
+from yt_protohalos.exceptions import InitialConditionsError, ModelError, UnitsError
 from yt_protohalos.fields.cosmology import PAPER_COSMOLOGY
 from yt_protohalos.fields.lattice import Lattice
 from yt_protohalos.fields.linear_field import LinearField
@@ -28,6 +29,7 @@ from yt_protohalos.training.dataset import (
     split_images,
 )
 from yt_protohalos.training.export import export_network
+from yt_protohalos.training.friends_of_friends import friends_of_friends
 from yt_protohalos.training.run_files import halo_means, halo_spins, read_run, write_seed_run
 from yt_protohalos.training.settings import TrainingSettings
 from yt_protohalos.training.simulation import SimulationSettings, evolve, simulate
@@ -238,6 +240,20 @@ def test_halo_means_are_periodic() -> None:
 def test_the_force_mesh_must_be_a_power_of_two() -> None:
     with pytest.raises(InitialConditionsError, match="300"):
         SimulationSettings(mesh=300)
+
+
+def test_box_side_and_linking_length_may_have_units() -> None:
+    h = PAPER_COSMOLOGY.h
+    for side in ("37.5", "37500 kpc/h", (37.5 / h, "Mpccm"), unyt_quantity(37.5 / h, "Mpc")):
+        assert SimulationSettings(box_size=side).box_size == pytest.approx(37.5)
+    with pytest.raises(UnitsError, match="box_size"):
+        SimulationSettings(box_size="37.5 Msun")
+    pytest.importorskip("yt_astro_analysis")
+    lattice = Lattice(8, 16.0)
+    positions = lattice.sites(np.arange(lattice.n_sites)) * lattice.spacing
+    positions[:20] = 1.0
+    found = [friends_of_friends(positions, lattice, length, 20) for length in (0.2, "400 kpc/h", (0.4, "Mpccm/h"))]
+    assert found[0].sum() == 20 and all(np.array_equal(labels, found[0]) for labels in found)
 
 
 def test_a_small_run_collapses_into_haloes_at_each_output(tmp_path: Path) -> None:

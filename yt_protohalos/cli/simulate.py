@@ -22,7 +22,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seeds", nargs="+", required=True, metavar="SEED", help="seeds, or ranges such as 101-104")
     parser.add_argument("-o", "--output-dir", type=Path, required=True, metavar="DIR", help="where run files go")
     parser.add_argument("--n", type=int, default=192, help="particles per side (default: %(default)s)")
-    parser.add_argument("--box-size", type=float, default=37.5, help="comoving Mpc/h (default: %(default)s)")
+    parser.add_argument(
+        "--box-size", metavar="LENGTH", default="37.5Mpc/h",
+        help="comoving side, with a unit or in Mpc/h (default: %(default)s)",
+    )  # fmt: skip
     parser.add_argument("--mesh", type=int, default=512, help="force mesh cells per side (default: %(default)s)")
     parser.add_argument("--courant-factor", type=float, default=3.0, help="cells per step (default: %(default)s)")
     parser.add_argument(

@@ -206,3 +206,24 @@ def check_written(name: str, values: NDArray[Any]) -> None:
                 f"{name} are exactly zero in {LONGEST_ZEROS} cells in a row; those of a whole file never are: the disk "
                 "was full or the copy stopped, copy or write the file again"
             )
+
+
+def whole_ids(ids: NDArray[Any], name: str) -> NDArray[np.int64]:
+    """Convert particle IDs (N,) to int64; yt reads them as float64, which is exact below 2^53.
+
+    Raises
+    ------
+    InitialConditionsError
+        The IDs are not whole numbers below 2^53, or not one per particle; `name` says whose IDs they are.
+    """
+    values = np.asarray(ids)
+    if values.ndim != 1 or values.dtype.kind not in "iuf":
+        raise InitialConditionsError(
+            f"the particle IDs of {name} are {values.dtype} of shape {values.shape}; give one whole number per particle"
+        )
+    if values.dtype.kind == "f" and not np.all((np.abs(values) < 2.0**53) & (values == np.rint(values))):
+        raise InitialConditionsError(
+            f"the particle IDs of {name} are not whole numbers below 2^53, where yt is exact; renumber them from 0 or "
+            "1, or, if they were read with the wrong width, open the file with yt_protohalos.load"
+        )
+    return values.astype(np.int64)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from numbers import Real
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -60,7 +62,7 @@ def friends_of_friends(
         ) from error
 
     length = comoving_length(linking_length, "linking_length")
-    spacings = length if isinstance(linking_length, int | float) else length / lattice.spacing
+    spacings = length if isinstance(linking_length, Real) else length / lattice.spacing
     unit = np.mod(np.asarray(positions, dtype=np.float64) / lattice.box_size, 1.0)
     with silent_descriptor(1):
         groups = RunFOF(*np.ascontiguousarray(unit.T), spacings / lattice.n)

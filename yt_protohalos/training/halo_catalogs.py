@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._utils.files import open_hdf5
-from ..exceptions import FormatError, InitialConditionsError, ScoringError
+from ..exceptions import FormatError, ScoringError
+from ..initial_conditions.checks import whole_ids
 from ..initial_conditions.readers.gadget_binary import numbered_files
 
 CUBE_NAMES = ("labels", "halo_id")
@@ -94,21 +95,6 @@ def read_members(path: str | Path) -> tuple[NDArray[np.int64], NDArray[np.int64]
             "give the final snapshot instead"
         )
     return _members_in_group_order(numbered_files(path, count))
-
-
-def whole_ids(ids: NDArray[Any], what: str) -> NDArray[np.int64]:
-    """IDs (N,) as int64; `InitialConditionsError` where they are not whole numbers that float64 would keep."""
-    values = np.asarray(ids)
-    if values.ndim != 1 or values.dtype.kind not in "iuf":
-        raise InitialConditionsError(
-            f"the particle IDs of {what} are {values.dtype} of shape {values.shape}; give one whole number per particle"
-        )
-    if values.dtype.kind == "f" and not np.all((np.abs(values) < 2.0**53) & (values == np.rint(values))):
-        raise InitialConditionsError(
-            f"the particle IDs of {what} are not whole numbers below 2^53, which is what yt keeps exactly; renumber "
-            "them from 0 or 1"
-        )
-    return values.astype(np.int64)
 
 
 def _file_count(file: h5py.File) -> int:

@@ -14,13 +14,14 @@ from ..exceptions import InitialConditionsError, LatticeError
 from ..fields.lattice import Lattice
 from ..fields.linear_field import LinearField
 from ..fields.units import dimensionless
+from ..initial_conditions.checks import whole_ids
 from ..segmentation.labels import relabel_by_size
 from ..yt_interface.linear import GAS_TYPES, dataset_facts, linear_field, particle_sites
 from ..yt_interface.load import load
 from ..yt_interface.particles import box_positions
 from .dataset import LabelledField
 from .friends_of_friends import LINKING_LENGTH, MIN_SITES, friends_of_friends
-from .halo_catalogs import holds_label_cube, read_labels, read_members, stated_redshift, whole_ids
+from .halo_catalogs import holds_label_cube, read_labels, read_members, stated_redshift
 from .run_files import write_field_run
 
 MIN_OVERDENSITY = 0.5

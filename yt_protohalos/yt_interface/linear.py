@@ -16,7 +16,7 @@ from ..fields.cosmology import Cosmology
 from ..fields.lattice import Lattice
 from ..fields.linear_field import LinearField
 from ..fields.units import Quantity
-from ..initial_conditions.checks import Reach, check_written, library_errors, quiet_casts
+from ..initial_conditions.checks import Reach, check_written, library_errors, quiet_casts, whole_ids
 from ..initial_conditions.displacements import field_from_displacements
 from ..initial_conditions.grids import field_from_density
 from ..initial_conditions.particles import field_from_source
@@ -24,7 +24,7 @@ from ..initial_conditions.readers.music_conf import BoxFacts
 from ..initial_conditions.sources import in_memory
 from .dataset_state import check_unchanged, state_of
 from .frontends.unigrid import UnigridDataset
-from .particles import YTParticles, box_positions, total_mass, whole_numbers
+from .particles import YTParticles, box_positions, total_mass
 
 DENSITY_NAMES = ("delta", "overdensity", "linear_overdensity", "linear_density", "density_contrast")
 """Field names of an in-memory grid that are read as the linear overdensity at the dataset's redshift."""
@@ -113,7 +113,7 @@ def particle_sites(ds: Any, ptype: str, data: Any) -> NDArray[np.int64]:
     if sites is None:
         raise LatticeError(f"{ds} has no particles on its lattice; look sites of cells up by their position")
     if sites.id_base is not None:
-        return sites.flat_from_ids(whole_numbers(np.asarray(data[ptype, "particle_index"])))
+        return sites.flat_from_ids(whole_ids(np.asarray(data[ptype, "particle_index"]), str(ds)))
     return sites.flat_from_positions(box_positions(ds, data[ptype, "particle_position"], sites.lattice.box_size))
 
 

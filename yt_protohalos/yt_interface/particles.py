@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..exceptions import InitialConditionsError
-from ..initial_conditions.checks import quiet_casts
+from ..initial_conditions.checks import quiet_casts, whole_ids
 from ..initial_conditions.sources import CHUNK, Chunk
 
 _FIELDS = {
@@ -66,7 +65,7 @@ class YTParticles:
         if name == "velocities":
             return np.asarray(values.to("km/s"), dtype=np.float32)
         if name == "ids":
-            return whole_numbers(np.asarray(values))
+            return whole_ids(np.asarray(values), str(self._ds))
         return np.asarray(values.to("Msun") * self._mass_unit, dtype=np.float32)
 
 
@@ -78,20 +77,6 @@ def box_positions(ds: Any, positions: Any, box_size: float) -> NDArray[np.float6
     edge = np.asarray(ds.domain_left_edge.to("code_length"))
     scale = box_size / float(ds.domain_width[0].to("code_length"))
     return (np.asarray(positions.to("code_length"), dtype=np.float64) - edge) * scale
-
-
-def whole_numbers(values: NDArray) -> NDArray[np.int64]:
-    """Convert IDs to int64 from the float64 of yt, which is exact below 2^53."""
-    if values.dtype.kind == "f":
-        if not np.all(np.isfinite(values)) or np.abs(values).max(initial=0.0) >= 2.0**53:
-            raise InitialConditionsError(
-                "particle IDs reach 2^53 or are not finite, and yt is not exact beyond; renumber them from 0 or 1"
-            )
-        if np.any(values != np.rint(values)):
-            raise InitialConditionsError(
-                "particle IDs are not whole numbers, perhaps read with the wrong width; use yt_protohalos.load"
-            )
-    return values.astype(np.int64)
 
 
 def total_mass(ds: Any, ptype: str) -> float:
