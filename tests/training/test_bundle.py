@@ -25,11 +25,10 @@ from yt_protohalos.segmentation.tiling import CropPlan
 from yt_protohalos.training import calibration
 from yt_protohalos.training.dataset import LabelledField
 from yt_protohalos.training.export import (
-    ModelPlan,
-    TrainingRange,
     _rounded,
     bundle,
     describe_training,
+    draft_card,
     export_network,
 )
 from yt_protohalos.training.run_files import write_seed_run
@@ -64,8 +63,8 @@ def test_a_bundled_model_loads_predicts_and_keeps_its_record(
 ) -> None:
     cards = [export_network(trained / h, tmp_path / f"{h}.weights.h5", side=32) for h in ("semantic", "instance")]
     field = labelled.field
-    plan = ModelPlan("tiny", TrainingRange.of_runs([labelled]), "a test", core=16, training={"runs": [7]})
-    card = bundle(plan, tmp_path, *cards, [labelled], progress=False)
+    draft = replace(draft_card("tiny", *cards, [labelled], core=16), training={"runs": [7]})
+    card = bundle(draft, tmp_path, [labelled], progress=False)
     stored, _ = load_card(tmp_path)
     assert stored == card
     assert stored.training["runs"] == [7]
@@ -136,8 +135,8 @@ def test_a_semantic_network_alone_is_a_model_of_membership(
 ) -> None:
     semantic = export_network(trained / "semantic", tmp_path / "semantic.weights.h5", side=32)
     field = labelled.field
-    learned = TrainingRange(field.spacing, field.cosmology, 0.6, amplitude_range=(0.5, 1.0))
-    card = bundle(ModelPlan("alone", learned, core=16), tmp_path, semantic, None, [labelled], progress=False)
+    draft = replace(draft_card("alone", semantic, None, [labelled], core=16), amplitude_range=(0.5, 1.0))
+    card = bundle(draft, tmp_path, [labelled], progress=False)
     assert load_card(tmp_path)[0] == card and card.instance is None
     assert card.amplitude_range == (0.5, 1.0)
     (scores,) = card.scores["validation"]
@@ -181,7 +180,7 @@ def test_train_and_bundle_commands(
     cubes = sorted(path.name for path in (tmp_path / "instance").glob("*.npy"))
     assert cubes == ["probability_held_out.npy", "probability_run.npy"]
     assert main(["train", "semantic", *common, *seen, "-o", str(tmp_path / "other")]) == 2
-    assert "--semantic belongs to the instance and the contour network" in capsys.readouterr().err
+    assert "sees no probability; leave out --semantic" in capsys.readouterr().err
     command = ["bundle", "tiny", "--runs", str(run), "--validation", str(run), "-o", str(tmp_path / "model"), "-q"]
     command += ["--semantic", str(tmp_path / "semantic"), "--instance", str(tmp_path / "instance")]
     assert main([*command, "--semantic-side", "32", "--instance-side", "32", "--core", "16"]) == 0

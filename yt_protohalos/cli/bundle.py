@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
 def _bundle(args: argparse.Namespace, validation: list[LabelledField]) -> ModelCard:
     from ..models.registry import available, load_card
     from ..training.dataset import LabelledField
-    from ..training.export import ModelPlan, TrainingRange, bundle, describe_training, export_network
+    from ..training.export import bundle, describe_training, draft_card, export_network
     from ..training.run_files import describe_run
 
     folder = args.output_dir
@@ -105,12 +106,10 @@ def _bundle(args: argparse.Namespace, validation: list[LabelledField]) -> ModelC
             side = getattr(args, f"{head}_side")
             instance = export_network(trained, folder / f"{head}.weights.h5", side, mantissa=args.mantissa)
             training[head] = describe_training(trained)
-    plan = ModelPlan(
-        args.name, TrainingRange.of_runs([LabelledField.from_run(path) for path in args.runs]),
-        args.description or ModelPlan.description, core=args.core, semantic_core=args.semantic_core,
-        symmetries=args.symmetries, training=training,
-    )  # fmt: skip
-    return bundle(plan, folder, semantic, instance, validation, progress=not args.quiet)
+    runs = [LabelledField.from_run(path) for path in args.runs]
+    card = draft_card(args.name, semantic, instance, runs, args.core, args.semantic_core, args.symmetries)
+    card = replace(card, description=args.description or card.description, training=training)
+    return bundle(card, folder, validation, progress=not args.quiet)
 
 
 def _check_sources(args: argparse.Namespace) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,6 @@ from .._utils.progress import Progress
 from ..analysis.block_counts import count_box
 from ..analysis.score_tables import score_table
 from ..exceptions import ModelError
-from ..fields.cosmology import Cosmology
 from ..models.card import ModelCard, NetworkCard
 from ..models.registry import file_sha256, write_card
 from ..models.validity import measured_amplitude
@@ -100,115 +99,74 @@ def _rounded(values: NDArray[np.float32], mantissa: int) -> NDArray[np.float16]:
     """Nearest half-precision numbers that use only the first bits of their mantissa."""
     fraction, exponent = np.frexp(values)
     # frexp's fraction is 0.1... in binary: one bit that half precision does not store, then the mantissa
-    half: NDArray[np.float16] = np.ldexp(np.rint(np.ldexp(fraction, mantissa + 1)), exponent - mantissa - 1).astype(
-        np.float16
-    )
-    return half
+    rounded = np.ldexp(np.rint(np.ldexp(fraction, mantissa + 1)), exponent - mantissa - 1)
+    return np.asarray(rounded, dtype=np.float16)
 
 
-@dataclass(frozen=True)
-class TrainingRange:
-    """Range of fields that a model learned from.
+def draft_card(
+    name: str,
+    semantic: NetworkCard | ModelCard,
+    instance: NetworkCard | None,
+    runs: Sequence[LabelledField],
+    core: int = 64,
+    semantic_core: int | None = None,
+    symmetries: int = 1,
+) -> ModelCard:
+    """Describe a new model by its networks and training runs, before calibration.
 
-    Attributes
-    ----------
-    spacing : float
-        Lattice spacing, comoving Mpc/h.
-    cosmology : Cosmology
-        Its sigma_8 is that of the fields as the networks saw them.
-    beta : float
-        Share of sites outside haloes, eq. 3.
-    amplitude_range : tuple of float, optional
-        Lowest and highest sigma_8; by default from 10 % below to 10 % above that of `cosmology`.
-    """
-
-    spacing: float
-    cosmology: Cosmology
-    beta: float
-    amplitude_range: tuple[float, float] | None = None
-
-    @classmethod
-    def of_runs(cls, runs: Sequence[LabelledField]) -> TrainingRange:
-        """Measure it on the training runs; the first run gives spacing and cosmology."""
-        field = runs[0].field
-        amplitudes = sorted({run.field.target_sigma_8 for run in runs})
-        # a run stopped at another redshift counts with the amplitude that it had then
-        cosmology = replace(field.cosmology, sigma_8=field.target_sigma_8)
-        several = (amplitudes[0], amplitudes[-1]) if len(amplitudes) > 1 else None
-        return cls(field.spacing, cosmology, measure_beta(runs), several)
-
-
-@dataclass(frozen=True)
-class ModelPlan:
-    """Description of a new model, as far as its networks and validation runs do not give it.
-
-    Attributes
+    Parameters
     ----------
     name : str
-    range : TrainingRange
-    description : str
-        One line for the card.
-    version : int
-    core : int
-        Sites per side that are kept of a crop.
-    semantic_core : int, optional
-        The same for the semantic network; `core` by default.
+    semantic : NetworkCard or ModelCard
+        From `export_network`; or a bundled model, whose semantic network, calibration and threshold are shared.
+    instance : NetworkCard, optional
+        None for a model that finds the members of haloes alone; of head ``"contour"`` for one by watershed.
+    runs : sequence of LabelledField
+        Runs trained on. The first gives spacing and cosmology; those of several sigma_8 give the range of amplitudes,
+        which is otherwise 10 % about that of the cosmology.
+    core, semantic_core : int
+        Sites per side that are kept of a crop, and of one of the semantic network (by default the same).
     symmetries : int
         Symmetries to average the semantic network over.
-    training : mapping
-        Record of the training for the card: runs, steps and settings, JSON values.
+
+    Returns
+    -------
+    ModelCard
+        For `bundle`; `dataclasses.replace` gives it a description and a record of the training.
     """
-
-    name: str
-    range: TrainingRange
-    description: str = "V-Nets trained with yt_protohalos"
-    version: int = 1
-    core: int = 64
-    semantic_core: int | None = None
-    symmetries: int = 1
-    training: Mapping[str, Any] = field(default_factory=dict)
-
-    def card(self, semantic: NetworkCard | ModelCard, instance: NetworkCard | None) -> ModelCard:
-        """Card that is not calibrated yet, unless `semantic` is a model, whose calibration and threshold it takes."""
-        sigma_8 = self.range.cosmology.sigma_8
-        contour = instance is not None and instance.architecture["head"] == "contour"
-        base = semantic if isinstance(semantic, ModelCard) else None
-        card = ModelCard(
-            name=self.name, version=self.version, description=self.description,
-            spacing=self.range.spacing, cosmology=self.range.cosmology, beta=self.range.beta,
-            amplitude_range=self.range.amplitude_range or (0.9 * sigma_8, 1.1 * sigma_8),
-            halo_definition={"finder": "FoF", "linking_length": LINKING_LENGTH, "min_sites": MIN_SITES},
-            min_sites=MIN_SITES, instance=instance,
-            semantic=semantic if isinstance(semantic, NetworkCard) else replace(semantic.semantic, model=semantic.name),
-            threshold=0.5, calibration={"slope": 1.0, "intercept": 0.0},
-            clustering=dict(UNTUNED_WATERSHED if contour else PAPER_CLUSTERING), core=self.core,
-            semantic_core=self.semantic_core, symmetries=self.symmetries, training=dict(self.training),
-        )  # fmt: skip
-        if base is None:
-            return card
-        shared = ("calibration", "threshold", "symmetries", "semantic_core")
-        return replace(card, **{name: getattr(base, name) for name in shared})
+    first = runs[0].field
+    amplitude, amplitudes = first.target_sigma_8, {run.field.target_sigma_8 for run in runs}
+    several = len(amplitudes) > 1
+    shared: dict[str, Any] = {
+        "semantic": semantic, "semantic_core": semantic_core, "symmetries": symmetries,
+        "calibration": {"slope": 1.0, "intercept": 0.0}, "threshold": 0.5,
+    }  # fmt: skip
+    if isinstance(semantic, ModelCard):
+        shared = {key: getattr(semantic, key) for key in shared}
+        shared["semantic"] = replace(semantic.semantic, model=semantic.name)
+    contour = instance is not None and instance.architecture["head"] == "contour"
+    return ModelCard(
+        name=name, version=1, description="V-Nets trained with yt_protohalos", spacing=first.spacing,
+        # a run stopped at another redshift counts with the amplitude that it had then
+        cosmology=replace(first.cosmology, sigma_8=amplitude), beta=measure_beta(runs),
+        amplitude_range=(min(amplitudes), max(amplitudes)) if several else (0.9 * amplitude, 1.1 * amplitude),
+        halo_definition={"finder": "FoF", "linking_length": LINKING_LENGTH, "min_sites": MIN_SITES},
+        min_sites=MIN_SITES, instance=instance, core=core, training={},
+        clustering=dict(UNTUNED_WATERSHED if contour else PAPER_CLUSTERING), **shared,
+    )  # fmt: skip
 
 
 def bundle(
-    plan: ModelPlan,
-    folder: str | Path,
-    semantic: NetworkCard | ModelCard,
-    instance: NetworkCard | None,
-    validation: Sequence[LabelledField],
-    progress: Progress = True,
+    card: ModelCard, folder: str | Path, validation: Sequence[LabelledField], progress: Progress = True
 ) -> ModelCard:
     """Calibrate, choose threshold and clustering, score, and write the card beside the weights in `folder`.
 
     Parameters
     ----------
-    plan : ModelPlan
+    card : ModelCard
+        From `draft_card`. Calibration and threshold stay if the semantic network is that of another model.
     folder : path
         Holds the weights that `export_network` wrote.
-    semantic : NetworkCard or ModelCard
-        From `export_network`; or a bundled model, whose semantic network, calibration and threshold are shared.
-    instance : NetworkCard, optional
-        None for a model that finds the members of haloes alone; of head ``"contour"`` for one by watershed.
     validation : sequence of LabelledField
         Runs that training did not see: calibration, threshold and clustering are chosen, and scores measured, on
         them. If their sigma_8 differ, the calibration follows the amplitude of a field.
@@ -222,20 +180,19 @@ def bundle(
     Raises
     ------
     ModelError
-        There is no validation run, or a value of the plan does not fit the networks.
+        There is no validation run.
     """
     if not validation:
         raise ModelError("no validation runs were given; calibration needs at least one run that training did not see")
-    card = plan.card(semantic, instance)
     write_card(card, folder)
     validation = [run.with_evolution(card.channels) for run in validation]
     predictor = ProtohaloPredictor.from_pretrained(folder)
-    if isinstance(semantic, ModelCard):
+    if card.semantic.model:
         probability = [predictor.probability(run.field, progress, run.evolved) for run in validation]
     else:
         predictor.card, probability = _calibrate(predictor, validation, progress)
     card = predictor.card
-    if instance is not None:
+    if card.instance is not None:
         clustered = card.method == "clustering"
         candidates = CANDIDATES if clustered else watershed_candidates(predictor, validation, probability)
         clustering, tried = tune_clustering(predictor, validation, probability, candidates, progress=progress)
