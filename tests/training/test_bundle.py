@@ -58,6 +58,7 @@ def trained(labelled: LabelledField, tmp_path_factory: pytest.TempPathFactory) -
     return folder
 
 
+@pytest.mark.slow
 def test_a_bundled_model_loads_predicts_and_keeps_its_record(
     labelled: LabelledField, trained: Path, tmp_path: Path
 ) -> None:
@@ -162,6 +163,7 @@ def test_seeds_are_numbers_or_rising_ranges() -> None:
             parse_seeds([word])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("channels", ["linear", "evolved"])
 def test_train_and_bundle_commands(
     labelled: LabelledField, tmp_path: Path, capsys: pytest.CaptureFixture[str], channels: str
@@ -199,6 +201,7 @@ def test_train_and_bundle_commands(
     assert described["start"] == "model" and described["filters"] == [4, 4, 6, 6, 8]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("channels", ["linear", "evolved"])
 def test_a_contour_network_makes_a_model_by_watershed(
     labelled: LabelledField, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], channels: str

@@ -80,6 +80,7 @@ def test_target_and_channels_are_cut_from_the_same_place(labelled: LabelledField
     assert np.array_equal(target[..., 0], (centre > 0.5).astype(np.int32))
 
 
+@pytest.mark.slow
 def test_an_instance_network_that_sees_evolved_positions_starts_at_half_of_them(
     labelled: LabelledField, tmp_path: Path
 ) -> None:
@@ -158,6 +159,7 @@ def test_batches_depend_on_seed_and_step_alone(labelled: LabelledField) -> None:
     assert first[0].shape == (1, 16, 16, 16, 5) and first[1].shape == (1, 12, 12, 12, 1)
 
 
+@pytest.mark.slow
 def test_a_resumed_run_equals_an_uninterrupted_one(labelled: LabelledField, tmp_path: Path) -> None:
     whole = Trainer(settings(), [labelled], [labelled], tmp_path / "whole", n_held_out_crops=1)
     whole.run(progress=False)
@@ -172,6 +174,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(labelled: LabelledField, tmp_
     assert [(r[0], r[4], r[5]) for r in logs[0]] == [(r[0], r[4], r[5]) for r in logs[1]]
 
 
+@pytest.mark.slow
 def test_training_lowers_the_loss_and_exports_the_averaged_weights(labelled: LabelledField, tmp_path: Path) -> None:
     trainer = Trainer(
         settings(stages=((8, 40), (16, 40)), learning_rate=1e-2), [labelled], [labelled], tmp_path, n_held_out_crops=2
@@ -256,6 +259,7 @@ def test_box_side_and_linking_length_may_have_units() -> None:
     assert found[0].sum() == 20 and all(np.array_equal(labels, found[0]) for labels in found)
 
 
+@pytest.mark.slow
 def test_a_small_run_collapses_into_haloes_at_each_output(tmp_path: Path) -> None:
     pytest.importorskip("pysco")
     pytest.importorskip("yt_astro_analysis")
@@ -288,6 +292,7 @@ def test_a_small_run_collapses_into_haloes_at_each_output(tmp_path: Path) -> Non
     assert sorted(one.name for one in path.parent.iterdir()) == ["run.h5", "run_z0.25.h5"]
 
 
+@pytest.mark.slow
 def test_outputs_of_a_run_move_as_they_say() -> None:
     """Between outputs v = a^2 H dx/da, and a weak wave grows as D; a run resumed from a checkpoint goes on."""
     pytest.importorskip("pysco")
@@ -312,6 +317,7 @@ def test_outputs_of_a_run_move_as_they_say() -> None:
     assert growth == pytest.approx(1 / float(PAPER_COSMOLOGY.growth_factor(1.0)), rel=0.02)
 
 
+@pytest.mark.slow
 def test_a_run_resumes_before_its_first_missing_output(tmp_path: Path) -> None:
     pytest.importorskip("pysco")
     small = SimulationSettings(n=8, box_size=8.0, mesh=64)
@@ -336,6 +342,7 @@ def test_a_run_resumes_before_its_first_missing_output(tmp_path: Path) -> None:
         next(evolve(*particles, other, (19.0,), path))
 
 
+@pytest.mark.slow
 def test_a_run_of_another_redshift_is_scored_at_it(tmp_path: Path, monkeypatch, capsys) -> None:
     from yt_fakes import FakePredictor
 
@@ -367,6 +374,7 @@ def test_a_run_of_another_redshift_is_scored_at_it(tmp_path: Path, monkeypatch, 
     assert json.loads((tmp_path / "s.json").read_text())["tables"]["model"]["ACC"]["value"] < accuracy - 0.02
 
 
+@pytest.mark.slow
 def test_training_says_nothing_that_is_not_python(labelled, tmp_path, capfd, monkeypatch) -> None:
     """TensorFlow's remapper calls it an error, on the terminal, that it leaves a part of the first step as it was."""
     monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "2")

@@ -24,8 +24,7 @@ from ..exceptions import InitialConditionsError
 from ..fields.cosmology import PAPER_COSMOLOGY, Cosmology
 from ..fields.lattice import Lattice
 from ..fields.units import comoving_length, dimensionless
-from ..initial_conditions.generate import decimated_particles
-from ..initial_conditions.generate import generate_initial_conditions, lagrangian_particles
+from ..initial_conditions.generate import decimated_particles, generate_initial_conditions, lagrangian_particles
 from .friends_of_friends import friends_of_friends
 from .run_files import write_seed_run
 
