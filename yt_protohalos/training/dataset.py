@@ -50,7 +50,7 @@ class LabelledField:
     --------
     >>> from yt_protohalos.training.dataset import LabelledField
     >>> run = LabelledField.from_labels(field, prediction.labels)
-    >>> run.outside_fraction == np.mean(prediction.labels == 0)
+    >>> bool(run.outside_fraction == np.mean(prediction.labels == 0))
     True
     """
 

@@ -116,7 +116,7 @@ def scaled_weinberger(
     Parameters
     ----------
     max_instances : int
-        Largest label that a crop may hold; labels are 1..K, 0 (background) is left out.
+        As in `weinberger`.
     pull_margin : float
         Distance from the centre, in E, within which a site no longer attracts.
     push_margin : float

@@ -254,11 +254,9 @@ class Trainer:
         return float(np.mean(losses))
 
     def _log(self, row: Sequence[Any]) -> None:
-        path = self.folder / "log.csv"
-        fresh = not path.exists()
-        with path.open("a", newline="") as file:
+        with (self.folder / "log.csv").open("a", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
-            if fresh:
+            if not file.tell():
                 writer.writerow(LOG_COLUMNS)
             writer.writerow(row)
 
