@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from yt_protohalos.segmentation.neighbours import LEAF, NeighbourTree
+from yt_protohalos.segmentation import neighbours
+from yt_protohalos.segmentation.neighbours import nearest_points
 
 
 def arrangements():
@@ -11,9 +12,7 @@ def arrangements():
     lattice = np.stack(np.meshgrid(*(np.arange(7.0),) * 3), axis=-1).reshape(-1, 3)
     return {
         "one point": np.zeros((1, 3)),
-        "fewer than a leaf": random.normal(size=(LEAF - 1, 3)),
-        "one leaf": random.normal(size=(LEAF, 3)),
-        "one more than a leaf": random.normal(size=(LEAF + 1, 3)),
+        "a few": random.normal(size=(31, 3)),
         "uniform": random.random((500, 3)),
         "clumps of very different density": np.concatenate(
             [random.normal(size=(300, 3)) * scale + place for scale, place in ((1e-6, 0), (1e-2, 1), (3, 0))]
@@ -26,35 +25,40 @@ def arrangements():
 
 
 @pytest.mark.parametrize("name", arrangements())
-@pytest.mark.parametrize("width", [1, 5, 21, 500])
-def test_distances_are_those_of_all_pairs(name, width):
+@pytest.mark.parametrize("count", [1, 5, 21, 500])
+def test_neighbours_are_those_of_all_pairs(name, count):
     points = arrangements()[name]
-    width = min(width, len(points))
-    tree = NeighbourTree(points)
-    distance, index = tree.query(np.arange(tree.n_leaves), width)
+    count = min(count, len(points))
+    location, radius, nearest = nearest_points(points, count, count)
     every = np.sqrt(((points[:, None] - points[None]) ** 2).sum(axis=-1))
-    assert np.array_equal(distance[: len(points)], np.sort(every, axis=1)[:, :width])
-    assert np.isinf(distance[len(points) :]).all()
-    assert np.array_equal(np.take_along_axis(every, index[: len(points)], axis=1), distance[: len(points)])
-    assert all(len(set(row)) == width for row in index[: len(points)].tolist())
-
-
-def test_a_leaf_alone_finds_what_it_finds_among_all():
-    points = np.random.default_rng(5).normal(size=(300, 3))
-    tree = NeighbourTree(points)
-    distance, index = tree.query(np.arange(tree.n_leaves), 8)
-    for leaf in (0, 4, tree.n_leaves - 1):
-        rows = slice(leaf * LEAF, (leaf + 1) * LEAF)
-        alone = tree.query(np.array([leaf]), 8)
-        assert np.array_equal(alone[0], distance[rows])
-        assert np.array_equal(alone[1], index[rows])
+    np.testing.assert_allclose(radius[location], np.sort(every, axis=1)[:, count - 1], rtol=1e-15)
+    assert np.array_equal(nearest[location], np.argsort(every, axis=1, kind="stable")[:, :count])
+    assert len(radius) == len(np.unique(points, axis=0)) == location.max() + 1
 
 
 def test_the_order_of_the_points_changes_no_distance():
     random = np.random.default_rng(7)
     points = random.normal(size=(400, 3))
     order = random.permutation(len(points))
-    first, second = NeighbourTree(points), NeighbourTree(points[order])
-    sorted_first = first.query(np.arange(first.n_leaves), 12)[0][: len(points)]
-    sorted_second = second.query(np.arange(second.n_leaves), 12)[0][: len(points)]
-    assert np.array_equal(sorted_first[order], sorted_second)
+    first, radius, _ = nearest_points(points, 12, 3)
+    second, other, _ = nearest_points(points[order], 12, 3)
+    assert np.array_equal(radius[first][order], other[second])
+
+
+def test_a_tie_of_more_points_than_one_query_holds_is_ordered_by_index():
+    shell = np.array([p for p in np.ndindex(15, 15, 15) if sum((x - 7) ** 2 for x in p) == 41], dtype=float)
+    points = np.random.default_rng(0).permutation(np.concatenate([shell, np.full((1, 3), 7.0)]))
+    assert len(shell) == 96
+    centre = np.flatnonzero((points == 7.0).all(axis=1))[0]
+    location, _, nearest = nearest_points(points, 4, 6)
+    assert nearest[location[centre]].tolist() == [centre, *[i for i in range(len(points)) if i != centre][:5]]
+
+
+def test_query_blocks_change_nothing(monkeypatch):
+    points = np.random.default_rng(2).normal(size=(3000, 3))
+    points[::7] = np.round(points[::7] * 4) / 4
+    whole = nearest_points(points, 20, 15)
+    for block in (5000, 977):
+        monkeypatch.setattr(neighbours, "_BLOCK_ENTRIES", block)
+        for one, other in zip(nearest_points(points, 20, 15), whole, strict=True):
+            assert np.array_equal(one, other)

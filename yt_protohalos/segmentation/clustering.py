@@ -3,29 +3,23 @@
 Source: López-Cano et al. 2024, A&A 685, A37, appendix B, with its misprint corrected: two groups that meet
 at point i merge when (lower rho_max) / rho_i <= persistence, and both stay when the ratio is larger.
 
-What the paper leaves open is settled so that one input has one partition, on any number of threads:
-density ties are ordered by point index, equally distant neighbours by point index, and "denser" means
-earlier in the density order. The neighbour search is exact: `neighbours.NeighbourTree` on the distinct
-locations, after which ties are ordered here, because a tree returns them in any order.
+Where the paper leaves a choice, one input has one partition, on any number of threads: equal densities and
+equally distant neighbours are ordered by point index, and "denser" means earlier in the density order.
 """
 
 from __future__ import annotations
 
 import math
 import numbers
-from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
-from .._utils.system import available_cores
 from ..exceptions import ClusteringError
-from .neighbours import LEAF, NeighbourTree
+from .neighbours import nearest_points
 
-_MORTON_BITS = 20  # cells of 2^-20 of the extent on each axis; three axes fit an int64
-_BLOCK_ENTRIES = 65536  # neighbours of one query: what the ordering reads is still in the processor's cache
-_THREADED_ROWS = 4096  # below this, starting threads costs more than the query
 _MAX_COORDINATE = 1e50  # cubes of distances stay finite in float64
 
 
@@ -74,11 +68,8 @@ def cluster_embedding(
     n_points = len(coordinates)
     if n_points == 0:
         return np.empty(0, dtype=np.int32)
-    members, first = _distinct_locations(coordinates)
     n_dens, n_ngb = min(int(n_dens), n_points), min(int(n_ngb), n_points)
-    radius, neighbours = _search(coordinates[members[first[:-1]]], members, first, n_dens, n_ngb)
-    location = np.empty(n_points, dtype=np.int32)
-    location[members] = np.repeat(np.arange(len(radius), dtype=np.int32), np.diff(first))
+    location, radius, neighbours = nearest_points(coordinates, n_dens, n_ngb)
     with np.errstate(divide="ignore"):
         density = (3 * n_dens / (4 * np.pi * radius**3))[location]
     order = np.argsort(-density, kind="stable")
@@ -119,134 +110,10 @@ def _check_points(points: ArrayLike) -> NDArray[np.float64]:
     return coordinates
 
 
-def _distinct_locations(points: NDArray[np.float64]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """Points sorted by Morton cell and, in a cell, by location, so that neighbours are close in memory.
-
-    Returns
-    -------
-    members : int32, shape (N,)
-        Point indices, location after location, ascending within a location.
-    first : int64, shape (U + 1,)
-        Where each of the U locations begins in `members`.
-    """
-    key = _morton_keys(points)
-    members = np.argsort(key, kind="stable")
-    if (np.diff(key[members]) == 0).any():
-        members = np.lexsort((points[:, 2], points[:, 1], points[:, 0], key))
-    moved = (np.diff(points[members], axis=0) != 0).any(axis=1)
-    first = np.concatenate([[0], np.flatnonzero(moved) + 1, [len(points)]])
-    return members.astype(np.int32), first
-
-
-def _morton_keys(points: NDArray[np.float64]) -> NDArray[np.int64]:
-    lowest = points.min(axis=0)
-    extent = points.max(axis=0) - lowest
-    scale = np.divide(2**_MORTON_BITS - 1, extent, out=np.zeros(3), where=extent > 2.0**-1000)
-    return _interleave(((points - lowest) * scale).astype(np.int64))
-
-
-@njit(cache=True, nogil=True)
-def _interleave(cells: NDArray) -> NDArray:
-    keys = np.zeros(len(cells), dtype=np.int64)
-    for i in range(len(cells)):
-        for bit in range(_MORTON_BITS):
-            for axis in range(3):
-                keys[i] |= ((cells[i, axis] >> bit) & 1) << (3 * bit + axis)
-    return keys
-
-
-def _search(
-    sites: NDArray[np.float64], members: NDArray[np.int32], first: NDArray[np.int64], n_dens: int, n_ngb: int
-) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
-    """k-th neighbour distance and nearest points of each location.
-
-    Returns
-    -------
-    radius : float64, shape (U,)
-        Distance to the `n_dens`-th point, points of the location itself included.
-    neighbours : int32, shape (U, n_ngb)
-        Nearest points by (distance, index), those of the location itself included.
-    """
-    tree = NeighbourTree(sites)
-    radius = np.empty(tree.n_leaves * LEAF)
-    neighbours = np.empty((tree.n_leaves * LEAF, n_ngb), dtype=np.int32)
-    # one more than needed, so that a tie at the last place is usually seen whole
-    width = max(n_dens, n_ngb) + 1
-    leaves = np.arange(tree.n_leaves)
-    while len(leaves):
-        width = min(width, len(sites))
-
-        def search(block: NDArray[np.int64], width: int = width) -> NDArray[np.int64]:
-            distance, index = tree.query(block, width)
-            rows = (block[:, None] * LEAF + np.arange(LEAF)).ravel()
-            whole = _order_neighbours(distance, index, members, first, rows, n_dens, radius, neighbours)
-            return block[~whole.reshape(-1, LEAF).all(axis=1)]
-
-        step = max(1, _BLOCK_ENTRIES // (LEAF * width))
-        blocks = [leaves[start : start + step] for start in range(0, len(leaves), step)]
-        workers = available_cores() if len(leaves) * LEAF > _THREADED_ROWS else 1
-        with ThreadPoolExecutor(workers) as pool:
-            cut = list(pool.map(search, blocks))
-        # a tie that runs past the end of its row hides points of lower index: look further
-        leaves = np.concatenate(cut) if width < len(sites) else leaves[:0]
-        width *= 2
-    return radius[: len(sites)], neighbours[: len(sites)]
-
-
-@njit(cache=True, nogil=True)
-def _order_neighbours(
-    distance: NDArray,
-    index: NDArray,
-    members: NDArray,
-    first: NDArray,
-    rows: NDArray,
-    n_dens: int,
-    radius: NDArray,
-    neighbours: NDArray,
-) -> NDArray:
-    """Turn rows of nearest locations into nearest points by (distance, index); says which rows hold every tie.
-
-    distance, index : (R, width), as queried for the locations `rows`; `radius` and `neighbours` are filled.
-    """
-    n_rows, width = distance.shape
-    n_ngb = neighbours.shape[1]
-    whole = np.zeros(len(rows), dtype=np.bool_)
-    tied = np.empty(width * n_ngb, dtype=np.int32)
-    for r in range(n_rows):
-        row = rows[r]
-        if row >= len(first) - 1:
-            whole[r] = True  # past the last location
-            continue
-        n_within = 0
-        for column in range(width):
-            n_within += first[index[r, column] + 1] - first[index[r, column]]
-            if n_within >= n_dens:
-                radius[row] = distance[r, column]
-                break
-        n_filled, begin = 0, 0
-        while begin < width and n_filled < n_ngb:
-            end = begin
-            n_tied = 0
-            while end < width and distance[r, end] == distance[r, begin]:
-                here = index[r, end]
-                for m in range(first[here], min(first[here + 1], first[here] + n_ngb)):
-                    tied[n_tied] = members[m]
-                    n_tied += 1
-                end += 1
-            if end - begin > 1:
-                tied[:n_tied].sort()
-            n_taken = min(n_tied, n_ngb - n_filled)
-            neighbours[row, n_filled : n_filled + n_taken] = tied[:n_taken]
-            n_filled += n_taken
-            begin = end
-        whole[r] = begin < width
-    return whole
-
-
 @njit(cache=True, nogil=True)
 def _grow_groups(
-    order: NDArray, density: NDArray, location: NDArray, neighbours: NDArray, persistence: float
-) -> NDArray:
+    order: NDArray[Any], density: NDArray[Any], location: NDArray[Any], neighbours: NDArray[Any], persistence: float
+) -> NDArray[Any]:
     """Grow, join and merge groups from the densest point down; a lower group number is a denser maximum."""
     n_points = len(order)
     rank = np.empty(n_points, dtype=np.int32)
@@ -284,7 +151,7 @@ def _grow_groups(
 
 
 @njit(cache=True, nogil=True)
-def _two_closest_denser(i: int, rank: NDArray, candidates: NDArray) -> tuple[int, int]:
+def _two_closest_denser(i: int, rank: NDArray[Any], candidates: NDArray[Any]) -> tuple[int, int]:
     near = -1
     for j in candidates:
         if rank[j] < rank[i]:
@@ -295,7 +162,7 @@ def _two_closest_denser(i: int, rank: NDArray, candidates: NDArray) -> tuple[int
 
 
 @njit(cache=True, nogil=True)
-def find_root(parent: NDArray, group: int) -> int:
+def find_root(parent: NDArray[Any], group: int) -> int:
     """Root of a group in a union-find forest, whose paths are halved on the way."""
     while parent[group] != group:
         parent[group] = parent[parent[group]]
@@ -304,7 +171,7 @@ def find_root(parent: NDArray, group: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _number_groups(group: NDArray, parent: NDArray, n_groups: int) -> NDArray:
+def _number_groups(group: NDArray[Any], parent: NDArray[Any], n_groups: int) -> NDArray[Any]:
     number = np.full(n_groups, -1, dtype=np.int32)
     n_roots = 0
     for g in range(n_groups):

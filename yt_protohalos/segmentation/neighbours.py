@@ -1,218 +1,121 @@
-"""Exact nearest neighbours of every point of a crop's embedding, in a tree of boxes over sorted points.
+"""Exact nearest neighbours of every point of an embedding, with equally distant ones in the order of their index.
 
-The points come sorted along a space-filling curve, so that runs of them are leaves and the tree is built by joining
-neighbouring boxes. All points of a leaf search together, which shares the walk through the tree among them.
+A k-d tree returns ties in any order, and cuts them off at the last place of a query. So the tree holds the distinct
+locations of the points, and what it returns is put in order here.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
+from pykdtree.kdtree import KDTree
 
-LEAF = 32
-"""Points a leaf."""
-
-_STACK = 64  # a walk down a binary tree holds one box a level
+_CELLS = 64  # per axis, in which points are sorted: a search reads what the one before has left in the cache
+_BLOCK_ENTRIES = 2**22  # neighbours of one query, 50 MB
 
 
-class NeighbourTree:
-    """Boxes around runs of sorted points, for neighbour searches from the points themselves.
+def nearest_points(
+    points: NDArray[np.float64], n_dens: int, n_ngb: int
+) -> tuple[NDArray[np.int32], NDArray[np.float64], NDArray[np.int32]]:
+    """Distance to the k-th neighbour and the nearest points, for each distinct location.
 
     Parameters
     ----------
-    points : float64, shape (U, 3), U > 0
-        Finite, in an order in which neighbours are mostly near each other (Morton's, for one); any order is right.
+    points : float64, shape (N, 3), N > 0
+        Finite.
+    n_dens, n_ngb : int, 1 to N
+        k, and the number of nearest points; both count the point itself and all others at its location.
+
+    Returns
+    -------
+    location : int32, shape (N,)
+        Number of the location of each point, below U.
+    radius : float64, shape (U,)
+        Distance to the `n_dens`-th point.
+    neighbours : int32, shape (U, n_ngb)
+        Nearest points by (distance, index).
     """
-
-    def __init__(self, points: NDArray[np.float64]) -> None:
-        self.n_leaves = -(-len(points) // LEAF)
-        # past the last point, what is nobody's neighbour fills the last leaf
-        padded = np.full((3, self.n_leaves * LEAF), np.inf)
-        padded[:, : len(points)] = points.T
-        self._x, self._y, self._z = padded
-        self._lowest, self._highest = _boxes(self._x, self._y, self._z, self.n_leaves)
-
-    def query(self, leaves: NDArray[np.int64], width: int) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
-        """The `width` nearest points of each point of some leaves, itself included.
-
-        Parameters
-        ----------
-        leaves : int64, shape (L,)
-            Leaf i holds points i * LEAF to (i + 1) * LEAF - 1.
-        width : int, 1 to U
-
-        Returns
-        -------
-        distance : float64, shape (L * LEAF, width)
-            Ascending; rows past the last point are infinite.
-        index : int32, shape (L * LEAF, width)
-            In any order where distances are equal; at the end of a row, any of those as far as the last.
-        """
-        distance = np.empty((len(leaves) * LEAF, width))
-        index = np.empty((len(leaves) * LEAF, width), dtype=np.int32)
-        _search_leaves(self._x, self._y, self._z, self._lowest, self._highest, leaves, distance, index)
-        return distance, index
+    members, first = _distinct_locations(points)
+    sites = points[members[first[:-1]]]
+    n_sites = len(sites)
+    tree = KDTree(sites)
+    radius = np.empty(n_sites)
+    neighbours = np.empty((n_sites, n_ngb), dtype=np.int32)
+    # one more than needed, so that ties at the last place are mostly found at once
+    width = min(max(n_dens, n_ngb) + 1, n_sites)
+    rows = np.arange(n_sites)
+    while len(rows):
+        complete = np.empty(len(rows), dtype=bool)
+        step = max(1, _BLOCK_ENTRIES // width)
+        for low in range(0, len(rows), step):
+            block = rows[low : low + step]
+            distance, index = (found.reshape(-1, width) for found in tree.query(sites[block], k=width))
+            radius[block], neighbours[block], complete[low : low + step] = _in_order(
+                distance, index, members, first, n_dens, n_ngb
+            )
+        # a tie that runs past the end of its row hides points of lower index: search those rows again, wider
+        rows = rows[~complete] if width < n_sites else rows[:0]
+        width = min(2 * width, n_sites)
+    location = np.empty(len(points), dtype=np.int32)
+    location[members] = np.repeat(np.arange(n_sites, dtype=np.int32), np.diff(first))
+    return location, radius, neighbours
 
 
-@njit(cache=True, nogil=True)
-def _boxes(x: NDArray, y: NDArray, z: NDArray, n_leaves: int) -> tuple[NDArray, NDArray]:
-    """Corners of the boxes, (2 P, 3) each: box i holds boxes 2 i and 2 i + 1, and P + j is leaf j."""
-    n_slots = 1
-    while n_slots < n_leaves:
-        n_slots *= 2
-    lowest = np.full((2 * n_slots, 3), np.inf)
-    highest = np.full((2 * n_slots, 3), -np.inf)
-    for axis, values in enumerate((x, y, z)):
-        for i in range(len(values)):
-            box = n_slots + i // LEAF
-            if values[i] < np.inf:
-                lowest[box, axis] = min(lowest[box, axis], values[i])
-                highest[box, axis] = max(highest[box, axis], values[i])
-    for box in range(n_slots - 1, 0, -1):
-        for axis in range(3):
-            lowest[box, axis] = min(lowest[2 * box, axis], lowest[2 * box + 1, axis])
-            highest[box, axis] = max(highest[2 * box, axis], highest[2 * box + 1, axis])
-    return lowest, highest
+def _distinct_locations(points: NDArray[np.float64]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Points in the order of cells and, within a cell, of coordinates.
+
+    Returns
+    -------
+    members : int32, shape (N,)
+        Point indices, location after location, ascending within a location.
+    first : int64, shape (U + 1,)
+        Where each of the U locations begins in `members`; then N.
+    """
+    lowest, extent = points.min(axis=0), np.ptp(points, axis=0)
+    share = np.divide(points - lowest, extent, out=np.zeros_like(points), where=extent > 0)
+    cell = np.ravel_multi_index(tuple((share * (_CELLS - 1)).astype(np.int64).T), (_CELLS,) * 3)
+    members = np.lexsort((points[:, 2], points[:, 1], points[:, 0], cell))
+    moved = (np.diff(points[members], axis=0) != 0).any(axis=1)
+    return members.astype(np.int32), np.concatenate([[0], np.flatnonzero(moved) + 1, [len(points)]])
 
 
 @njit(cache=True, nogil=True)
-def _search_leaves(
-    x: NDArray,
-    y: NDArray,
-    z: NDArray,
-    lowest: NDArray,
-    highest: NDArray,
-    leaves: NDArray,
-    distance: NDArray,
-    index: NDArray,
-) -> None:
-    n_slots = len(lowest) // 2
-    n_leaves = len(x) // LEAF
-    boxes = np.empty(_STACK, dtype=np.int64)
-    apart = np.empty(3 * LEAF)
-    for row in range(len(leaves)):
-        leaf = leaves[row]
-        own = slice(leaf * LEAF, (leaf + 1) * LEAF)
-        at = (x[own], y[own], z[own])
-        near = distance[row * LEAF : (row + 1) * LEAF]
-        found = index[row * LEAF : (row + 1) * LEAF]
-        near[:] = np.inf
-        found[:] = -1
-        # the leaves beside it bound the search before it starts
-        first, last = max(leaf - 1, 0), min(leaf + 2, n_leaves)
-        run = slice(first * LEAF, last * LEAF)
-        _begin(at, (x[run], y[run], z[run]), first * LEAF, near, found, apart)
-        reach = _reach(at[0], near)
-        boxes[0] = 1
-        n_boxes = 1
-        while n_boxes:
-            n_boxes -= 1
-            box = boxes[n_boxes]
-            gap = _between(lowest, highest, n_slots + leaf, box)
-            if gap > reach or gap == np.inf:  # an empty box is infinitely far
-                continue
-            if box >= n_slots:
-                other = box - n_slots
-                if not first <= other < last:
-                    run = slice(other * LEAF, (other + 1) * LEAF)
-                    _scan(at, (x[run], y[run], z[run]), other * LEAF, lowest[box], highest[box], near, found, apart)
-                    reach = _reach(at[0], near)
-                continue
-            left = _between(lowest, highest, n_slots + leaf, 2 * box)
-            right = _between(lowest, highest, n_slots + leaf, 2 * box + 1)
-            nearer = 2 * box if left <= right else 2 * box + 1
-            boxes[n_boxes] = 4 * box + 1 - nearer
-            boxes[n_boxes + 1] = nearer
-            n_boxes += 2
-    for row in range(len(distance)):
-        for column in range(distance.shape[1]):
-            distance[row, column] = np.sqrt(distance[row, column])
+def _in_order(
+    distance: NDArray[Any], index: NDArray[Any], members: NDArray[Any], first: NDArray[Any], n_dens: int, n_ngb: int
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """Turn rows of nearest locations into nearest points by (distance, index).
 
-
-@njit(cache=True, nogil=True)
-def _begin(at: tuple, seen: tuple, start: int, near: NDArray, found: NDArray, apart: NDArray) -> None:
-    """Nearest points of those of a leaf among a run of leaves, by counting for each how many are nearer."""
-    # the bits of numbers that are not negative are ordered as they are, and counted faster
-    key = apart.view(np.int64)
-    n_seen, width = len(seen[0]), near.shape[1]
-    apart[n_seen:] = np.inf
-    for i in range(LEAF):
-        x, y, z = at[0][i], at[1][i], at[2][i]
-        if x == np.inf:
-            continue
-        for j in range(n_seen):
-            dx, dy, dz = x - seen[0][j], y - seen[1][j], z - seen[2][j]
-            apart[j] = dx * dx + dy * dy + dz * dz
-        for j in range(n_seen):
-            own = key[j]
-            rank = 0
-            for other in range(3 * LEAF):
-                rank += 1 if key[other] < own else 0
-            if rank >= width or apart[j] == np.inf:
-                continue
-            # points as far as this one that came before it
-            while rank < width and near[i, rank] == apart[j]:
-                rank += 1
-            if rank < width:
-                near[i, rank] = apart[j]
-                found[i, rank] = start + j
-
-
-@njit(cache=True, nogil=True)
-def _between(lowest: NDArray, highest: NDArray, box: int, other: int) -> float:
-    """Squared distance of two boxes; 0 where they overlap."""
-    total = 0.0
-    for axis in range(3):
-        gap = max(lowest[other, axis] - highest[box, axis], lowest[box, axis] - highest[other, axis], 0.0)
-        total += gap * gap
-    return total
-
-
-@njit(cache=True, nogil=True)
-def _reach(x: NDArray, near: NDArray) -> float:
-    """Largest squared distance that still matters to a point of the leaf."""
-    reach = 0.0
-    for i in range(LEAF):
-        if x[i] < np.inf:
-            reach = max(reach, near[i, -1])
-    return reach
-
-
-@njit(cache=True, nogil=True)
-def _scan(
-    at: tuple,
-    seen: tuple,
-    start: int,
-    lowest: NDArray,
-    highest: NDArray,
-    near: NDArray,
-    found: NDArray,
-    apart: NDArray,
-) -> None:
-    """Put the points of one leaf among the nearest, by squared distance, of those of another."""
-    width = near.shape[1]
-    for i in range(LEAF):
-        x, y, z = at[0][i], at[1][i], at[2][i]
-        if x == np.inf:
-            continue
-        gap_x = max(lowest[0] - x, x - highest[0], 0.0)
-        gap_y = max(lowest[1] - y, y - highest[1], 0.0)
-        gap_z = max(lowest[2] - z, z - highest[2], 0.0)
-        worst = near[i, width - 1]
-        if gap_x * gap_x + gap_y * gap_y + gap_z * gap_z > worst:
-            continue
-        for j in range(LEAF):
-            dx, dy, dz = x - seen[0][j], y - seen[1][j], z - seen[2][j]
-            apart[j] = dx * dx + dy * dy + dz * dz
-        for j in range(LEAF):
-            value = apart[j]
-            if value < worst:
-                place = width - 1
-                while place > 0 and near[i, place - 1] > value:
-                    near[i, place] = near[i, place - 1]
-                    found[i, place] = found[i, place - 1]
-                    place -= 1
-                near[i, place] = value
-                found[i, place] = start + j
-                worst = near[i, width - 1]
+    Returns `radius` and `neighbours` of the rows, and for each row whether it holds all ties of its last neighbour.
+    """
+    n_rows, width = distance.shape
+    radius = np.empty(n_rows)
+    neighbours = np.empty((n_rows, n_ngb), dtype=np.int32)
+    complete = np.empty(n_rows, dtype=np.bool_)
+    tied = np.empty(width * n_ngb, dtype=np.int32)
+    for row in range(n_rows):
+        n_within = 0
+        for column in range(width):
+            n_within += first[index[row, column] + 1] - first[index[row, column]]
+            if n_within >= n_dens:
+                radius[row] = distance[row, column]
+                break
+        n_filled, begin = 0, 0
+        while begin < width and n_filled < n_ngb:
+            end, n_tied = begin, 0
+            while end < width and distance[row, end] == distance[row, begin]:
+                here = index[row, end]
+                for m in range(first[here], min(first[here + 1], first[here] + n_ngb)):
+                    tied[n_tied] = members[m]
+                    n_tied += 1
+                end += 1
+            if end - begin > 1:
+                tied[:n_tied].sort()
+            n_taken = min(n_tied, n_ngb - n_filled)
+            neighbours[row, n_filled : n_filled + n_taken] = tied[:n_taken]
+            n_filled += n_taken
+            begin = end
+        complete[row] = begin < width
+    return radius, neighbours, complete
