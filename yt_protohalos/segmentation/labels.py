@@ -187,7 +187,7 @@ def count_pieces(labels: NDArray[np.integer]) -> NDArray[np.int64]:
     thickness = max(1, _PART // len(labels) ** 2) if len(labels) else 1
     for low in range(0, len(labels), thickness):
         slab = labels[low : low + thickness]
-        piece = label(slab, background=0, connectivity=1)
+        piece = label(slab, background=0, connectivity=1)  # type: ignore[no-untyped-call]
         owner.append(label_map(piece, slab)[1:])
         piece[piece > 0] += n_pieces - 1
         n_pieces += len(owner[-1])

@@ -1,8 +1,8 @@
 """Instances by watershed (López-Cano et al. 2024, appendix A): contours to learn, seeds, and the flooding from them.
 
-A contour network says where the surfaces of protohaloes lie. What is foreground and not contour falls apart into seeds,
-one a protohalo; a marker-controlled watershed (Meyer 1994) floods the inverted membership probability from them, within
-the members.
+A contour network predicts the surfaces of protohaloes. The foreground without contours consists of separate pieces, one
+seed for each protohalo. A marker-controlled watershed (Meyer 1994) floods the inverted membership probability from the
+seeds, within the members.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from ..fields.lattice import Lattice, Triple
 
 _FACES: tuple[Triple, ...] = ((1, 0, 0), (-1, 0, 0), (0, 1, 0), (0, -1, 0), (0, 0, 1), (0, 0, -1))
 _MAJORITY = 14
-"""Of the 27 sites of a 3 x 3 x 3 cube, the members that make its centre one."""
-_ROOM = 3  # sites around a halo's bounding box: more than smoothing and dilation reach
+"""A site is smoothed to a member if this many of the 27 sites around and at it are members."""
+_ROOM = 3  # sites around a halo's bounding box; smoothing and dilation reach fewer
 
 
 def contour_sites(labels: NDArray[np.integer], lattice: Lattice) -> NDArray[np.bool_]:
@@ -53,7 +53,7 @@ def contour_sites(labels: NDArray[np.integer], lattice: Lattice) -> NDArray[np.b
     lattice.check_cube(labels, "labels")
     parts = [_smoothed(sites, lattice) for sites in _sites_by_label(labels)]
     owner = np.zeros(lattice.shape, dtype=np.int32)
-    # bodies hardly meet, as a site has one majority; holes and growth take only what is left, so none swallows another
+    # bodies hardly meet, since a site has one majority; holes and then layers take only sites that are still free
     for kind in zip(*parts, strict=True):
         owner = np.where(owner == 0, _claims(kind, lattice), owner)
     result = owner < 0
@@ -72,7 +72,7 @@ def _sites_by_label(labels: NDArray[np.integer]) -> list[NDArray[np.int64]]:
 
 
 def _smoothed(flat: NDArray[np.int64], lattice: Lattice) -> tuple[NDArray[np.int64], ...]:
-    """Row-major sites of a halo's body, without spurs, of the holes in it, and of the layer around it.
+    """Row-major sites of a halo's body without spurs, of the holes in it, and of the layer around it.
 
     The body is the halo itself where smoothing would leave nothing of it.
     """
@@ -84,12 +84,12 @@ def _smoothed(flat: NDArray[np.int64], lattice: Lattice) -> tuple[NDArray[np.int
     body = body if body.any() else halo
     filled = ndimage.binary_fill_holes(body)
     layers = (body, filled & ~body, ndimage.binary_dilation(filled) & ~filled)
-    # a halo that surrounds the box meets itself
+    # unique, because a halo that spans the box overlaps its own image
     return tuple(np.unique(lattice.flat_index(np.argwhere(layer) + start)) for layer in layers)
 
 
 def _claims(bodies: Sequence[NDArray[np.int64]], lattice: Lattice) -> NDArray[np.int32]:
-    """Number 1..K of the one that claims each site, 0 for none and -1 for several, int32, (n, n, n)."""
+    """Number 1..K of the body that holds each site, 0 for none and -1 for several, int32, (n, n, n)."""
     owner = np.zeros(lattice.n_sites, dtype=np.int32)
     for number, body in enumerate(bodies, start=1):
         owner[body] = np.where(owner[body] == 0, number, -1)
@@ -124,8 +124,8 @@ def otsu_threshold(probability: NDArray[np.floating]) -> float:
 
     if not probability.size:
         raise LatticeError("no sites were given; Otsu's threshold needs at least one")
-    # flat, for a last axis of three would look like colours
-    return float(threshold_otsu(probability.ravel()))
+    # flat, because scikit-image takes a last axis of three for colours
+    return float(threshold_otsu(probability.ravel()))  # type: ignore[no-untyped-call]
 
 
 def find_seeds(
@@ -134,7 +134,7 @@ def find_seeds(
     foreground_threshold: float,
     contour_threshold: float,
 ) -> NDArray[np.int32]:
-    """Connected pieces of what is foreground and not contour.
+    """Number the connected pieces of the foreground without contours.
 
     Parameters
     ----------
@@ -157,7 +157,7 @@ def find_seeds(
     2
     """
     inner = (probability > np.float32(foreground_threshold)) & (contour <= np.float32(contour_threshold))
-    return ndimage.label(inner)[0].astype(np.int32)
+    return np.asarray(ndimage.label(inner)[0], dtype=np.int32)
 
 
 def flood(probability: NDArray[np.float32], seeds: NDArray[np.int32], members: NDArray[np.bool_]) -> NDArray[np.int32]:
@@ -188,4 +188,5 @@ def flood(probability: NDArray[np.float32], seeds: NDArray[np.int32], members: N
     markers = np.where(members, seeds, 0)
     if not markers.any():
         return np.zeros(members.shape, dtype=np.int32)
-    return watershed(-probability, markers, connectivity=1, mask=members).astype(np.int32)
+    flooded = watershed(-probability, markers, connectivity=1, mask=members)  # type: ignore[no-untyped-call]
+    return np.asarray(flooded, dtype=np.int32)
