@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import yt_protohalos as ph
-from yt_protohalos import versions
+from yt_protohalos._utils import files
 from yt_protohalos.analysis.report.page import report_page
 from yt_protohalos.exceptions import FormatError, ModelError, StoreError
 from yt_protohalos.models.card import ModelCard
@@ -157,7 +157,7 @@ def test_a_folder_of_crops_of_another_version_is_refused(tmp_path):
     CropStore(tmp_path / "store", {"a": 1})
     manifest = tmp_path / "store" / "manifest.json"
     values = json.loads(manifest.read_text())
-    assert values["format"] == versions.STORE_FORMAT
+    assert values["format"] == files.STORE_FORMAT
     manifest.write_text(json.dumps(values | {"format": 99}))
     with pytest.raises(StoreError, match=r"other format.*another folder, or delete it"):
         CropStore(tmp_path / "store", {"a": 1})
