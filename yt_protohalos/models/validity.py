@@ -126,8 +126,9 @@ def _refuse_or_warn(
         # rounded inwards, so that the redshifts named are allowed
         first, last = math.ceil(100 * reach[0]) / 100, math.floor(100 * reach[1]) / 100
         message += f"; it is valid {f'from z = {first:g} ' if first else ''}up to z = {last:g}"
-    others = " or ".join(map(repr, covering_models(card, amplitude))) or "of another range"
-    raise OutOfRangeError(f"{message}; use model {others}, or on_range='warn' or 'allow' to extrapolate")
+    covering = " or ".join(map(repr, covering_models(card, amplitude)))
+    other = f"model {covering}" if covering else "another model"
+    raise OutOfRangeError(f"{message}; use {other}, or on_range='warn' or 'allow' to extrapolate")
 
 
 def redshift_range(card: ModelCard, cosmology: Cosmology) -> tuple[float, float] | None:
