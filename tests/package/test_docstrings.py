@@ -3,50 +3,25 @@
 from __future__ import annotations
 
 import doctest
-import importlib
 import inspect
-import re
 import shutil
 from dataclasses import is_dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
 import yt
+from public_names import LISTED, own_methods, sections
 from small_model import write_small_bundle
 from yt_fakes import FakePredictor
 
 import yt_protohalos as ph
 from yt_protohalos.exceptions import ProtohaloError
 
-API = Path(__file__).parents[2] / "docs" / "api.md"
-DIRECTIVE = re.compile(r"^\.\. auto(\w+):: (\S+)\n((?:   :.*\n)*)", re.MULTILINE)
-TITLE = re.compile(r"^(\w+)\n-+\n", re.MULTILINE)
 OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE | doctest.IGNORE_EXCEPTION_DETAIL
 
 
-def listed() -> dict[str, Any]:
-    """Every object that docs/api.md names, by its dotted name."""
-    found = {}
-    for kind, target, options in DIRECTIVE.findall(API.read_text()):
-        if kind != "module":
-            home, _, name = target.rpartition(".")
-            found[target] = getattr(importlib.import_module(home), name)
-            continue
-        module = importlib.import_module(target)
-        members = re.search(r":members: ?(.*)", options)
-        names = members[1].split(", ") if members and members[1] else _own_classes(module)
-        found |= {f"{target}.{name}": getattr(module, name) for name in names}
-    return found
-
-
-def _own_classes(module: ModuleType) -> list[str]:
-    return [name for name, value in vars(module).items() if inspect.isclass(value)]
-
-
-LISTED = listed()
 EXPLAINED = {name: value for name, value in LISTED.items() if inspect.isfunction(value) or inspect.isclass(value)}
 # errors and warnings are raised, not called: the root shows how they are caught
 WITH_EXAMPLE = {
@@ -54,12 +29,6 @@ WITH_EXAMPLE = {
     for name, value in EXPLAINED.items()
     if not (inspect.isclass(value) and issubclass(value, Exception)) or value is ProtohaloError
 }
-
-
-def sections(text: str) -> dict[str, str]:
-    """Text of each section of a numpydoc docstring; the summary has the name ''."""
-    parts = TITLE.split(inspect.cleandoc(text))
-    return {"": parts[0], **dict(zip(parts[1::2], parts[2::2], strict=True))}
 
 
 def entries(text: str) -> set[str]:
@@ -70,10 +39,6 @@ def entries(text: str) -> set[str]:
 
 def parameters(function: Any) -> set[str]:
     return set(inspect.signature(function).parameters) - {"self", "cls"}
-
-
-def own_methods(kind: type) -> list[tuple[str, Any]]:
-    return [(name, value) for name, value in vars(kind).items() if name[0] != "_" and not isinstance(value, type)]
 
 
 def test_every_public_name_is_on_the_page():

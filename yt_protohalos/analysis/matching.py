@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..exceptions import ScoringError
+from ..fields.units import Quantity, mass_msun
 from ..prediction.result import LabelledSites
 from ..segmentation.labels import contingency, label_sizes
 
@@ -195,7 +196,7 @@ def compare(prediction_a: LabelledSites, prediction_b: LabelledSites) -> Compari
 
 
 def compare_labels(
-    labels_a: NDArray[np.integer], labels_b: NDArray[np.integer], site_mass_msun: float = 1.0
+    labels_a: NDArray[np.integer], labels_b: NDArray[np.integer], site_mass_msun: Quantity = 1.0
 ) -> Comparison:
     """Relate the objects of two label cubes, see `compare`.
 
@@ -203,8 +204,8 @@ def compare_labels(
     ----------
     labels_a, labels_b : int, of one shape
         0 none, 1..K without gaps.
-    site_mass_msun : float
-        Mass of a site, Msun.
+    site_mass_msun : float or quantity
+        Mass of a site, Msun; see `fields.units`.
 
     Returns
     -------
@@ -240,7 +241,7 @@ def compare_labels(
         new=_mostly_alone(b, shared, size_b),
         size_a=size_a,
         size_b=size_b,
-        site_mass_msun=float(site_mass_msun),
+        site_mass_msun=mass_msun(site_mass_msun, "site_mass_msun"),
     )
 
 

@@ -14,6 +14,7 @@ from scipy import ndimage
 from .._utils.files import atomic_path
 from ..exceptions import RegionError, StoreError
 from ..fields.lattice import Lattice
+from ..fields.units import Quantity, comoving_length
 from ..prediction.result import Prediction
 from .bounding import Ellipsoid, Hull, convex_hull, minimum_ellipsoid
 from .catalog import Catalog
@@ -141,7 +142,7 @@ class ZoomRegion:
 def zoom_region(
     source: Prediction | Catalog | str | os.PathLike[str] | Any,
     halo_id: int,
-    padding: float = DEFAULT_PADDING,
+    padding: Quantity = DEFAULT_PADDING,
     padding_unit: str = "sites",
 ) -> ZoomRegion:
     """The Lagrangian region of one protohalo, for initial conditions that refine it.
@@ -153,10 +154,10 @@ def zoom_region(
         a stored prediction or of a folder that ``protohalos find`` wrote.
     halo_id : int
         ``particle_identifier``, the label minus 1.
-    padding : float
+    padding : float or quantity
         Sites within this distance of a member are refined too, across periodic faces; 0 for the members alone.
     padding_unit : {"sites", "Mpc/h"}
-        Unit of `padding`: the lattice spacing, or comoving Mpc/h.
+        Unit of a plain number `padding`: the lattice spacing, or comoving Mpc/h.
 
     Returns
     -------
@@ -178,6 +179,9 @@ def zoom_region(
     >>> print(region.music_lines("points.txt").splitlines()[0])
     [setup]
     """
+    if not isinstance(padding, int | float | np.number):
+        padding_unit = "Mpc/h"
+    padding = comoving_length(padding, "padding")
     _check_padding(padding, padding_unit)
     found = _lattice_region(source, halo_id)
     lattice = found.lattice

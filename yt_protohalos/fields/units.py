@@ -70,7 +70,7 @@ def comoving_position(value: Position, name: str, h: float | None = None) -> NDA
     """
     if isinstance(value, np.ndarray) and not hasattr(value, "units"):
         return value.astype(np.float64, copy=False) if value.dtype.kind in "iu" else value
-    if isinstance(value, Iterable) and not hasattr(value, "units") and not _is_pair(value):
+    if isinstance(value, Iterable) and not (isinstance(value, str) or hasattr(value, "units") or _is_pair(value)):
         return np.asarray([comoving_length(each, name, h) for each in value], dtype=np.float64)
     return np.asarray(_converted(value, name, _LENGTH, h, per_h=True), dtype=np.float64)
 
