@@ -128,17 +128,18 @@ def plain_stitch(a: np.ndarray, b: np.ndarray, core: int, threshold: float = 0.5
 def plain_predict(predictor: Any, field: Any, evolved: Any, clock: Clock) -> np.ndarray:
     """Labels of a box by the paper's steps in their order, one crop after the other."""
     from yt_protohalos.models.channels import ModelInput
-    from yt_protohalos.prediction.inference import calibrated, join_core, run_network
+    from yt_protohalos.prediction.inference import CropNetwork, calibrated, join_core
     from yt_protohalos.segmentation.labels import relabel_by_size
     from yt_protohalos.segmentation.tiling import CropPlan
 
     card, lattice = predictor.card, field.lattice
     probability = np.empty(lattice.shape, dtype=np.float32)
     inputs = ModelInput(field, evolved, probability)
+    semantic, instance = CropNetwork(predictor.semantic, card.semantic), CropNetwork(predictor.instance, card.instance)
     plan = CropPlan(lattice.n, PLAIN_SIDE, card.semantic.margin, PLAIN_CORE)
     with clock.stage("semantic"):
         for crop in plan.crops("a"):
-            output = run_network(predictor.semantic, card.semantic, inputs, [crop])[0, ..., 0][crop.output_core]
+            output = semantic.run(inputs, [crop])[0][..., 0][crop.output_core]
             lattice.paste(probability, calibrated(output, **predictor.calibration(field)), crop.core_start)
     mask = probability > np.float32(card.threshold)
     plan = CropPlan(lattice.n, PLAIN_SIDE, card.instance.margin, PLAIN_CORE)
@@ -146,7 +147,7 @@ def plain_predict(predictor: Any, field: Any, evolved: Any, clock: Clock) -> np.
     for crop in [*plan.crops("a"), *plan.crops("b")]:
         seen = lattice.crop(mask, crop.output_start, crop.output_shape)
         with clock.stage("instance"):
-            points = run_network(predictor.instance, card.instance, inputs, [crop])[0][seen]
+            points = instance.run(inputs, [crop])[0][seen]
         with clock.stage("clustering"):
             block = join_core(points, plain_groups(points, card.clustering), seen, crop, card.clustering)
         lattice.paste(cubes[crop.lattice], np.where(block > 0, block + offset, 0), crop.core_start)
@@ -157,17 +158,17 @@ def plain_predict(predictor: Any, field: Any, evolved: Any, clock: Clock) -> np.
 
 def shipped_predict(predictor: Any, field: Any, evolved: Any, clock: Clock) -> Any:
     """`ProtohaloPredictor.predict`, its stages timed."""
-    from yt_protohalos.prediction import predictor as module
+    from yt_protohalos.prediction import pipeline as module
 
     predictor.semantic = clock.timed("semantic", predictor.semantic)
     predictor.instance = clock.timed("instance", predictor.instance)
-    kept = module.separate_core, module.stitch
-    module.separate_core, module.stitch = clock.timed("clustering", kept[0]), clock.timed("stitching", kept[1])
+    kept = module.segment_core, module.stitch
+    module.segment_core, module.stitch = clock.timed("clustering", kept[0]), clock.timed("stitching", kept[1])
     try:
         with clock.stage("other"):
             return predictor.predict(field, evolved=evolved, progress=False)
     finally:
-        module.separate_core, module.stitch = kept
+        module.segment_core, module.stitch = kept
 
 
 def plain_predictor(model: str) -> Any:

@@ -183,15 +183,15 @@ def run_box(kind: str, ics: str, model: str, queue: Any) -> None:
 
     import yt_protohalos as ph
     from yt_protohalos.catalog.catalog import protohalo_catalog
-    from yt_protohalos.prediction import predictor as module
-    from yt_protohalos.prediction import streaming
+    from yt_protohalos.prediction import pipeline as module
+    from yt_protohalos.prediction import store as store_module
     from yt_protohalos.prediction.communicator import SerialCommunicator
 
     yt.set_log_level(50)
     store, clock, repeated = Path(kind.removeprefix("repeat:")), Clock(), kind.startswith("repeat:")
     predictor = ph.ProtohaloPredictor.from_pretrained(model)
     communicator: Any = Period(store) if repeated else SerialCommunicator()
-    evolve: Any = streaming.evolve_field
+    evolve: Any = store_module.evolve_field
     if repeated:
         ics, cubes = prepare_repeated(ics, store, predictor.card.sees_evolution)
         evolve = RepeatedEvolution(evolve, cubes)
@@ -201,10 +201,10 @@ def run_box(kind: str, ics: str, model: str, queue: Any) -> None:
         dataset = ph.load(ics, **({"cosmology": ph.PAPER_COSMOLOGY} if repeated else {}))
     with clock.stage("linear field"):
         field = ph.linear_field(dataset)
-    streaming.evolve_field = clock.timed("evolved field", evolve)
+    store_module.evolve_field = clock.timed("evolved field", evolve)
     predictor.semantic = clock.timed("semantic", predictor.semantic)
     predictor.instance = clock.timed("instance", predictor.instance)
-    module.separate_core = clock.timed("clustering", module.separate_core)
+    module.segment_core = clock.timed("clustering", module.segment_core)
     module.stitch = clock.timed("stitching", module.stitch)
     with clock.stage("other"):
         prediction = predictor.predict(field, progress=False, store=store, communicator=communicator)

@@ -18,7 +18,7 @@ from yt_protohalos.analysis.matching import match_haloes
 from yt_protohalos.fields.evolution import evolve_field
 from yt_protohalos.models.channels import ModelInput
 from yt_protohalos.models.registry import DEFAULT_MODELS
-from yt_protohalos.prediction.inference import run_network
+from yt_protohalos.prediction.model_crops import ModelCrops
 from yt_protohalos.prediction.predictor import ProtohaloPredictor
 from yt_protohalos.training.run_files import read_run
 from yt_protohalos.yt_interface.predict import predict_field
@@ -56,11 +56,10 @@ def main() -> None:
     predictors = {name: ProtohaloPredictor.from_pretrained(model) for name, model in DEFAULT_MODELS.items()}
     found = {name: predict_field(field, one, cache=args.cache) for name, one in predictors.items()}
     flooding = predictors["watershed"]
-    network = flooding.card.instance_network()
-    crop = flooding.plan(network, field.n).crops("a")[0]
+    crop = ModelCrops.of_box(flooding.card, field.n).instance[0]
     evolved = evolve_field(field) if flooding.card.sees_evolution else None
     inputs = ModelInput(field, evolved, found["watershed"].probability)
-    contour = run_network(flooding.instance, network, inputs, [crop])[0, ..., 0]
+    contour = flooding.instance_network.run(inputs, [crop])[0][..., 0]
 
     side = min(SIDE, *crop.core_shape)
     cut = tuple(slice(start, start + side) for start in crop.core_start[:2])

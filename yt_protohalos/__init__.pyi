@@ -16,9 +16,8 @@ from .fields.perturbations import scale_amplitude as scale_amplitude
 from .fields.region import Region as Region
 from .initial_conditions.generate import generate_initial_conditions as generate_initial_conditions
 from .prediction.predictor import ProtohaloPredictor as ProtohaloPredictor
-from .prediction.regional import RegionPrediction as RegionPrediction
-from .prediction.regional import predict_region as predict_region
 from .prediction.result import Prediction as Prediction
+from .prediction.result import RegionPrediction as RegionPrediction
 from .segmentation.clustering import cluster_embedding as cluster_embedding
 from .segmentation.stitching import stitch_lattices as stitch_lattices
 from .yt_interface.fields import add_protohalo_fields as add_protohalo_fields

@@ -18,9 +18,9 @@ from yt_protohalos.fields.cosmology import PAPER_COSMOLOGY
 from yt_protohalos.fields.lattice import Lattice
 from yt_protohalos.initial_conditions.generate import generate_initial_conditions
 from yt_protohalos.initial_conditions.site_assignment import _sort_together
+from yt_protohalos.prediction.pipeline import LabelCubes
 from yt_protohalos.prediction.result import Prediction
 from yt_protohalos.prediction.store import PredictionCache
-from yt_protohalos.prediction.streaming import label_cubes
 from yt_protohalos.segmentation.labels import label_map
 from yt_protohalos.segmentation.merging import join_in_contact
 from yt_protohalos.segmentation.overlap import OverlapGraph
@@ -106,7 +106,7 @@ def test_more_labels_than_an_int32_counts_are_refused():
     block = np.zeros((2, 2, 2), dtype=np.int32)
     block[0, 0, 0] = 2**31 - 1
     with pytest.raises(StitchingError, match="int32 counts to 2147483647; predict it in parts"):
-        label_cubes(lattice, iter([(crop, block)]))
+        LabelCubes(lattice).add(crop, block)
 
 
 class User:

@@ -32,7 +32,6 @@ from yt_protohalos.fields.perturbations import (
 from yt_protohalos.fields.region import Region, contains, overlaps
 from yt_protohalos.models.channels import DENSITY_NAMES, FIELD_CHANNELS, ModelInput, network_input
 from yt_protohalos.prediction import inference
-from yt_protohalos.prediction.regional import needed_context, predict_region
 from yt_protohalos.prediction.store import field_identity
 
 N = 36
@@ -155,7 +154,7 @@ def test_a_prediction_says_which_perturbation_it_is_of(small):
     ):
         settings = make_predictor(side=24).predict(perturbed, progress=False).settings
         assert {name: settings.get(name) for name in expected} == expected
-    part = predict_region(make_predictor(side=24), add_tide(small, 0.5), region, progress=False)
+    part = make_predictor(side=24).predict_region(add_tide(small, 0.5), region, progress=False)
     assert part.settings["deformation"] == [0.0, -0.5, 0.5]
 
 
@@ -168,7 +167,7 @@ def test_a_uniform_perturbation_cannot_be_evolved(field):
     predictor = make_predictor(semantic=evolved)
     for run in (
         lambda: predictor.predict(add_tide(field, 0.1), progress=False),
-        lambda: predict_region(predictor, add_tide(field, 0.1), Region((4, 4, 4), 2), progress=False),
+        lambda: predictor.predict_region(add_tide(field, 0.1), Region((4, 4, 4), 2), progress=False),
     ):
         with pytest.raises(ExperimentError, match="linear field alone"):
             run()
@@ -241,15 +240,15 @@ def test_a_region_is_predicted_only_where_the_plateau_holds_its_context(exact):
     field = make_field(96)
     predictor = make_predictor(min_sites=1, side=24)
     region = Region.of_sites(field.lattice, (48, 48, 48), 12)
-    needed = needed_context(predictor, field, region)
+    needed = predictor.needed_context(field, region)
     wide = add_overdensity(field, 0.6, within=needed)
-    found = predict_region(predictor, wide, region, progress=False)
-    uniform = predict_region(predictor, add_overdensity(field, 0.6), region, progress=False)
+    found = predictor.predict_region(wide, region, progress=False)
+    uniform = predictor.predict_region(add_overdensity(field, 0.6), region, progress=False)
     np.testing.assert_allclose(found.probability, uniform.probability, atol=1e-5)
     assert same_partition(found.labels, uniform.labels)
     narrow = add_overdensity(field, 0.6, within=Region(needed.center, needed.side - 2 * SPACING))
     with pytest.raises(ExperimentError, match="needed_context"):
-        predict_region(predictor, narrow, region, progress=False)
+        predictor.predict_region(narrow, region, progress=False)
 
 
 # --- regions
@@ -290,14 +289,14 @@ def test_regions_that_are_none_are_refused(center, side):
 def test_regions_outside_the_lattice_are_refused(field):
     for side in (0.3 * SPACING, 1.1 * field.box_size):
         with pytest.raises(LatticeError, match="sites per side"):
-            predict_region(make_predictor(), field, Region((0, 0, 0), side), progress=False)
+            make_predictor().predict_region(field, Region((0, 0, 0), side), progress=False)
 
 
 @pytest.mark.parametrize(("start", "n"), [((0, 0, 0), 24), ((-7, 20, 13), 22), ((5, 5, 5), 8)])
 def test_a_region_is_that_of_the_whole_box(exact, whole, field, start, n):
     """Protohaloes that do not touch the border are the box's, site by site, and so is the probability everywhere."""
     region = Region.of_sites(field.lattice, start, n)
-    part = predict_region(make_predictor(side=CROP, min_sites=3), field, region, progress=False)
+    part = make_predictor(side=CROP, min_sites=3).predict_region(field, region, progress=False)
     shape = (n, n, n)
     np.testing.assert_array_equal(part.probability, field.lattice.crop(whole.probability, start, shape))
     np.testing.assert_array_equal(part.mask, field.lattice.crop(whole.mask, start, shape))
@@ -314,7 +313,7 @@ def test_a_region_is_that_of_the_whole_box(exact, whole, field, start, n):
 def test_the_whole_box_as_a_region_is_the_prediction(small):
     """Nothing is cut, so nothing may differ."""
     prediction = make_predictor(side=24).predict(small, progress=False)
-    part = predict_region(make_predictor(side=24), small, Region.of_sites(small.lattice, (0, 0, 0), 24), progress=False)
+    part = make_predictor(side=24).predict_region(small, Region.of_sites(small.lattice, (0, 0, 0), 24), progress=False)
     np.testing.assert_array_equal(part.labels, prediction.labels)
     np.testing.assert_array_equal(part.label_mass, prediction.label_mass)
     assert prediction.n_protohalos > 3 and not part.touches_border.any()
@@ -322,7 +321,7 @@ def test_the_whole_box_as_a_region_is_the_prediction(small):
 
 def test_a_small_region_takes_few_crops(field):
     predictor = make_predictor(side=24)
-    predict_region(predictor, field, Region.of_sites(field.lattice, (2, 2, 2), 8), progress=False)
+    predictor.predict_region(field, Region.of_sites(field.lattice, (2, 2, 2), 8), progress=False)
     # one core of lattice a and eight of lattice b
     assert predictor.standins.calls["instance"] <= 9
 
@@ -330,16 +329,16 @@ def test_a_small_region_takes_few_crops(field):
 def test_regions_obey_the_limits_of_the_model(small):
     region = Region((2, 2, 2), 1)
     with pytest.raises(OutOfRangeError, match="sigma_8"):
-        predict_region(make_predictor(), scale_amplitude(small, 1.077), region, progress=False)
-    predict_region(make_predictor(side=24), scale_amplitude(small, 1.077), region, progress=False, on_range="allow")
+        make_predictor().predict_region(scale_amplitude(small, 1.077), region, progress=False)
+    make_predictor(side=24).predict_region(scale_amplitude(small, 1.077), region, progress=False, on_range="allow")
     alone = make_predictor()
     alone.card = make_card(instance=None)
     with pytest.raises(ModelError, match="separates no haloes"):
-        predict_region(alone, small, region, progress=False)
+        alone.predict_region(small, region, progress=False)
 
 
 def test_a_region_of_another_spacing_is_on_the_models_lattice(small):
     coarse = small.resampled(20)
     with pytest.warns(match="resampled from 20 to 24"):
-        part = predict_region(make_predictor(side=24), coarse, Region((2, 2, 2), 10 * SPACING), progress=False)
+        part = make_predictor(side=24).predict_region(coarse, Region((2, 2, 2), 10 * SPACING), progress=False)
     assert part.n == 10 and part.lattice.n == 24

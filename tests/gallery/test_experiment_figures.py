@@ -15,7 +15,6 @@ from yt_protohalos.exceptions import LatticeError, ScoringError
 from yt_protohalos.fields.cosmology import PAPER_COSMOLOGY
 from yt_protohalos.fields.perturbations import add_overdensity
 from yt_protohalos.fields.region import Region
-from yt_protohalos.prediction.regional import predict_region
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +24,7 @@ def small():
 
 def test_the_figure_shows_the_masses_of_a_slice_of_each_prediction(small):
     region = Region.of_sites(small.lattice, (3, 5, 7), 10)
-    parts = {eps: predict_region(make_predictor(side=24), add_overdensity(small, eps), region, progress=False)
+    parts = {eps: make_predictor(side=24).predict_region(add_overdensity(small, eps), region, progress=False)
              for eps in (-0.5, 0.5)}  # fmt: skip
     for axis in "xyz":
         figure = plot_responses({str(eps): part for eps, part in parts.items()}, axis, 4)
@@ -39,7 +38,7 @@ def test_the_figure_shows_the_masses_of_a_slice_of_each_prediction(small):
 
 def test_figures_of_other_sites_or_planes_are_refused(small):
     near, far = (
-        predict_region(make_predictor(side=24), small, Region.of_sites(small.lattice, (i, i, i), 6), progress=False)
+        make_predictor(side=24).predict_region(small, Region.of_sites(small.lattice, (i, i, i), 6), progress=False)
         for i in (3, 9)
     )
     with pytest.raises(ScoringError, match="same sites"):

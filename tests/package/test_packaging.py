@@ -106,7 +106,7 @@ PUBLIC_NAMES = (
     "load", "linear_field", "add_protohalo_fields", "predict", "find_protohalos", "ProtohaloFinder",
     "ProtohaloPredictor", "Prediction", "lattice_dataset", "generate_initial_conditions", "LinearField", "Lattice",
     "Cosmology", "PAPER_COSMOLOGY", "cluster_embedding", "stitch_lattices", "zoom_region", "ZoomRegion", "Region",
-    "predict_region", "RegionPrediction", "add_overdensity", "add_tide", "scale_amplitude", "compare",
+    "RegionPrediction", "add_overdensity", "add_tide", "scale_amplitude", "compare",
     "lagrangian_bias", "progenitor_links", "ProgenitorLinks", "progenitor_tree", "ProgenitorTree",
 )  # fmt: skip
 

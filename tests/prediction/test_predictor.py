@@ -32,8 +32,8 @@ from yt_protohalos.fields.lattice import Lattice, nearest_sites
 from yt_protohalos.fields.linear_field import LinearField
 from yt_protohalos.models.channels import POSITION_CHANNELS, ModelInput, network_input
 from yt_protohalos.models.symmetry import Symmetry
-from yt_protohalos.prediction import inference, streaming
-from yt_protohalos.prediction.inference import calibrated, run_network
+from yt_protohalos.prediction import inference, store
+from yt_protohalos.prediction.inference import CropNetwork, calibrated
 from yt_protohalos.prediction.predictor import ProtohaloPredictor
 from yt_protohalos.prediction.result import Prediction
 from yt_protohalos.segmentation.tiling import CropPlan
@@ -252,7 +252,7 @@ def test_resume_computes_only_what_is_missing(field, prediction, tmp_path):
 
 
 def test_a_large_resampled_field_is_read_from_the_store_and_gives_the_same_labels(tmp_path, monkeypatch):
-    monkeypatch.setattr(streaming, "MAPPED_SIDE", N)
+    monkeypatch.setattr(store, "MAPPED_SIDE", N)
     finer, seen = make_field(N).resampled(36), []
     crop = LinearField.crop
     monkeypatch.setattr(LinearField, "crop", lambda self, *which: (seen.append(self), crop(self, *which))[1])
@@ -361,10 +361,8 @@ def test_averaging_over_all_symmetries_makes_the_probability_follow_every_one(tm
 
     def mismatch(symmetries):
         (crop,) = CropPlan(n=24, crop=SIDE, margin=MARGIN, core=24).crops("a")
-        card = predictor.card.semantic
-        first, second = (
-            run_network(predictor.semantic, card, ModelInput(f), [crop], symmetries)[0, ..., 0] for f in (field, turned)
-        )
+        network = CropNetwork(predictor.semantic, predictor.card.semantic, symmetries=symmetries)
+        first, second = (network.run(ModelInput(f), [crop])[0][..., 0] for f in (field, turned))
         return np.abs(symmetry.apply(first) - second).max()
 
     assert mismatch(48) < 1e-4 < mismatch(1)

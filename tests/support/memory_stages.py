@@ -26,8 +26,10 @@ from standins import SPACING, StandIns, make_card, make_network, smoothed
 import yt_protohalos as ph
 from yt_protohalos.catalog.catalog import protohalo_catalog
 from yt_protohalos.models.channels import EVOLVED_SEMANTIC
-from yt_protohalos.prediction import inference, streaming
+from yt_protohalos.prediction import inference, store
+from yt_protohalos.prediction import pipeline as pipeline_module
 from yt_protohalos.prediction import predictor as predictor_module
+from yt_protohalos.prediction.pipeline import Pipeline
 from yt_protohalos.prediction.predictor import ProtohaloPredictor
 from yt_protohalos.yt_interface import finder, linear, shared_field
 from yt_protohalos.yt_interface.predict import BoxPrediction
@@ -122,18 +124,18 @@ def make_predictor() -> ProtohaloPredictor:
 def measure(path: Path, folder: Path) -> tuple[int, Sampler]:
     """Predict a file and write its catalogue; sites per side and what each stage took."""
     linear.LARGEST_HELD = 0
-    streaming.MAPPED_SIDE = shared_field.MAPPED_SIDE = 0
+    store.MAPPED_SIDE = shared_field.MAPPED_SIDE = 0
     inference.group_members = corner_groups
     sampler = Sampler()
     for owner, name, stage in (
         (shared_field, "linear_field", "reading, linear field"),
         (shared_field, "_write", "field to disk"),
-        (predictor_module, "evolve_once", "evolved field"),
-        (ProtohaloPredictor, "_probability", "semantic network"),
-        (ProtohaloPredictor, "_core_labels", "instance network, clustering"),
-        (predictor_module, "label_cubes", "labels into cubes"),
-        (predictor_module, "stitch", "stitching"),
-        (ProtohaloPredictor, "finished_labels", "contact"),
+        (predictor_module, "evolve_in_store", "evolved field"),
+        (Pipeline, "membership", "semantic network"),
+        (Pipeline, "core_labels", "instance network, clustering"),
+        (Pipeline, "stitched", "labels into cubes"),
+        (pipeline_module, "stitch", "stitching"),
+        (Pipeline, "protohalos", "contact"),
         (BoxPrediction, "_keep", "writing the prediction"),
         (finder, "protohalo_catalog", "catalogue"),
         (finder, "member_ids", "member IDs"),

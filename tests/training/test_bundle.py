@@ -19,7 +19,7 @@ from yt_protohalos.models.card import MERGING_KEYS
 from yt_protohalos.models.channels import EVOLVED_SEMANTIC, FIELD_CHANNELS
 from yt_protohalos.models.registry import load_card
 from yt_protohalos.models.runtime import load_network
-from yt_protohalos.prediction.inference import run_network
+from yt_protohalos.prediction.inference import CropNetwork
 from yt_protohalos.prediction.predictor import ProtohaloPredictor
 from yt_protohalos.segmentation.tiling import CropPlan
 from yt_protohalos.training import calibration
@@ -250,10 +250,9 @@ def test_one_field_alone_makes_a_semantic_network(labelled: LabelledField, tmp_p
     Trainer(settings, [labelled], [], tmp_path / "training").run(progress=False)
     card = export_network(tmp_path / "training", tmp_path / "phi.weights.h5", side=16)
     assert card.channels == ("phi",) and list(card.normalisation) == ["phi"]
-    output = run_network(
-        load_network(card, tmp_path, "float32"), card, labelled.model_input, CropPlan(N, 16, 2, 8).crops("a")[:1]
-    )
-    assert output.shape == (1, 12, 12, 12, 1)
+    network = CropNetwork(load_network(card, tmp_path, "float32"), card)
+    (output,) = network.run(labelled.model_input, CropPlan(N, 16, 2, 8).crops("a")[:1])
+    assert output.shape == (12, 12, 12, 1)
 
 
 def test_commands_fail_early_with_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,7 +12,7 @@ Begun = TypeVar("Begun")
 Result = TypeVar("Result")
 
 
-def pipeline(
+def run_stages(
     groups: Iterable[Sequence[Item]],
     begin: Callable[[Sequence[Item]], Sequence[Begun]],
     finish: Callable[[Item, Begun], Result],

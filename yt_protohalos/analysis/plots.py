@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 
 from ..catalog.members import predicted_region
 from ..fields.linear_field import LinearField
-from ..prediction.regional import RegionPrediction
-from ..prediction.result import Prediction
+from ..prediction.result import Prediction, RegionPrediction
 from .drawing import AXES, Slice, new_figure
 from .mass_function import protohalo_mass_function
 

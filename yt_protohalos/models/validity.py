@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from scipy.optimize import brentq
@@ -35,6 +36,20 @@ def check_policy(name: str, policy: str) -> None:
     """Raise `ModelError` for a policy that is not one of `POLICIES`."""
     if policy not in POLICIES:
         raise ModelError(f"{name} {policy!r} is unknown; use one of {', '.join(POLICIES)}")
+
+
+def check_threshold(threshold: Any) -> float:
+    """Return a semantic threshold as a float.
+
+    Raises
+    ------
+    ModelError
+        It is not a number between 0 and 1.
+    """
+    number = isinstance(threshold, int | float | np.number) and not isinstance(threshold, bool)
+    if not number or not 0 < threshold < 1:
+        raise ModelError(f"threshold {threshold!r} is not between 0 and 1; it is a probability, e.g. 0.5")
+    return float(threshold)
 
 
 def check_range(card: ModelCard, field: LinearField, on_range: str = "error") -> None:

@@ -50,3 +50,6 @@ class SerialCommunicator:
     def barrier(self) -> AbstractContextManager[None]:
         """Context that does nothing."""
         return nullcontext()
+
+
+SERIAL: Communicator = SerialCommunicator()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from base64 import b64encode
+from dataclasses import asdict, dataclass
 from functools import cached_property
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +15,12 @@ from numpy.typing import NDArray
 
 from .. import __version__
 from .._utils.files import PREDICTION_FORMAT, atomic_path, format_remedy, open_hdf5, reserve_space
-from ..exceptions import InitialConditionsError, ProtohaloError, StoreError
+from ..exceptions import InitialConditionsError, LatticeError, ProtohaloError, StoreError
 from ..fields.cosmology import Cosmology
 from ..fields.evolution import EvolvedField
-from ..fields.lattice import Lattice
+from ..fields.lattice import Lattice, Triple
 from ..fields.linear_field import LinearField
+from ..fields.region import Region
 from ..models.card import ModelCard
 from ..segmentation.labels import label_sizes
 from ..segmentation.overlap import OverlapGraph
@@ -40,6 +43,23 @@ def field_sample(field: LinearField) -> list[float]:
     return [float(f"{value:.4g}") for value in field.delta.ravel()[sites]]
 
 
+def _slice_html(labels: NDArray[np.int32]) -> str:
+    """Slice through the middle of a label cube as an inline PNG; empty without matplotlib."""
+    try:
+        from matplotlib import colormaps, image
+    except ImportError:
+        return ""
+    plane = labels[:, :, labels.shape[2] // 2].T
+    # neighbours in number get different colours
+    colours = np.where((plane > 0)[..., None], colormaps["tab20"](7 * plane % 20), 1.0)
+    scale = max(1, 256 // len(plane))
+    picture = BytesIO()
+    image.imsave(picture, colours.repeat(scale, axis=0).repeat(scale, axis=1), origin="lower", format="png")
+    return (
+        f'<img alt="labels in the middle plane" src="data:image/png;base64,{b64encode(picture.getvalue()).decode()}">'
+    )
+
+
 class LabelledSites:
     """Sizes and masses of labels 1..K, 0 none, for the classes that hold the attributes declared here."""
 
@@ -47,6 +67,30 @@ class LabelledSites:
     lattice: Lattice
     cosmology: Cosmology
     site_offset: float
+    target_redshift: float
+    settings: dict[str, Any]
+    card: ModelCard
+
+    def __repr__(self) -> str:
+        facts = ", ".join(f"{name} {value}" for name, value in self._facts().items())
+        return f"{type(self).__name__}({facts})"
+
+    def _repr_html_(self) -> str:
+        """A table of what it is and, if matplotlib is there, a slice through the labels."""
+        rows = "".join(f"<tr><th>{name}</th><td>{value}</td></tr>" for name, value in self._facts().items())
+        return f"<table>{rows}</table>{_slice_html(self.labels)}"
+
+    def _facts(self) -> dict[str, str]:
+        mass = self.label_mass[1:]
+        facts = {
+            "protohaloes": str(self.n_protohalos),
+            "lattice": " x ".join(map(str, self.labels.shape)),
+            "box": f"{self.lattice.box_size:g} Mpc/h",
+            "redshift": f"{self.target_redshift:g}",
+            "model": self.card.name,
+            "threshold": f"{self.settings.get('threshold', self.card.threshold):.3g}",
+        }
+        return facts | ({"masses": f"{mass.min():.3g} to {mass.max():.3g} Msun"} if len(mass) else {})
 
     @property
     def n_protohalos(self) -> int:
@@ -76,7 +120,7 @@ class LabelledSites:
         return self.label_mass.astype(np.float32)[self.labels]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Prediction(LabelledSites):
     """Protohaloes of a periodic box.
 
@@ -125,11 +169,11 @@ class Prediction(LabelledSites):
     redshift: float
     site_offset: float
     overlap: OverlapGraph
-    settings: dict[str, Any] = field(repr=False)
-    card: ModelCard = field(repr=False)
+    settings: dict[str, Any]
+    card: ModelCard
     target_redshift: float = 0.0
     package_version: str = __version__
-    evolved: EvolvedField | None = field(default=None, repr=False)
+    evolved: EvolvedField | None = None
 
     def __post_init__(self) -> None:
         for name in ("probability", "mask", "labels"):
@@ -232,3 +276,67 @@ class Prediction(LabelledSites):
             target_redshift=float(file.attrs.get("target_redshift", 0.0)),
             package_version=str(file.attrs.get("package_version", "")),
         )
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class RegionPrediction(LabelledSites):
+    """Protohaloes of a cubic part of a box.
+
+    Attributes
+    ----------
+    probability : float32, (m, m, m)
+        Calibrated probability that a site ends in a halo.
+    mask : bool, (m, m, m)
+        Where the probability exceeds the semantic threshold.
+    labels : int32, (m, m, m)
+        0 none, 1..K protohaloes by descending number of sites in the region.
+    touches_border : bool, (K,)
+        Whether label i + 1 has sites on a face of the region: it may go on outside, so its mass is a lower bound.
+        All False where the region is the whole box.
+    region : Region
+    start : tuple of int
+        Site of the box that ``[0, 0, 0]`` of the cubes is; any integers.
+    lattice : Lattice
+        Of the box, as the model saw it.
+    cosmology : Cosmology
+    redshift, site_offset : float
+        As in `Prediction`.
+    settings : dict
+        Everything chosen for this run, JSON values.
+    card : ModelCard
+    target_redshift : float
+        As in `Prediction`.
+
+    Examples
+    --------
+    >>> predictor = ph.ProtohaloPredictor.from_pretrained("planck-v4")
+    >>> part = predictor.predict_region(field, ph.Region((2, 2, 2), side=3.125))
+    >>> whole = part.label_mass[1:][~part.touches_border]  # Msun
+    """
+
+    probability: NDArray[np.float32]
+    mask: NDArray[np.bool_]
+    labels: NDArray[np.int32]
+    touches_border: NDArray[np.bool_]
+    region: Region
+    start: Triple
+    lattice: Lattice
+    cosmology: Cosmology
+    redshift: float
+    site_offset: float
+    settings: dict[str, Any]
+    card: ModelCard
+    target_redshift: float = 0.0
+
+    def __post_init__(self) -> None:
+        shape = self.labels.shape
+        if len(shape) != 3 or len(set(shape)) != 1 or not self.probability.shape == self.mask.shape == shape:
+            raise LatticeError(
+                f"probability {self.probability.shape}, mask {self.mask.shape} and labels {shape} are not one cube; "
+                "give (m, m, m) each"
+            )
+
+    @property
+    def n(self) -> int:
+        """Sites of the region per side, m."""
+        return len(self.labels)

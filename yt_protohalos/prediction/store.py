@@ -13,12 +13,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._utils.files import PREDICTION_FORMAT, STORE_FORMAT, atomic_path
+from .._utils.progress import Progress
 from ..exceptions import StoreError
+from ..fields.evolution import EvolvedField, evolve_field
 from ..fields.linear_field import LinearField
+from .communicator import Communicator
 from .result import Prediction
 
 CACHE_VARIABLE = "YT_PROTOHALOS_CACHE"
+MAPPED_SIDE = 384
+"""Sites per side from which a field is read from disk, where the crops need it."""
+
 _MANIFEST = "manifest.json"
+_EVOLVED = ("displacement", "velocity", "density")
 
 
 class CropStore:
@@ -71,24 +78,25 @@ class CropStore:
             f"{self.folder} holds crops of another run (other {', '.join(differ)}); give another folder, or delete it"
         )
 
-    def load(self, name: str) -> NDArray | None:
+    def load(self, name: str) -> NDArray[Any] | None:
         """Array of a finished crop, or None if it is still missing."""
         path = self._path(name)
         if not path.is_file():
             return None
         try:
-            return np.load(path, allow_pickle=False)
+            array: NDArray[Any] = np.load(path, allow_pickle=False)
+            return array
         except (OSError, ValueError, EOFError) as error:
             raise StoreError(f"{path} cannot be read ({error}); delete it and run again") from error
 
-    def take(self, name: str) -> NDArray:
+    def take(self, name: str) -> NDArray[Any]:
         """Array of a crop that this or another process has finished."""
         array = self.load(name)
         if array is None:
             raise StoreError(f"{self._path(name)} is missing; all ranks must see the folder, run it again")
         return array
 
-    def save(self, name: str, array: NDArray) -> None:
+    def save(self, name: str, array: NDArray[Any]) -> None:
         """Write a finished crop; `StoreError` if the disk refuses it."""
         try:
             with atomic_path(self._path(name)) as partial, open(partial, "wb") as stream:
@@ -96,7 +104,7 @@ class CropStore:
         except OSError as error:
             raise StoreError(f"crop {self._path(name)} cannot be written ({error}); make room there") from error
 
-    def create(self, name: str, shape: tuple[int, ...], dtype: type[np.generic]) -> NDArray:
+    def create(self, name: str, shape: tuple[int, ...], dtype: type[np.generic]) -> NDArray[Any]:
         """A large array in the folder, mapped into memory and zero, to be filled; it replaces one of that name.
 
         It is no finished work: a later start fills it again from the crops.
@@ -112,7 +120,7 @@ class CropStore:
             path.unlink(missing_ok=True)
             raise StoreError(f"{path} cannot be made ({error}); make room there") from error
 
-    def keep(self, name: str, cube: NDArray) -> NDArray:
+    def keep(self, name: str, cube: NDArray[Any]) -> NDArray[Any]:
         """Write a cube, unless one of that name is there, and return it mapped from disk."""
         if name not in self:
             self.save(name, cube)
@@ -122,14 +130,11 @@ class CropStore:
         """Give an array that `create` made the name under which it counts as finished."""
         os.replace(self._path(name), self._path(finished))
 
-    def remove(self, name: str) -> None:
-        """Delete an array."""
-        self._path(name).unlink(missing_ok=True)
-
-    def open(self, name: str) -> NDArray:
+    def open(self, name: str) -> NDArray[Any]:
         """An array of the folder, read from disk where it is used; what is written to it stays in memory."""
         try:
-            return np.load(self._path(name), mmap_mode="c", allow_pickle=False)
+            array: NDArray[Any] = np.load(self._path(name), mmap_mode="c", allow_pickle=False)
+            return array
         except (OSError, ValueError, EOFError) as error:
             raise StoreError(f"{self._path(name)} cannot be read ({error}); delete it and run again") from error
 
@@ -138,6 +143,59 @@ class CropStore:
 
     def _path(self, name: str) -> Path:
         return self.folder / f"{name}.npy"
+
+
+def open_store(
+    folder: str | Path | None, field: LinearField, side: int, settings: Mapping[str, Any], communicator: Communicator
+) -> tuple[LinearField, CropStore | None]:
+    """Resample a field to the `side` sites per side of a model, and open the store of finished crops.
+
+    With several ranks, rank 0 alone resamples and identifies the field, and all map it from the store unless it is
+    mapped already. A resampled field is mapped by a single process too, from `MAPPED_SIDE` on.
+
+    Raises
+    ------
+    StoreError
+        Several ranks have no store, or it is that of another run.
+    """
+    if folder is None and communicator.size > 1:
+        raise StoreError(f"{communicator.size} ranks share crops on disk; give a store, a folder that all see")
+    model_field = field
+    with communicator.barrier():
+        if communicator.is_root and side != field.n:
+            model_field = field.resampled(side)
+    if folder is None:
+        return model_field, None
+    known, cubeless = communicator.broadcast(
+        lambda: ({**settings, **field_identity(model_field)}, model_field.without_cubes())
+    )
+    with communicator.barrier():
+        if communicator.is_root:
+            store = CropStore(folder, known)
+            share = communicator.size > 1 or (side != field.n and side >= MAPPED_SIDE)
+            if share and not model_field.is_mapped:
+                model_field = model_field.with_cubes(
+                    store.keep("delta", model_field.delta), store.keep("phi", model_field.phi)
+                )
+    if not communicator.is_root:
+        store = CropStore(folder, known)
+        if side != field.n or not field.is_mapped:
+            model_field = cubeless.with_cubes(store.open("delta"), store.open("phi"))
+    return model_field, store
+
+
+def evolve_in_store(
+    field: LinearField, store: CropStore | None, communicator: Communicator, progress: Progress
+) -> EvolvedField:
+    """Evolve a field once for all ranks and, with a store, for all starts of a run."""
+    if store is None:
+        return evolve_field(field, progress)
+    with communicator.barrier():
+        if communicator.is_root and not all(f"evolved_{name}" in store for name in _EVOLVED):
+            evolve_field(field, progress, lambda name, *kind: store.create(f"evolving_{name}", *kind))
+            for name in _EVOLVED:
+                store.rename(f"evolving_{name}", f"evolved_{name}")
+    return EvolvedField(**{name: store.open(f"evolved_{name}") for name in _EVOLVED})
 
 
 class PredictionCache:
@@ -230,6 +288,6 @@ def field_identity(field: LinearField) -> dict[str, object]:
 
 def _as_json(values: Mapping[str, Any]) -> dict[str, Any]:
     try:
-        return json.loads(json.dumps(dict(values), sort_keys=True))
+        return dict(json.loads(json.dumps(dict(values), sort_keys=True)))
     except TypeError as error:
         raise StoreError(f"settings cannot be written as JSON ({error}); use numbers, text, lists and dicts") from error

@@ -15,14 +15,14 @@ from scipy.special import expit
 from .._utils.progress import Progress, track
 from ..analysis.matching import match_haloes
 from ..exceptions import ScoringError
-from ..models.card import AMPLITUDE_KEYS, CALIBRATION_KEYS, CONTACT_KEY, MERGING_KEYS, ModelCard
-from ..models.channels import ModelInput
-from ..prediction.inference import flood_core, group_members, join_core, run_network
-from ..prediction.predictor import IOU_THRESHOLD, ProtohaloPredictor
+from ..models.card import AMPLITUDE_KEYS, CALIBRATION_KEYS, CONTACT_KEY
+from ..prediction.inference import bounded_logit, segment_core
+from ..prediction.model_crops import ModelCrops
+from ..prediction.pipeline import LabelCubes, Separation
+from ..prediction.predictor import ProtohaloPredictor
 from ..segmentation.labels import relabel_by_size
 from ..segmentation.merging import join_in_contact
-from ..segmentation.stitching import stitch
-from ..segmentation.tiling import Crop, CropPlan
+from ..segmentation.tiling import Crop
 from ..segmentation.watershed import otsu_threshold
 from .dataset import LabelledField
 
@@ -101,8 +101,7 @@ def _by_logit(
     """Mean logit, sites and members of one run in bins of the logit."""
     if raw.shape != true.shape:
         raise ScoringError(f"shapes {raw.shape} and {true.shape} differ; pass output and truth of the same sites")
-    clipped = np.clip(raw.astype(np.float64).ravel(), 1e-6, 1 - 1e-6)
-    logit = np.log(clipped) - np.log1p(-clipped)
+    logit = bounded_logit(raw.ravel())
     index = np.rint((logit - logit.min()) / max(np.ptp(logit), 1e-9) * (n_bins - 1)).astype(np.int64)
     sites = np.bincount(index, minlength=n_bins)
     mean = np.bincount(index, weights=logit, minlength=n_bins) / np.maximum(sites, 1)
@@ -124,13 +123,11 @@ def watershed_candidates(
     Otsu's are measured over the validation runs, of the contours on the first crop of each, and kept in the card:
     measured crop by crop, they would differ between crops that share a halo.
     """
-    card = predictor.card
-    network = card.instance_network()
-    assert predictor.instance is not None
-    contours = []
+    network, contours = predictor.instance_network, []
     for run, probability in zip(runs, probabilities, strict=True):
-        crop = predictor.plan(network, run.field.n).crops("a")[0]
-        contours.append(run_network(predictor.instance, network, run_input(predictor, run, probability), [crop])[0])
+        crop = ModelCrops.of_box(predictor.card, run.field.n).instance[0]
+        inputs = replace(run.with_evolution(predictor.card.channels).model_input, probability=probability)
+        contours += network.run(inputs, [crop])
     foreground, contour = otsu_threshold(np.stack(list(probabilities))), otsu_threshold(np.stack(contours))
     return [
         {"foreground": round(foreground, 4), "contour": round(contour + change, 4)}
@@ -201,11 +198,6 @@ def tune_clustering(
     return {**chosen, CONTACT_KEY: CONTACTS[most]}, [*table, *contact_table]
 
 
-def run_input(predictor: ProtohaloPredictor, run: LabelledField, probability: NDArray[np.float32]) -> ModelInput:
-    """What the networks of a model see of a run."""
-    return replace(run.with_evolution(predictor.card.channels).model_input, probability=probability)
-
-
 class _Trials:
     """Matches and mass functions of several candidates over several runs."""
 
@@ -273,44 +265,18 @@ def _labels_by_candidate(
     candidates: Sequence[Mapping[str, float]],
     progress: Progress,
 ) -> Iterator[NDArray[np.int32]]:
-    """Final labels of a run for each candidate; the network runs once a crop for all of them."""
-    card, lattice = predictor.card, run.field.lattice
-    assert predictor.instance is not None
-    network = card.instance_network()
-    inputs = run_input(predictor, run, probability)
-    plan = CropPlan(lattice.n, network.side, network.margin, card.core)
-    cubes = [{which: np.zeros(lattice.shape, dtype=np.int32) for which in ("a", "b")} for _ in candidates]
-    offsets = [0] * len(candidates)
-    for crop in track([*plan.crops("a"), *plan.crops("b")], "Tuning the clustering", progress=progress):
-        near = lattice.crop(probability, crop.output_start, crop.output_shape)
-        if not (near > np.float32(card.threshold)).any():
-            continue
-        output = run_network(predictor.instance, network, inputs, [crop])[0]
-        for i, block in enumerate(_blocks_by_candidate(card, output, near, crop, candidates)):
-            lattice.paste(cubes[i][crop.lattice], np.where(block > 0, block + offsets[i], 0), crop.core_start)
-            offsets[i] += int(block.max(initial=0))
-    boundaries = plan.octant_boundaries
-    for pair in cubes:
-        yield relabel_by_size(stitch(pair["a"], pair["b"], boundaries, IOU_THRESHOLD).labels, card.min_sites)
+    """Final labels of a run for each candidate, before contacts; the network runs once a crop for all of them."""
+    card, crops = predictor.card, ModelCrops.of_box(predictor.card, run.field.n)
+    assert crops.plan is not None
+    inputs = replace(run.model_input, probability=probability)
+    cubes = [LabelCubes(inputs.lattice) for _ in candidates]
 
+    def segment(output: NDArray[np.float32], near: NDArray[np.float32], crop: Crop) -> list[NDArray[np.int32]]:
+        return segment_core(card, output, near, card.threshold, crop, candidates)
 
-def _blocks_by_candidate(
-    card: ModelCard,
-    output: NDArray[np.float32],
-    near: NDArray[np.float32],
-    crop: Crop,
-    candidates: Sequence[Mapping[str, float]],
-) -> Iterator[NDArray[np.int32]]:
-    """Labels of a core for each candidate, as `separate_core` gives them; groups are found once where they can be."""
-    seen = near > np.float32(card.threshold)
-    points = output[seen]
-    groups: dict[tuple[float, ...], NDArray[np.int32]] = {}
-    for candidate in candidates:
-        settings = {**card.clustering, **candidate}
-        if card.method == "watershed":
-            yield flood_core(output[..., 0], near, seen, crop, settings)
-            continue
-        key = tuple(value for name, value in sorted(settings.items()) if name not in MERGING_KEYS)
-        if key not in groups:
-            groups[key] = group_members(points, settings)
-        yield join_core(points, groups[key], seen, crop, settings)
+    blocks = Separation(predictor.instance_network, inputs, card.threshold, segment).run(crops.instance)
+    for crop, labels in track(blocks, "Tuning the clustering", len(crops.instance), progress):
+        for cube, block in zip(cubes, labels or (), strict=labels is not None):
+            cube.add(crop, block)
+    for cube in cubes:
+        yield relabel_by_size(cube.stitch(crops.plan).labels, card.min_sites)

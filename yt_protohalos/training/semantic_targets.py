@@ -1,4 +1,4 @@
-"""What a trained semantic network says of the training runs, for an instance network that learns on it."""
+"""Membership probability of training runs by a semantic network, for an instance network that sees it."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._utils.files import atomic_path
-from .._utils.progress import Progress, track
+from .._utils.progress import Progress
 from ..exceptions import ModelError
 from ..models.card import NetworkCard
 from ..models.registry import CARD_NAME, available
 from ..models.runtime import Network, load_network
-from ..prediction.inference import calibrated, run_network
+from ..prediction.inference import CropNetwork, calibrated
+from ..prediction.pipeline import Pipeline
 from ..prediction.predictor import ProtohaloPredictor
 from ..segmentation.tiling import CropPlan
 from .calibration import fit_calibration
@@ -101,12 +102,7 @@ def membership(
     network: Network, card: NetworkCard, run: LabelledField, progress: Progress = True
 ) -> NDArray[np.float32]:
     """Output of a semantic network on a whole run, float32 (n, n, n), not calibrated."""
-    lattice = run.field.lattice
-    run = run.with_evolution(card.channels)
+    inputs = run.with_evolution(card.channels).model_input
     # a margin's width of context beyond what the network drops anyway
-    plan = CropPlan(lattice.n, card.side, card.margin, max(card.side - 4 * card.margin, 1))
-    result = np.empty(lattice.shape, dtype=np.float32)
-    for crop in track(plan.crops("a"), "Finding the runs' protohalo sites", progress=progress):
-        output = run_network(network, card, run.model_input, [crop])[0, ..., 0]
-        lattice.paste(result, output[crop.output_core], crop.core_start)
-    return result
+    plan = CropPlan(run.field.n, card.side, card.margin, max(card.side - 4 * card.margin, 1))
+    return Pipeline(inputs, progress=progress).membership(CropNetwork(network, card), plan.crops("a"))

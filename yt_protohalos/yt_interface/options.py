@@ -12,8 +12,8 @@ from typing import Any, TypedDict, TypeVar
 from ..exceptions import ModelError
 from ..fields.cosmology import target_redshift
 from ..models.registry import check_method, choose_model
-from ..models.validity import check_policy
-from ..prediction.predictor import PRECISIONS, ProtohaloPredictor, checked_threshold
+from ..models.validity import check_policy, check_threshold
+from ..prediction.predictor import PRECISIONS, ProtohaloPredictor
 
 if sys.version_info >= (3, 11):
     from typing import Unpack as Unpack
@@ -80,7 +80,7 @@ class PredictionOptions:
         if self.method is not None:
             object.__setattr__(self, "model", self._model_of_method(self.method))
         if self.threshold is not None:
-            object.__setattr__(self, "threshold", checked_threshold(self.threshold))
+            object.__setattr__(self, "threshold", check_threshold(self.threshold))
         if self.precision not in PRECISIONS:
             raise ModelError(f"precision {self.precision!r} is unknown; use one of {', '.join(PRECISIONS)}")
         check_policy("on_spacing", self.on_spacing)

@@ -19,8 +19,7 @@ from .._utils.locks import hold_folder
 from ..exceptions import StoreError
 from ..fields.linear_field import LinearField
 from ..initial_conditions.site_assignment import SiteMap
-from ..prediction.store import CropStore, PredictionCache
-from ..prediction.streaming import MAPPED_SIDE
+from ..prediction.store import MAPPED_SIDE, CropStore, PredictionCache
 from .dataset_state import DatasetState, state_of
 from .linear import linear_field
 from .mpi import MPICommunicator
