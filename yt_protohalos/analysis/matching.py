@@ -16,6 +16,8 @@ from ..fields.units import Quantity, mass_msun
 from ..prediction.result import LabelledSites
 from ..segmentation.labels import contingency, label_sizes
 
+Ints = NDArray[np.int64]
+
 MATCH_IOU = 0.5
 """Least intersection over union, exclusive, of a match: at a half and above, no object can have two."""
 MAJORITY = 0.5
@@ -63,24 +65,24 @@ class Comparison:
     (array([1]), array([3]), array([2]))
     """
 
-    matched: NDArray[np.int64]
+    matched: Ints
     iou: NDArray[np.float64]
     log10_mass_ratio: NDArray[np.float64]
-    heir: NDArray[np.int64]
-    origin: NDArray[np.int64]
-    merged: NDArray[np.int64]
-    split: NDArray[np.int64]
-    vanished: NDArray[np.int64]
-    new: NDArray[np.int64]
-    size_a: NDArray[np.int64]
-    size_b: NDArray[np.int64]
+    heir: Ints
+    origin: Ints
+    merged: Ints
+    split: Ints
+    vanished: Ints
+    new: Ints
+    size_a: Ints
+    size_b: Ints
     site_mass_msun: float
 
-    def parts_of_merged(self, label: int) -> NDArray[np.int64]:
+    def parts_of_merged(self, label: int) -> Ints:
         """List the labels of a whose heir is an object of b."""
         return np.flatnonzero(self.heir == _checked(label, self.size_b, "b")) + 1
 
-    def parts_of_split(self, label: int) -> NDArray[np.int64]:
+    def parts_of_split(self, label: int) -> Ints:
         """List the labels of b whose origin is an object of a."""
         return np.flatnonzero(self.origin == _checked(label, self.size_a, "a")) + 1
 
@@ -259,9 +261,9 @@ class Matches:
         Sites of the true halo.
     """
 
-    label: NDArray[np.int64]
+    label: Ints
     iou: NDArray[np.float64]
-    size: NDArray[np.int64]
+    size: Ints
 
     def share(self, min_sites: int = 500, iou: float = 0.5) -> float:
         """Share of haloes of more than `min_sites` sites whose counterpart exceeds `iou`; NaN without such haloes."""
@@ -292,9 +294,7 @@ def match_haloes(predicted: NDArray[np.integer], true: NDArray[np.integer]) -> M
 
 def _overlaps(
     labels_a: NDArray[np.integer], labels_b: NDArray[np.integer]
-) -> tuple[
-    NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]
-]:
+) -> tuple[Ints, Ints, Ints, NDArray[np.float64], Ints, Ints]:
     """Pairs of objects that share sites: labels a and b, shared sites, IoU, each (P,); then the sizes of all."""
     if labels_a.shape != labels_b.shape:
         raise ScoringError(f"shapes {labels_a.shape} and {labels_b.shape} differ; compare cubes of one lattice")
@@ -308,9 +308,7 @@ def _overlaps(
     return a, b, shared, iou, size_a[1:], size_b[1:]
 
 
-def _majority(
-    own: NDArray[np.int64], other: NDArray[np.int64], shared: NDArray[np.int64], size: NDArray[np.int64]
-) -> NDArray[np.int64]:
+def _majority(own: Ints, other: Ints, shared: Ints, size: Ints) -> Ints:
     """Label of the other prediction with the majority of each object's sites, (K,); 0 where none has it."""
     result = np.zeros(len(size), dtype=np.int64)
     large = shared > MAJORITY * size[own - 1]
@@ -318,19 +316,19 @@ def _majority(
     return result
 
 
-def _repeated(labels: NDArray[np.int64]) -> NDArray[np.int64]:
+def _repeated(labels: Ints) -> Ints:
     """Labels that occur more than once, ascending, without 0."""
     found, count = np.unique(labels[labels > 0], return_counts=True)
     return found[count > 1]
 
 
-def _mostly_alone(own: NDArray[np.int64], shared: NDArray[np.int64], size: NDArray[np.int64]) -> NDArray[np.int64]:
+def _mostly_alone(own: Ints, shared: Ints, size: Ints) -> Ints:
     """Labels of the objects of which at most the minority lies in objects of the other prediction."""
     inside = np.bincount(own - 1, weights=shared, minlength=len(size))
     return np.flatnonzero(inside <= MAJORITY * size) + 1
 
 
-def _checked(label: int, size: NDArray[np.int64], name: str) -> int:
+def _checked(label: int, size: Ints, name: str) -> int:
     if not 1 <= label <= len(size):
         raise ScoringError(f"prediction {name} has no object {label}; use 1 to {len(size)}")
     return label

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,28 +59,6 @@ class SimulatedRun:
     field: LinearField
     labels: NDArray[np.integer]
     haloes: SimulatedHaloes | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class BaselinePair:
-    """Two simulations whose initial conditions differ only below the resolution: the limit of every method.
-
-    Attributes
-    ----------
-    first, second : int, (n, n, n)
-        Halo labels, 0 outside, 1..K.
-    spacing : float or quantity, optional
-        Lattice spacing, comoving Mpc/h; by default that of the validated runs.
-
-    Examples
-    --------
-    >>> from yt_protohalos.analysis.validation import BaselinePair
-    >>> pair = BaselinePair(prediction.labels, prediction.labels, spacing="195.3125 kpc/h")
-    """
-
-    first: NDArray[np.integer]
-    second: NDArray[np.integer]
-    spacing: Quantity | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,9 +155,8 @@ class Validation:
         }
 
 
-@dataclass(frozen=True, eq=False)
-class _RunScores:
-    """Counts of one run: of the model, of each simple method, and the errors of the catalogue."""
+class _RunScores(NamedTuple):
+    """Counts of one run, of the model and of each simple method, and the errors of the catalogue."""
 
     model: BlockCounts
     simple: dict[str, BlockCounts]
@@ -191,7 +168,8 @@ def validate(
     runs: Mapping[str, SimulatedRun | Callable[[], SimulatedRun]],
     predictor: ProtohaloPredictor,
     *,
-    pair: BaselinePair | None = None,
+    pair: tuple[NDArray[np.integer], NDArray[np.integer]] | None = None,
+    pair_spacing: Quantity | None = None,
     simple_methods: Mapping[str, SimpleMethod] | None = None,
     catalog: bool = False,
     predict: Callable[[LinearField], Prediction] | None = None,
@@ -207,8 +185,11 @@ def validate(
         By name. With functions only one run is in memory at a time; each is called twice.
     predictor : ProtohaloPredictor
         The model.
-    pair : BaselinePair, optional
-        Sets the limit in the verdicts.
+    pair : tuple of two int (n, n, n), optional
+        Halo labels of a baseline pair, two simulations whose initial conditions differ only below the resolution: the
+        limit of every method.
+    pair_spacing : float or quantity, optional
+        Lattice spacing of the pair, comoving Mpc/h, checked against that of the runs.
     simple_methods : mapping of str to function, optional
         Methods to score on the same runs, e.g. `baselines.SIMPLE_METHODS`.
     catalog : bool
@@ -238,10 +219,10 @@ def validate(
     card = predictor.card
     if catalog and card.instance is None:
         raise ScoringError(f"model {card.name} has no instance network and makes no catalogue; leave the catalogue out")
-    readers = {name: run if callable(run) else partial(_given, run) for name, run in runs.items()}
+    readers = {name: run if callable(run) else (lambda run=run: run) for name, run in runs.items()}
     lattice, cosmology, redshift = _check_runs(readers, catalog)
     methods = simple_methods or {}
-    ways = None if pair is None else _pair_counts(pair, lattice.spacing, cosmology)
+    ways = None if pair is None else _pair_counts(*pair, pair_spacing, lattice.spacing, cosmology)
     scored = [
         _score_run(read(), predictor, methods, catalog, predict, progress, draw=number == 0)
         for number, read in enumerate(readers.values())
@@ -266,10 +247,6 @@ def validate(
         threshold=card.threshold,
         confusion_map=scored[0].confusion_map,
     )
-
-
-def _given(run: SimulatedRun) -> SimulatedRun:
-    return run
 
 
 def _score_run(
@@ -340,16 +317,16 @@ def _differ(spacing: float, other: float) -> bool:
     return abs(spacing / other - 1) > SPACING_TOLERANCE
 
 
-def _pair_counts(pair: BaselinePair, spacing: float, cosmology: Cosmology) -> tuple[BlockCounts, BlockCounts]:
+def _pair_counts(
+    first: NDArray[np.integer], second: NDArray[np.integer], own: Quantity | None, spacing: float, cosmology: Cosmology
+) -> tuple[BlockCounts, BlockCounts]:
     """Counts of each run of the pair as the prediction of the other."""
-    first, second = pair.first, pair.second
     if first.shape != second.shape or first.ndim != 3 or len(set(first.shape)) != 1:
         raise ScoringError(f"the pair has shapes {first.shape} and {second.shape}; give two equal cubes")
-    if pair.spacing is not None:
-        own = comoving_length(pair.spacing, "spacing of the pair", cosmology.h)
-        if _differ(own, spacing):
-            raise ScoringError(
-                f"the pair has spacing {own:.4g}, the runs {spacing:.4g} Mpc/h; give a pair of the same resolution"
-            )
+    own = spacing if own is None else comoving_length(own, "pair_spacing", cosmology.h)
+    if _differ(own, spacing):
+        raise ScoringError(
+            f"the pair has spacing {own:.4g}, the runs {spacing:.4g} Mpc/h; give a pair of the same resolution"
+        )
     lattice, site_mass = Lattice(len(first), len(first) * spacing), cosmology.site_mass_msun_h(spacing)
     return count_box(first, second, lattice, site_mass), count_box(second, first, lattice, site_mass)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..analysis.baselines import SimpleMethod
-    from ..analysis.validation import BaselinePair, SimulatedRun
+    from ..analysis.validation import SimulatedRun
     from ..fields.linear_field import LinearField
 
 HELP = "score a model against simulations of the same initial conditions"
@@ -76,12 +76,12 @@ def run(args: argparse.Namespace) -> int:
     for folder in (args.figures, None if args.output is None else args.output.parent):
         if folder is not None:
             check_writable(folder)
-    pair = None if args.pair is None else _read_pair(*args.pair)
+    pair, pair_spacing = (None, None) if args.pair is None else _read_pair(*args.pair)
     predictor = ProtohaloPredictor.from_pretrained(args.model, precision=args.precision)
     progress = not args.quiet
     result = validate(
-        runs, predictor, pair=pair, simple_methods=_simple_methods() if args.baselines else None,
-        catalog=args.catalog, progress=progress,
+        runs, predictor, pair=pair, pair_spacing=pair_spacing, catalog=args.catalog, progress=progress,
+        simple_methods=_simple_methods() if args.baselines else None,
         predict=lambda field: predict_field(field, predictor, chosen_cache(args), progress),
     )  # fmt: skip
     say(result.text)
@@ -130,9 +130,8 @@ def _read_run(path: Path, catalog: bool, ics: str | None = None, redshift: float
     return SimulatedRun(field, labels, read_haloes(path, labels) if catalog else None)
 
 
-def _read_pair(a: Path, b: Path) -> BaselinePair:
+def _read_pair(a: Path, b: Path) -> tuple[tuple[NDArray[np.int64], NDArray[np.int64]], float | None]:
     """Read the labels of a baseline pair, and their spacing where the files state it."""
-    from ..analysis.validation import BaselinePair
     from ..training.halo_catalogs import read_labels
 
     labels = read_labels(a), read_labels(b)
@@ -144,7 +143,7 @@ def _read_pair(a: Path, b: Path) -> BaselinePair:
             spacings.add(settings["box_size"] / settings["n"])
     if len(spacings) > 1:
         raise ScoringError(f"{a} and {b} have spacings {spacings} Mpc/h; give a pair of one resolution")
-    return BaselinePair(*labels, spacing=next(iter(spacings), None))
+    return labels, next(iter(spacings), None)
 
 
 def _simple_methods() -> dict[str, SimpleMethod]:
