@@ -239,3 +239,13 @@ def test_labels_with_gaps_are_refused():
     with pytest.raises(CatalogError, match="label 1 has no sites"):
         protohalo_catalog(predicted(labels))
     assert len(protohalo_catalog(predicted(relabel_by_size(labels)))) == 1
+
+
+def test_a_catalogue_is_described_in_a_few_lines_and_as_a_table():
+    catalog = protohalo_catalog(predicted(relabel_by_size(np.arange(12**3).reshape(12, 12, 12) // 100)))
+    text, table = repr(catalog), catalog._repr_html_()
+    assert len(text.splitlines()) <= 6
+    assert f"{len(catalog)} protohaloes" in text and catalog.model in text and LAGRANGIAN in text
+    assert table.count("<tr>") == 11 and "mass [Msun]" in table and f"{catalog.mass[0]:.3e}" in table
+    none = protohalo_catalog(predicted(np.zeros((12, 12, 12), dtype=np.int32)))
+    assert "0 protohaloes" in repr(none) and none._repr_html_().count("<tr>") == 1

@@ -9,12 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from labelled_boxes import box_labels, predicted
 from scipy import ndimage
+from unyt import unyt_quantity
 
 from yt_protohalos import cli
 from yt_protohalos.catalog.bounding import convex_hull, minimum_ellipsoid
 from yt_protohalos.catalog.catalog import protohalo_catalog
 from yt_protohalos.catalog.zoom import zoom_region
-from yt_protohalos.exceptions import CatalogError, RegionError, StoreError
+from yt_protohalos.exceptions import CatalogError, RegionError, StoreError, UnitsError
 
 N = 20
 SHIFTS = st.tuples(*(st.integers(-N, N),) * 3)
@@ -148,17 +149,27 @@ def test_flat_wide_and_unknown_are_refused():
         zoom_region(predicted(np.zeros((N, N, N))), 0)
     with pytest.raises(RegionError, match="padding -1"):
         zoom_region(flat, 0, padding=-1)
-    with pytest.raises(RegionError, match="'feet'"):
-        zoom_region(flat, 0, padding_unit="feet")
+    for padding in ("3 miles", (2, "Msun"), "wide"):
+        with pytest.raises(UnitsError, match="padding = "):
+            zoom_region(flat, 0, padding)
     with pytest.raises(RegionError, match="'box' is unknown"):
         zoom_region(flat, 0).music_lines("points.txt", "box")
 
 
 def test_padding_in_units_of_length_and_sources_agree():
     prediction = predicted(blob(1), spacing=0.5, site_offset=0.5)
-    by_length = zoom_region(prediction, 0, 1.0, "Mpc/h")
+    by_length = zoom_region(prediction, 0, "1 Mpc/h")
     for source in (prediction, protohalo_catalog(prediction)):
-        np.testing.assert_array_equal(zoom_region(source, 0, 2).points, by_length.points)
+        for padding in (2, "2 sites", (2, "sites"), "2", "1 Mpc/h", (1000.0, "kpccm/h")):
+            np.testing.assert_array_equal(zoom_region(source, 0, padding).points, by_length.points)
+    h = prediction.cosmology.h
+    np.testing.assert_array_equal(zoom_region(prediction, 0, unyt_quantity(1 / h, "Mpc")).points, by_length.points)
+
+
+def test_a_region_is_described_in_a_few_lines():
+    text = repr(zoom_region(predicted(blob(1), spacing=0.5), 0, 2))
+    assert len(text.splitlines()) <= 6
+    assert all(part in text for part in ("protohalo 0", "2 sites, 1 Mpc/h", "convex_hull"))
 
 
 def test_music_lines_describe_the_ellipsoid():
@@ -281,7 +292,7 @@ def test_the_command_writes_points_and_lines(found, tmp_path, capsys):
     assert f"protohalo 0: {size} sites" in text and f"region_point_file = {points}" in text
     assert "region            = convex_hull" in text and "region            = ellipsoid" in text
     assert cli.main(["zoom", str(found[0]), "--halo", "0", "-o", str(points), "--padding", "0.4Mpc/h"]) == 0
-    assert len(np.loadtxt(points)) == len(zoom_region(found[2], 0, 0.4, "Mpc/h").points) > size
+    assert len(np.loadtxt(points)) == len(zoom_region(found[2], 0, "0.4 Mpc/h").points) > size
 
 
 @pytest.mark.parametrize(
@@ -292,8 +303,8 @@ def test_the_command_writes_points_and_lines(found, tmp_path, capsys):
         ({"-o": "{file}/points.txt"}, "not a folder"),
         ({"-o": "{folder}"}, "is a folder"),
         ({"--padding": "99"}, "use less padding"),
-        ({"--padding": "wide"}, "--padding = 'wide' does not start with a number"),
-        ({"--padding": "3 miles"}, "padding unit 'miles' is unknown"),
+        ({"--padding": "wide"}, "padding = 'wide' does not start with a number"),
+        ({"--padding": "3 miles"}, "'miles' has no known unit"),
         ({"--levels": "-1"}, "levels -1"),
     ],
 )

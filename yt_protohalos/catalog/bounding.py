@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -108,7 +109,7 @@ class Ellipsoid:
     @property
     def semi_axes(self) -> NDArray[np.float64]:
         """Semi-axes, (3,), descending."""
-        return 1 / np.sqrt(np.linalg.eigvalsh(self.matrix))
+        return np.asarray(1 / np.sqrt(np.linalg.eigvalsh(self.matrix)))
 
     def contains(self, points: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Whether points, (N, 3), are inside or on the surface, (N,)."""
@@ -119,7 +120,7 @@ class Ellipsoid:
         return Ellipsoid(scale * self.center + shift, self.matrix / scale**2)
 
 
-def convex_hull(points: NDArray) -> Hull:
+def convex_hull(points: NDArray[Any]) -> Hull:
     """Convex hull of points.
 
     Parameters
@@ -156,7 +157,7 @@ def convex_hull(points: NDArray) -> Hull:
     return Hull(points[hull.vertices], planes[:, :3], -planes[:, 3], float(hull.volume))
 
 
-def minimum_ellipsoid(points: NDArray, tolerance: float = 1e-6) -> Ellipsoid:
+def minimum_ellipsoid(points: NDArray[Any], tolerance: float = 1e-6) -> Ellipsoid:
     """Ellipsoid of least volume that encloses points.
 
     Parameters
@@ -222,4 +223,4 @@ def minimum_ellipsoid(points: NDArray, tolerance: float = 1e-6) -> Ellipsoid:
 
 def _form(points: NDArray[np.float64], matrix: NDArray[np.float64]) -> NDArray[np.float64]:
     """Quadratic form of each point, (N, d) -> (N,)."""
-    return np.einsum("ij,ij->i", points @ matrix, points)
+    return np.asarray(np.einsum("ij,ij->i", points @ matrix, points))

@@ -1,12 +1,12 @@
-"""The catalogue of protohaloes: mass, place, motion, shape, tide, spin, confidence and members of each label."""
+"""The catalogue of protohaloes: mass, position, velocity, shape, tide, spin, confidence and members of each label."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from html import escape
+from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from ..exceptions import CatalogError
@@ -16,6 +16,7 @@ from ..fields.lattice import Lattice, unwrap, wrap
 from ..fields.linear_field import LinearField
 from ..prediction.result import Prediction
 from ..segmentation.labels import count_pieces
+from .groups import LabelGroups
 from .shapes import principal_axes, tidal_eigenvalues, tidal_tensors, tidal_torque
 
 OVERDENSITY = 200.0
@@ -23,11 +24,11 @@ OVERDENSITY = 200.0
 LAGRANGIAN = "Lagrangian centre"
 FIRST_ORDER = "first-order LPT"
 SECOND_ORDER = "second-order LPT"
+LPT_METHODS = {1: FIRST_ORDER, 2: SECOND_ORDER}
 EVOLVED = "evolved field"
-_PART = 2**21
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Catalog:
     """Protohaloes by descending mass, one entry (of K) each.
 
@@ -51,8 +52,8 @@ class Catalog:
     inertia : float64, (K, 3, 3)
         Inertia tensor about the centre per unit mass, mean of r^2 1 - r r^T over the sites, (Mpc/h)^2.
     semi_axes : float64, (K, 3)
-        a >= b >= c of the homogeneous ellipsoid with that inertia, its sites counted as cubes, Mpc/h; see
-        `regions.principal_axes`.
+        a >= b >= c of the homogeneous ellipsoid with that inertia, whose sites count as cubes, Mpc/h; see
+        `shapes.principal_axes`.
     axes : float64, (K, 3, 3)
         Unit vectors along a, b and c in rows 0, 1 and 2, right-handed.
     n_pieces : int64, (K,)
@@ -86,6 +87,8 @@ class Catalog:
         Site i sits at ``(i + site_offset) * spacing``.
     redshift : float
         z, that of the haloes.
+    model : str
+        Name of the model that predicted them.
 
     Examples
     --------
@@ -117,9 +120,33 @@ class Catalog:
     lattice: Lattice
     site_offset: float
     redshift: float = 0.0
+    model: str = ""
 
     def __len__(self) -> int:
         return len(self.identifier)
+
+    def __repr__(self) -> str:
+        masses = f", {self.mass[-1]:.3g} to {self.mass[0]:.3g} Msun" if len(self) else ""
+        return (
+            f"Catalog of {len(self)} protohaloes at z = {self.redshift:g}{masses}\n"
+            f"  box: {self.lattice.box_size:g} Mpc/h (comoving), {self.lattice.n}^3 sites\n"
+            f"  model: {self.model or 'unknown'}\n"
+            f"  positions: {self.position_method}, velocities: {self.velocity_method}"
+        )
+
+    def _repr_html_(self) -> str:
+        """Return a table of the ten most massive protohaloes, for notebooks."""
+        head = ("id", "mass [Msun]", "sites", "x, y, z [Mpc/h]", "R<sub>200m</sub> [Mpc/h]", "confidence")
+        rows = [
+            (f"{i}", f"{self.mass[i]:.3e}", f"{self.n_sites[i]}", ", ".join(f"{x:.2f}" for x in self.position[i]),
+             f"{self.radius_200m[i]:.3f}", f"{self.confidence[i]:.2f}")
+            for i in range(min(len(self), 10))
+        ]  # fmt: skip
+        table = "".join(f"<tr>{''.join(f'<td>{value}</td>' for value in row)}</tr>" for row in rows)
+        return (
+            f"<p>{escape(repr(self)).replace(chr(10), '<br>')}</p>"
+            f"<table><tr>{''.join(f'<th>{name}</th>' for name in head)}</tr>{table}</table>"
+        )
 
     def members_of(self, identifier: int) -> NDArray[np.int64]:
         """Row-major indices of the sites of one protohalo.
@@ -188,111 +215,38 @@ def protohalo_catalog(
     n_sites = prediction.sizes[1:]
     if np.any(n_sites == 0):
         raise CatalogError(f"label {int(np.argmin(n_sites)) + 1} has no sites; labels must be 1..K without gaps")
-    groups = _Groups(prediction.labels, n_sites)
-    center, extent, inertia = _shapes(groups, prediction)
-    semi_axes, axes = principal_axes(inertia, lattice.spacing)
-    position, velocity, method = center, np.zeros_like(center), LAGRANGIAN
-    tide, eigenvalues, spin = (np.full((len(n_sites), *shape), np.nan) for shape in ((3, 3), (3,), (3,)))
+    groups = LabelGroups(prediction.labels, n_sites)
+    shapes = _shape_columns(groups, prediction)
+    center = shapes["lagrangian_center"]
+    motion, tides = _resting_columns(center), _unknown_tide_columns(len(n_sites))
     if field is not None:
         field = field.at_redshift(prediction.target_redshift)
         if evolved is None and lpt_order is None and prediction.card.sees_evolution:
             evolved = prediction.evolved or evolve_field(field)
-        if evolved is not None:
-            (displacement, velocity), method = _evolved_motion(groups, field, evolved), EVOLVED
-        else:
-            displacement, velocity = _mean_motion(groups, field, lpt_order or 2)
-            method = FIRST_ORDER if lpt_order == 1 else SECOND_ORDER
-        position = wrap(center + displacement, lattice.box_size)
-        tide = tidal_tensors(field.phi, lattice, center / lattice.spacing - prediction.site_offset, n_sites)
-        eigenvalues = tidal_eigenvalues(tide)
-        # the tide holds D: a^2 dD/dt = a^2 H f D
-        spin = _velocity_factor(field) / (1 + field.target_redshift) * tidal_torque(inertia, tide)
-    volume = n_sites * lattice.spacing**3
+        motion = _motion_columns(groups, field, center, evolved, lpt_order or 2)
+        sites_from_origin = center / lattice.spacing - prediction.site_offset
+        tides = _tide_columns(field, sites_from_origin, n_sites, shapes["inertia"])
     return Catalog(
         identifier=np.arange(len(n_sites), dtype=np.int64),
         mass=prediction.label_mass[1:],
         n_sites=n_sites,
-        lagrangian_center=center,
-        position=position,
-        velocity=velocity,
-        extent=extent,
-        inertia=inertia,
-        semi_axes=semi_axes,
-        axes=axes,
+        **shapes,
+        **motion,
+        **tides,
         n_pieces=count_pieces(prediction.labels),
-        tide=tide,
-        tidal_eigenvalues=eigenvalues,
-        spin=spin,
-        radius_200m=np.cbrt(3 * volume / (4 * np.pi * OVERDENSITY)),
+        radius_200m=np.cbrt(3 * n_sites * lattice.spacing**3 / (4 * np.pi * OVERDENSITY)),
         confidence=groups.means_of(prediction.probability),
         member_offset=groups.offset,
         members=groups.members,
-        position_method=method,
-        velocity_method=method,
         lattice=lattice,
         site_offset=prediction.site_offset,
         redshift=prediction.target_redshift,
+        model=prediction.card.name,
     )
 
 
-class _Groups:
-    """The members of all protohaloes, those of each together, ascending.
-
-    labels : int32, (n, n, n), 1..K
-    n_sites : int64, (K,), the sites of each, all positive
-    """
-
-    def __init__(self, labels: NDArray[np.int32], n_sites: NDArray[np.int64]) -> None:
-        self.n_sites = n_sites
-        self.offset = np.concatenate([[0], np.cumsum(n_sites)]).astype(np.int64)
-        self.members = np.empty(self.offset[-1], dtype=np.int64)
-        _fill_members(labels.reshape(-1), self.offset[:-1].copy(), self.members)
-
-    def parts(self) -> Iterator[_Part]:
-        """Consecutive protohaloes with some `_PART` members, so that no value of all members is in memory at once."""
-        first = 0
-        while first < len(self.n_sites):
-            last = max(int(np.searchsorted(self.offset, self.offset[first] + _PART, side="right")) - 1, first + 1)
-            yield _Part(slice(first, last), self.members[self.offset[first] : self.offset[last]], self.n_sites)
-            first = last
-
-    def means_of(self, cube: NDArray) -> NDArray[np.float64]:
-        """Mean of a cube over the members of each, (n, n, n) -> (K,)."""
-        flat, result = cube.reshape(-1), np.empty(len(self.n_sites))
-        for part in self.parts():
-            result[part.groups] = part.mean(flat[part.members])
-        return result
-
-
-class _Part:
-    """Some of the protohaloes: which, their members, and reductions over those."""
-
-    def __init__(self, groups: slice, members: NDArray[np.int64], n_sites: NDArray[np.int64]) -> None:
-        self.groups, self.members, self._n_sites = groups, members, n_sites[groups]
-        self.owner = np.repeat(np.arange(len(self._n_sites)), self._n_sites)
-
-    def mean(self, values: NDArray) -> NDArray[np.float64]:
-        """Mean of a value a member."""
-        return np.bincount(self.owner, weights=values, minlength=len(self._n_sites)) / self._n_sites
-
-    def span(self, values: NDArray) -> NDArray:
-        """Largest minus smallest value a member."""
-        first = np.cumsum(self._n_sites) - self._n_sites
-        return np.maximum.reduceat(values, first) - np.minimum.reduceat(values, first)
-
-
-@njit(cache=True, nogil=True)
-def _fill_members(labels: NDArray[np.int32], place: NDArray[np.int64], members: NDArray[np.int64]) -> None:
-    for site in range(len(labels)):
-        if labels[site] > 0:
-            members[place[labels[site] - 1]] = site
-            place[labels[site] - 1] += 1
-
-
-def _shapes(
-    groups: _Groups, prediction: Prediction
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Centres (K, 3), extents (K, 3) in Mpc/h and inertia tensors (K, 3, 3) in (Mpc/h)^2, across periodic faces."""
+def _shape_columns(groups: LabelGroups, prediction: Prediction) -> dict[str, Any]:
+    """Centres, extents, inertia tensors and principal axes of the regions, across periodic faces."""
     lattice = prediction.lattice
     count = len(groups.n_sites)
     center, extent, inertia = np.empty((count, 3)), np.empty((count, 3)), np.empty((count, 3, 3))
@@ -310,7 +264,44 @@ def _shapes(
                 product = -part.mean(separation[:, i] * separation[:, j])
                 inertia[part.groups, i, j] = inertia[part.groups, j, i] = product
     inertia -= np.trace(inertia, axis1=1, axis2=2)[:, None, None] * np.eye(3)
-    return wrap(center, lattice.box_size), extent, inertia
+    semi_axes, axes = principal_axes(inertia, lattice.spacing)
+    center = wrap(center, lattice.box_size)
+    return {"lagrangian_center": center, "extent": extent, "inertia": inertia, "semi_axes": semi_axes, "axes": axes}
+
+
+def _resting_columns(center: NDArray[np.float64]) -> dict[str, Any]:
+    """Positions and velocities where there is no field to displace the Lagrangian centres."""
+    return {
+        "position": center, "velocity": np.zeros_like(center), "position_method": LAGRANGIAN,
+        "velocity_method": LAGRANGIAN,
+    }  # fmt: skip
+
+
+def _motion_columns(
+    groups: LabelGroups, field: LinearField, center: NDArray[np.float64], evolved: EvolvedField | None, order: int
+) -> dict[str, Any]:
+    """Positions and velocities at the target redshift, of the evolved field or else by LPT."""
+    if evolved is not None:
+        (displacement, velocity), method = _evolved_motion(groups, field, evolved), EVOLVED
+    else:
+        (displacement, velocity), method = _mean_motion(groups, field, order), LPT_METHODS[order]
+    position = wrap(center + displacement, field.lattice.box_size)
+    return {"position": position, "velocity": velocity, "position_method": method, "velocity_method": method}
+
+
+def _unknown_tide_columns(count: int) -> dict[str, Any]:
+    shapes = {"tide": (count, 3, 3), "tidal_eigenvalues": (count, 3), "spin": (count, 3)}
+    return {name: np.full(shape, np.nan) for name, shape in shapes.items()}
+
+
+def _tide_columns(
+    field: LinearField, center: NDArray[np.float64], n_sites: NDArray[np.int64], inertia: NDArray[np.float64]
+) -> dict[str, Any]:
+    """Tidal tensors, their eigenvalues and the spin; `center` is in sites from site 0."""
+    tide = tidal_tensors(field.phi, field.lattice, center, n_sites)
+    # the tide holds D: a^2 dD/dt = a^2 H f D
+    spin = _velocity_factor(field) / (1 + field.target_redshift) * tidal_torque(inertia, tide)
+    return {"tide": tide, "tidal_eigenvalues": tidal_eigenvalues(tide), "spin": spin}
 
 
 def _velocity_factor(field: LinearField) -> float:
@@ -319,7 +310,9 @@ def _velocity_factor(field: LinearField) -> float:
     return cosmology.hubble(z) * cosmology.growth_rate(z) / (1 + z)
 
 
-def _mean_motion(groups: _Groups, field: LinearField, order: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _mean_motion(
+    groups: LabelGroups, field: LinearField, order: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean displacement (Mpc/h) and peculiar velocity (km/s) of the members at the target, (K, 3) each, by LPT."""
     cosmology, z = field.cosmology, field.target_redshift
     displacement = _mean_gradient(groups, field.phi, field)
@@ -335,7 +328,7 @@ def _mean_motion(groups: _Groups, field: LinearField, order: int) -> tuple[NDArr
 
 
 def _evolved_motion(
-    groups: _Groups, field: LinearField, evolved: EvolvedField
+    groups: LabelGroups, field: LinearField, evolved: EvolvedField
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean displacement (Mpc/h) and peculiar velocity (km/s) of the members in the evolved field, (K, 3) each."""
     if evolved.velocity is None:
@@ -350,7 +343,7 @@ def _evolved_motion(
     return mean(evolved.displacement), _velocity_factor(field) * mean(evolved.velocity)
 
 
-def _mean_gradient(groups: _Groups, phi: NDArray[np.float32], field: LinearField) -> NDArray[np.float64]:
+def _mean_gradient(groups: LabelGroups, phi: NDArray[np.float32], field: LinearField) -> NDArray[np.float64]:
     """Mean of -grad(phi) over the members, (K, 3)."""
     means = [groups.means_of(displacement_component(phi, field.lattice, axis)) for axis in range(3)]
     return np.stack(means, axis=-1)

@@ -1,4 +1,4 @@
-"""Where a file says which lattice sites make a protohalo: catalogues, predictions and the folders that hold them."""
+"""Lattice sites of one protohalo, read from a stored catalogue, a stored prediction or a folder with one of them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..prediction.result import PREDICTION_NAME, Prediction
 MEMBER_SITES = "member_sites"
 """Dataset of a stored catalogue beside the member IDs: row-major lattice site of each member."""
 SITE_INDICES = "row-major site indices"
-"""What a catalogue says of its member IDs where they are lattice sites."""
+"""Attribute ``member_ids`` of a catalogue whose member IDs are lattice sites."""
 
 _CATALOG_SUFFIX = ".0.h5"
 
@@ -33,11 +33,14 @@ class LatticeRegion:
         Site i sits at ``(i + site_offset) * spacing``.
     members : int64, (M,)
         Row-major indices.
+    h : float or None
+        Hubble constant in 100 km/s/Mpc, where it is known.
     """
 
     lattice: Lattice
     site_offset: float
     members: NDArray[np.int64]
+    h: float | None = None
 
 
 def stored_region(path: Path, halo_id: int) -> LatticeRegion:
@@ -106,10 +109,11 @@ def _of_catalog(file: h5py.File, path: Path, halo_id: int) -> LatticeRegion:
     start = int(file["particle_index_start"][halo_id])
     # the box of the file is proper Mpc at its redshift
     proper = np.asarray(file.attrs["domain_right_edge"], dtype=float)[0]
-    side = proper * float(file.attrs["hubble_constant"]) / float(file.attrs.get("scale_factor", 1.0))
+    h = float(file.attrs["hubble_constant"])
+    side = proper * h / float(file.attrs.get("scale_factor", 1.0))
     lattice = Lattice(int(file.attrs["sites_per_side"]), side)
     found = sites[start : start + int(sizes[halo_id])].astype(np.int64)
-    return LatticeRegion(lattice, float(file.attrs["site_offset"]), found)
+    return LatticeRegion(lattice, float(file.attrs["site_offset"]), found, h)
 
 
 def _of_stored_prediction(path: Path, halo_id: int, sizes: NDArray[np.int64] | None = None) -> LatticeRegion:
@@ -125,7 +129,7 @@ def predicted_region(prediction: Prediction, halo_id: int) -> LatticeRegion:
     """Sites of a protohalo of a prediction; `CatalogError` if there is none of that identifier."""
     _check_identifier(halo_id, prediction.n_protohalos)
     members = np.flatnonzero(prediction.labels.ravel() == halo_id + 1)
-    return LatticeRegion(prediction.lattice, prediction.site_offset, members)
+    return LatticeRegion(prediction.lattice, prediction.site_offset, members, prediction.cosmology.h)
 
 
 def _check_identifier(halo_id: int, count: int) -> None:

@@ -1,4 +1,4 @@
-"""What a Lagrangian region is like: its pieces, principal axes, the tidal tensor at its scale, and its spin."""
+"""Principal axes of Lagrangian regions, the tidal tensor at their scale, and the spin that it gives them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SMALLEST_RADIUS = np.sqrt(3) / 2
 def second_moment(inertia: NDArray[np.float64]) -> NDArray[np.float64]:
     """Second moment, mean of r r^T, of an inertia tensor for each unit of mass, mean of |r|^2 1 - r r^T, (K, 3, 3)."""
     half_trace = np.trace(inertia, axis1=1, axis2=2) / 2
-    return half_trace[:, None, None] * np.eye(3) - inertia
+    return np.asarray(half_trace[:, None, None] * np.eye(3) - inertia)
 
 
 def principal_axes(inertia: NDArray[np.float64], spacing: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

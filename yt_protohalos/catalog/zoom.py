@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +15,12 @@ from scipy import ndimage
 from .._utils.files import atomic_path
 from ..exceptions import RegionError, StoreError
 from ..fields.lattice import Lattice
-from ..fields.units import Quantity, comoving_length
+from ..fields.units import Quantity, comoving_length, parse_quantity
 from ..prediction.result import Prediction
 from .bounding import Ellipsoid, Hull, convex_hull, minimum_ellipsoid
 from .catalog import Catalog
 from .members import LatticeRegion, predicted_region, stored_region
 
-PADDING_UNITS = ("sites", "Mpc/h")
 SHAPES = ("convex_hull", "ellipsoid")
 """Regions of MUSIC that a point file defines."""
 DEFAULT_PADDING = 2.0
@@ -29,7 +29,7 @@ DEFAULT_PADDING = 2.0
 _ROUNDING = 1e-6  # sites
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ZoomRegion:
     """The sites around one protohalo that a zoom must refine.
 
@@ -73,6 +73,15 @@ class ZoomRegion:
     ellipsoid: Ellipsoid
     enclosed: dict[str, int]
 
+    def __repr__(self) -> str:
+        volumes = ", ".join(f"{name} {volume:.3g}" for name, volume in self.volumes.items())
+        return (
+            f"ZoomRegion of protohalo {self.halo_id}: {self.n_members} sites, {len(self.points)} with padding\n"
+            f"  padding: {self.padding:g} sites, {self.padding * self.lattice.spacing:.3g} Mpc/h (comoving)\n"
+            f"  box: {self.lattice.box_size:g} Mpc/h (comoving), {self.lattice.n}^3 sites\n"
+            f"  volumes [(Mpc/h)^3]: {volumes}"
+        )
+
     @property
     def volumes(self) -> dict[str, float]:
         """Volume of the region, its hull and its ellipsoid, (Mpc/h)^3."""
@@ -113,7 +122,7 @@ class ZoomRegion:
             raise StoreError(f"points {path} cannot be written ({error}); give a path you may write to") from error
 
     def music_lines(self, path: str | os.PathLike[str], shape: str = "convex_hull") -> str:
-        """Lines of MUSIC's configuration file that refine this region.
+        """Return the lines of MUSIC's configuration file that refine this region.
 
         Parameters
         ----------
@@ -143,9 +152,8 @@ def zoom_region(
     source: Prediction | Catalog | str | os.PathLike[str] | Any,
     halo_id: int,
     padding: Quantity = DEFAULT_PADDING,
-    padding_unit: str = "sites",
 ) -> ZoomRegion:
-    """The Lagrangian region of one protohalo, for initial conditions that refine it.
+    """Select the Lagrangian region of one protohalo, for initial conditions that refine it.
 
     Parameters
     ----------
@@ -154,10 +162,9 @@ def zoom_region(
         a stored prediction or of a folder that ``protohalos find`` wrote.
     halo_id : int
         ``particle_identifier``, the label minus 1.
-    padding : float or quantity
-        Sites within this distance of a member are refined too, across periodic faces; 0 for the members alone.
-    padding_unit : {"sites", "Mpc/h"}
-        Unit of a plain number `padding`: the lattice spacing, or comoving Mpc/h.
+    padding : float, str or unyt_quantity
+        Sites within this distance of a member are refined too, across periodic faces; 0 for the members alone. A number
+        or ``"2 sites"`` is in sites; a comoving length has a unit, e.g. ``"0.5 Mpc/h"`` or ``ds.quan(500, "kpccm/h")``.
 
     Returns
     -------
@@ -171,6 +178,8 @@ def zoom_region(
         A file cannot be read.
     RegionError
         The padding is negative, the region reaches so far that it meets its own periodic image, or it is flat.
+    UnitsError
+        The padding is neither a number of sites nor a length.
 
     Examples
     --------
@@ -179,14 +188,10 @@ def zoom_region(
     >>> print(region.music_lines("points.txt").splitlines()[0])
     [setup]
     """
-    if not isinstance(padding, int | float | np.number):
-        padding_unit = "Mpc/h"
-    padding = comoving_length(padding, "padding")
-    _check_padding(padding, padding_unit)
     found = _lattice_region(source, halo_id)
     lattice = found.lattice
+    reach = _padding_in_sites(padding, found)
     members = lattice.unwrapped(lattice.sites(found.members))
-    reach = float(padding if padding_unit == "sites" else padding / lattice.spacing)
     _check_extent(members, reach, lattice)
     sites = _ordered(_dilated(members, reach))
     _check_reader(sites, lattice)
@@ -209,11 +214,18 @@ def zoom_region(
     )
 
 
-def _check_padding(padding: float, unit: str) -> None:
-    if unit not in PADDING_UNITS:
-        raise RegionError(f"padding unit {unit!r} is unknown; use one of {', '.join(PADDING_UNITS)}")
-    if not np.isfinite(padding) or padding < 0:
-        raise RegionError(f"padding {padding} {unit} is not a distance; give 0 or more")
+def _padding_in_sites(padding: Quantity, region: LatticeRegion) -> float:
+    """Padding in units of the spacing, of a number of sites or a length."""
+    if isinstance(padding, str):
+        padding = parse_quantity(padding, "padding")
+    if isinstance(padding, tuple) and padding[1] in ("", "sites"):
+        padding = padding[0]
+    in_sites = isinstance(padding, numbers.Real)
+    length = comoving_length(padding, "padding", region.h)
+    reach = length if in_sites else length / region.lattice.spacing
+    if not np.isfinite(reach) or reach < 0:
+        raise RegionError(f"padding {padding} is not a distance; give 0 or more")
+    return reach
 
 
 def _lattice_region(source: Any, halo_id: int) -> LatticeRegion:
@@ -242,7 +254,7 @@ def _dilated(members: NDArray[np.int64], reach: float) -> NDArray[np.int64]:
     outside = np.ones(np.ptp(members, axis=0) + 1 + 2 * margin, dtype=bool)
     outside[tuple((members - origin).T)] = False
     near = ndimage.distance_transform_edt(outside) <= reach + _ROUNDING
-    return np.argwhere(near) + origin
+    return np.asarray(np.argwhere(near) + origin)
 
 
 def _ordered(sites: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -39,13 +39,11 @@ def run(args: argparse.Namespace) -> int:
     from .._utils.files import check_writable
     from ..catalog.zoom import SHAPES, zoom_region
     from ..exceptions import RegionError
-    from ..fields.units import parse_quantity
 
     check_writable(args.output.parent)
     if args.output.is_dir():
         raise RegionError(f"{args.output} is a folder; give the point file a name in it, e.g. points.txt")
-    distance, unit = parse_quantity(args.padding, "--padding")
-    region = zoom_region(args.catalog, args.halo, distance, unit or "sites")
+    region = zoom_region(args.catalog, args.halo, args.padding)
     table = summary(region, args.levels)
     args.output.parent.mkdir(parents=True, exist_ok=True)
     region.write(args.output)
