@@ -360,7 +360,7 @@ def test_averaging_over_all_symmetries_makes_the_probability_follow_every_one(tm
     turned = replace(field, delta=symmetry.apply(field.delta), phi=symmetry.apply(field.phi))
 
     def mismatch(symmetries):
-        (crop,) = CropPlan(n=24, crop=SIDE, margin=MARGIN, core=24).crops("a")
+        (crop,) = CropPlan(n=24, crop=SIDE, context=MARGIN, core=24).crops("a")
         network = CropNetwork(predictor.semantic, predictor.card.semantic, symmetries=symmetries)
         first, second = (network.run(ModelInput(f), [crop])[0][..., 0] for f in (field, turned))
         return np.abs(symmetry.apply(first) - second).max()

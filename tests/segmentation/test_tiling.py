@@ -87,7 +87,7 @@ def test_crops_reassemble_exactly(plan, which, seed):
     pasted = np.full(lattice.shape, -1)
     for crop in plan.crops(which):
         output = lattice.crop(cube, crop.input_start, crop.input_shape)
-        inner = slice(plan.margin, plan.crop - plan.margin)
+        inner = slice(plan.context, plan.crop - plan.context)
         lattice.paste(pasted, output[inner, inner, inner][crop.output_core], crop.core_start)
     assert np.array_equal(pasted, cube)
 
@@ -109,11 +109,11 @@ def stencil(block, reach):
 def test_tiled_equals_whole_for_a_stencil_network(plan, which, seed):
     lattice = Lattice(plan.n, 1.0)
     cube = np.random.default_rng(seed).integers(-50, 50, lattice.shape)
-    padded = lattice.crop(cube, (-plan.margin,) * 3, (plan.n + 2 * plan.margin,) * 3)
-    whole = stencil(padded, plan.margin)
+    padded = lattice.crop(cube, (-plan.context,) * 3, (plan.n + 2 * plan.context,) * 3)
+    whole = stencil(padded, plan.context)
     tiled = np.empty_like(whole)
     for crop in plan.crops(which):
-        output = stencil(lattice.crop(cube, crop.input_start, crop.input_shape), plan.margin)
+        output = stencil(lattice.crop(cube, crop.input_start, crop.input_shape), plan.context)
         assert output.shape == crop.output_shape
         lattice.paste(tiled, output[crop.output_core], crop.core_start)
     assert np.array_equal(tiled, whole)
@@ -165,10 +165,10 @@ def test_keys_are_unique_and_order_is_reproducible():
         ({"n": 0}, ["n = 0", "at least 1"]),
         ({"n": 2.5}, ["n = 2.5", "integer"]),
         ({"n": True}, ["n = True", "integer"]),
-        ({"n": 64, "margin": -1}, ["margin = -1", "at least 0"]),
+        ({"n": 64, "context": -1}, ["context = -1", "at least 0"]),
         ({"n": 64, "core": 0}, ["core = 0", "at least 1"]),
         ({"n": 64, "core": 129}, ["core 129", "128", "crop of at least 145"]),
-        ({"n": 64, "crop": 16, "core": 1}, ["margin of 8", "crop of 16", "at most 7"]),
+        ({"n": 64, "crop": 16, "core": 1}, ["context of 8", "crop of 16", "at most 7"]),
     ],
 )
 def test_plans_that_cannot_tile_are_refused(arguments, words):

@@ -44,7 +44,7 @@ class Hull:
     volume: float
 
     def contains(self, points: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Whether points, (N, 3), are inside or on the surface, (N,)."""
+        """Mask, (N,), of the points, (N, 3), that are inside or on the surface."""
         inside = np.ones(len(points), dtype=bool)
         # one face at a time, because all of them by all points would not fit
         for normal, offset in zip(self.normals, self.offsets, strict=True):
@@ -54,7 +54,7 @@ class Hull:
     def count_integer_points(self) -> int:
         """Points with integer coordinates inside or on the surface.
 
-        The faces leave an interval of each column along the last axis: columns are looked at, not points.
+        The faces leave an interval of each column along the last axis: so columns are counted, not points.
         """
         low, high = np.floor(self.vertices.min(axis=0)), np.ceil(self.vertices.max(axis=0))
         x, y = np.meshgrid(*(np.arange(low[i], high[i] + 1) for i in (0, 1)), indexing="ij")
@@ -74,7 +74,7 @@ class Hull:
         return float(_ROUNDING * np.ptp(self.vertices, axis=0).max())
 
     def mapped(self, scale: float, shift: NDArray[np.float64]) -> Hull:
-        """The hull of the points ``scale * x + shift``, scale positive."""
+        """Hull of the points ``scale * x + shift``, scale positive."""
         offsets = scale * self.offsets + self.normals @ shift
         return Hull(scale * self.vertices + shift, self.normals, offsets, scale**3 * self.volume)
 
@@ -112,11 +112,11 @@ class Ellipsoid:
         return np.asarray(1 / np.sqrt(np.linalg.eigvalsh(self.matrix)))
 
     def contains(self, points: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Whether points, (N, 3), are inside or on the surface, (N,)."""
+        """Mask, (N,), of the points, (N, 3), that are inside or on the surface."""
         return _form(points - self.center, self.matrix) <= 1 + _ROUNDING
 
     def mapped(self, scale: float, shift: NDArray[np.float64]) -> Ellipsoid:
-        """The ellipsoid of the points ``scale * x + shift``, scale positive."""
+        """Ellipsoid of the points ``scale * x + shift``, scale positive."""
         return Ellipsoid(scale * self.center + shift, self.matrix / scale**2)
 
 

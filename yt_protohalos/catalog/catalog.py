@@ -1,4 +1,4 @@
-"""The catalogue of protohaloes: mass, position, velocity, shape, tide, spin, confidence and members of each label."""
+"""Catalogue of protohaloes: mass, position, velocity, shape, tide, spin, confidence and members of each label."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The members of all protohaloes of a box, and means over them that no array of all members is made for."""
+"""Members of all protohaloes of a box, and means over them in parts, without an array of a value per member."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _PART = 2**21  # members at a time
 
 
 class LabelGroups:
-    """The members of all protohaloes, those of each together, ascending.
+    """Members of all protohaloes, grouped by protohalo and ascending within it.
 
     labels : int32, (n, n, n), 1..K
     n_sites : int64, (K,), the sites of each, all positive

@@ -80,7 +80,7 @@ def check_catalog_format(file: h5py.File, path: Path) -> None:
 
 
 def catalog_in(folder: Path) -> Path | None:
-    """The catalogue in a folder, None if there is none; `CatalogError` if there are several."""
+    """Path of the catalogue in a folder, None without one; raise `CatalogError` if there are several."""
     found = sorted(folder.glob(f"*{_CATALOG_SUFFIX}"))
     if len(found) > 1:
         names = ", ".join(path.name for path in found)

@@ -1,4 +1,4 @@
-"""Progenitors: which protohaloes of one redshift become which of the next lower one.
+"""Progenitors: links from the protohaloes of one redshift to those of the next lower one.
 
 All redshifts share the lattice of the initial conditions, so that a protohalo and its descendant are sets of the same
 sites, and no particle has to be followed.
@@ -83,7 +83,7 @@ class ProgenitorLinks:
         return np.array(found, dtype=np.int64)
 
     def _checked(self, level: int, identifier: int) -> int:
-        """The level counted from 0, of an identifier that it has."""
+        """Return the level counted from 0; raise `CatalogError` unless it has the identifier."""
         if not -len(self) <= level < len(self):
             raise CatalogError(f"no level {level}; the {len(self)} redshifts are levels 0 to {len(self) - 1}")
         count = len(self.n_sites[level])

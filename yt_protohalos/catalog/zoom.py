@@ -1,4 +1,4 @@
-"""The Lagrangian region of one protohalo, padded, enclosed and written for the zoom of MUSIC."""
+"""Lagrangian region of one protohalo, padded, enclosed in simple shapes, and written for a zoom with MUSIC."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _ROUNDING = 1e-6  # sites
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ZoomRegion:
-    """The sites around one protohalo that a zoom must refine.
+    """Sites around one protohalo that a zoom must refine.
 
     Attributes
     ----------
@@ -238,7 +238,7 @@ def _lattice_region(source: Any, halo_id: int) -> LatticeRegion:
 
 
 def _check_extent(members: NDArray[np.int64], reach: float, lattice: Lattice) -> None:
-    """Refuse what is so wide that two of its sites might be one, or that no image is the nearest."""
+    """Raise `RegionError` for a padded region wider than the box, which would overlap its own image."""
     extent = np.ptp(members, axis=0).max() + 1 + 2 * np.floor(reach)
     if extent > lattice.n:
         raise RegionError(
@@ -258,7 +258,7 @@ def _dilated(members: NDArray[np.int64], reach: float) -> NDArray[np.int64]:
 
 
 def _ordered(sites: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The site nearest to the middle first, for MUSIC looks for the image of each point nearest to the first."""
+    """Put the site nearest to the middle first: MUSIC takes the image of each point that is nearest to the first."""
     middle = (sites.min(axis=0) + sites.max(axis=0)) / 2
     first = int(np.argmin(np.sum((sites - middle) ** 2, axis=1)))
     return np.concatenate([sites[first : first + 1], np.delete(sites, first, axis=0)])

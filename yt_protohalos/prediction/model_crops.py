@@ -66,7 +66,7 @@ class ModelCrops:
 def crop_plan(card: ModelCard, network: NetworkCard, n: int) -> CropPlan:
     """Plan of the crops of one of the networks of a model in a box of `n` sites per side."""
     core = card.core_of(network.architecture["head"])
-    return CropPlan(n=n, crop=network.side, margin=network.margin, core=core)
+    return CropPlan(n=n, crop=network.side, context=network.margin, core=core)
 
 
 def needed_sites(crops: ModelCrops, lattice: Lattice, start: Triple, n: int) -> tuple[Triple, int]:

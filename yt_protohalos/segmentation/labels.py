@@ -1,6 +1,6 @@
 """Label cubes: integers, 0 for none and 1..K for K objects.
 
-Every function reads a cube in parts, so that nothing but its result grows with the number of sites.
+Functions read a cube in parts, so that they need little memory beside the cube and their result.
 """
 
 from __future__ import annotations
@@ -210,7 +210,7 @@ def _touching(first: tuple[NDArray[Any], NDArray[Any]], second: tuple[NDArray[An
 
 
 def touches_faces(labels: NDArray[np.integer]) -> NDArray[np.bool_]:
-    """Whether each label has sites on a face of the cube.
+    """Find the labels with sites on a face of the cube.
 
     Parameters
     ----------
@@ -229,7 +229,7 @@ def touches_faces(labels: NDArray[np.integer]) -> NDArray[np.bool_]:
 
 
 def label_cube(labels: ArrayLike, name: str) -> NDArray[np.integer]:
-    """The labels as an array; raises `StitchingError` unless they are a cube of integers of at least 0."""
+    """Return labels as an array; raise `StitchingError` unless they are a cube of integers of at least 0."""
     cube = np.asarray(labels)
     if cube.dtype.kind not in "iu":
         raise StitchingError(f"{name} has dtype {cube.dtype}, but labels are integers; pass int32")

@@ -1,4 +1,4 @@
-"""The overlap graph of crop labels, as arrays: a box of 1024^3 sites has some 10^7 of them.
+"""Overlap graph of crop labels, kept as arrays because a box of 1024^3 sites has some 10^7 labels.
 
 Nodes are the labels of the cores of both lattices, edges join labels that are the same object (López-Cano et al. 2024,
 appendix D (iv)).
@@ -48,12 +48,12 @@ class OverlapGraph:
 
     @classmethod
     def empty(cls) -> OverlapGraph:
-        """Of no crop labels."""
+        """Graph without nodes."""
         none = np.empty(0, dtype=np.int32)
         return cls(none, none.astype(np.int64), none.astype(bool), none.reshape(0, 2), none.astype(float), none)
 
     def labelled(self, final: NDArray[np.integer]) -> OverlapGraph:
-        """The same graph with the protohalo of each crop label; `final` is indexed by crop label."""
+        """Copy with the protohalo of each crop label; `final` is indexed by crop label."""
         return replace(self, label=final[self.node].astype(np.int32))
 
     def to_networkx(self) -> networkx.Graph:
@@ -62,8 +62,8 @@ class OverlapGraph:
         Returns
         -------
         networkx.Graph
-            Nodes: crop labels with ``size``, ``lattice`` ("a" or "b") and ``label``. Edges: ``iou``. Some 500 bytes a
-            node, so rather not of a box of 1024^3 sites.
+            Nodes: crop labels with ``size``, ``lattice`` ("a" or "b") and ``label``. Edges: ``iou``. It takes
+            some 500 bytes per node, which is too much for a box of 1024^3 sites.
         """
         graph = networkx.Graph()
         columns = (column.tolist() for column in (self.node, self.size, self.in_b, self.label))

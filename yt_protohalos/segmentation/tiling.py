@@ -1,4 +1,4 @@
-"""How crops of the instance network tile a periodic box: two lattices of cores, offset by half a core.
+"""Tiling of a periodic box with crops of a network: two lattices of cores, offset by half a core.
 
 Source: López-Cano et al. 2024, A&A 685, A37, appendix D (i)-(iii); generalised to boxes of any side by
 cores of nearly equal side instead of 64 sites exactly.
@@ -22,7 +22,7 @@ Which = Literal["a", "b"]
 
 @dataclass(frozen=True)
 class Crop:
-    """One evaluation of a network: what it sees, and the part of its output that is kept.
+    """One evaluation of a network: its input, the context that it drops, and the core that is kept.
 
     Attributes
     ----------
@@ -38,8 +38,8 @@ class Crop:
         First site of the network's input, any integers: `Lattice.crop` wraps them as often as needed.
     side : int
         Sites of the input per side; the core is at its centre.
-    margin : int
-        Sites the network drops on each face: its output is ``side - 2 * margin`` sites per side.
+    context : int
+        Sites the network drops on each face: its output is ``side - 2 * context`` sites per side.
     """
 
     lattice: Which
@@ -48,7 +48,7 @@ class Crop:
     core_shape: Triple
     input_start: Triple
     side: int
-    margin: int
+    context: int
 
     @property
     def key(self) -> str:
@@ -64,17 +64,17 @@ class Crop:
     def output_start(self) -> Triple:
         """First site of the network's output, any integers."""
         x, y, z = self.input_start
-        return (x + self.margin, y + self.margin, z + self.margin)
+        return (x + self.context, y + self.context, z + self.context)
 
     @property
     def output_shape(self) -> Triple:
         """Sites of the network's output per side."""
-        side = self.side - 2 * self.margin
+        side = self.side - 2 * self.context
         return (side, side, side)
 
     @property
     def output_core(self) -> tuple[slice, slice, slice]:
-        """Where the core lies within the network's output."""
+        """Slices of the core in the network's output."""
         x, y, z = (
             slice(core - output, core - output + length)
             for core, output, length in zip(self.core_start, self.output_start, self.core_shape, strict=True)
@@ -88,18 +88,18 @@ class CropPlan:
 
     Lattice "a" cuts each axis into ``ceil(n / core)`` cores of nearly equal side, the first at site 0; lattice
     "b" cuts at the midpoints of a's cores, so its last core wraps around the box. A box of at most `core` sites
-    has one crop a lattice; a box smaller than `crop` repeats inside the crop.
+    has one crop for each lattice; a box smaller than `crop` repeats inside the crop.
 
     Attributes
     ----------
     n : int
-        Sites of the box a side; any positive integer.
+        Sites of the box per side; any positive integer.
     crop : int
         Sites of a network's input per side.
-    margin : int
+    context : int
         Sites the network drops on each face.
     core : int
-        Largest side of a core; at most ``crop - 2 * margin``.
+        Largest side of a core; at most ``crop - 2 * context``.
 
     Raises
     ------
@@ -109,11 +109,11 @@ class CropPlan:
 
     n: int
     crop: int = 144
-    margin: int = 8
+    context: int = 8
     core: int = 64
 
     def __post_init__(self) -> None:
-        for name, lowest in (("n", 1), ("crop", 1), ("margin", 0), ("core", 1)):
+        for name, lowest in (("n", 1), ("crop", 1), ("context", 0), ("core", 1)):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < lowest:
                 raise TilingError(
@@ -122,19 +122,19 @@ class CropPlan:
             object.__setattr__(self, name, int(value))
         if self.output < 1:
             raise TilingError(
-                f"a margin of {self.margin} on each face leaves nothing of a crop of {self.crop}; "
-                f"use a margin of at most {(self.crop - 1) // 2} or a crop of at least {2 * self.margin + 1}"
+                f"a context of {self.context} on each face leaves nothing of a crop of {self.crop}; "
+                f"use a context of at most {(self.crop - 1) // 2} or a crop of at least {2 * self.context + 1}"
             )
         if self.core > self.output:
             raise TilingError(
-                f"core {self.core} exceeds the network's output, {self.output} = crop {self.crop} - 2 * {self.margin} "
-                f"of margin; use a core of at most {self.output} or a crop of at least {self.core + 2 * self.margin}"
+                f"core {self.core} exceeds the network's output, {self.output} = crop {self.crop} - 2 * {self.context} "
+                f"of context; use a core of at most {self.output} or a crop of at least {self.core + 2 * self.context}"
             )
 
     @property
     def output(self) -> int:
-        """Sites of the network's output per side, ``crop - 2 * margin``."""
-        return self.crop - 2 * self.margin
+        """Sites of the network's output per side, ``crop - 2 * context``."""
+        return self.crop - 2 * self.context
 
     @property
     def n_cores(self) -> int:
@@ -185,9 +185,9 @@ class CropPlan:
     def _crop(self, which: Which, index: int, ranges: tuple[tuple[int, int], ...]) -> Crop:
         start = [low for low, _ in ranges]
         shape = [high - low for low, high in ranges]
-        # floor of both halves keeps any core of at most `output` sites inside the output
+        # rounding both halves down keeps a core of at most `output` sites inside the output
         input_start = [low + length // 2 - self.crop // 2 for low, length in zip(start, shape, strict=True)]
-        return Crop(which, index, _triple(start), _triple(shape), _triple(input_start), self.crop, self.margin)
+        return Crop(which, index, _triple(start), _triple(shape), _triple(input_start), self.crop, self.context)
 
 
 def _triple(values: list[int]) -> Triple:
