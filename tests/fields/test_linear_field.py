@@ -18,7 +18,7 @@ from yt_protohalos.fields.fourier import (
 )
 from yt_protohalos.fields.lattice import Lattice
 from yt_protohalos.fields.linear_field import LinearField
-from yt_protohalos.initial_conditions.displacements import first_order_displacement
+from yt_protohalos.initial_conditions.reconstruction import first_order_displacement
 
 SIZE = 6.0
 

@@ -17,6 +17,7 @@ from initial_files import (
     REDSHIFT,
     SHARED,
     Particles,
+    field_from_particles,
     low_mode_difference,
     realisation,
     write_gadget2,
@@ -35,9 +36,8 @@ from yt_protohalos.exceptions import (
 )
 from yt_protohalos.fields.cosmology import PAPER_COSMOLOGY
 from yt_protohalos.fields.linear_field import LinearField
-from yt_protohalos.initial_conditions.grids import field_from_density
-from yt_protohalos.initial_conditions.particles import field_from_particles
 from yt_protohalos.initial_conditions.readers.gadget_hdf5 import write_gadget_hdf5
+from yt_protohalos.initial_conditions.reconstruction import field_from_density
 from yt_protohalos.yt_interface.linear import linear_field
 from yt_protohalos.yt_interface.load import load
 

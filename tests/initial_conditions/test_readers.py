@@ -9,7 +9,15 @@ import h5py
 import numpy as np
 import pytest
 import yt
-from initial_files import REDSHIFT, SHARED, Particles, low_mode_difference, realisation, write_gadget2
+from initial_files import (
+    REDSHIFT,
+    SHARED,
+    Particles,
+    field_from_particles,
+    low_mode_difference,
+    realisation,
+    write_gadget2,
+)
 
 import yt_protohalos
 from yt_protohalos.exceptions import (
@@ -23,7 +31,6 @@ from yt_protohalos.exceptions import (
 )
 from yt_protohalos.fields.cosmology import PAPER_COSMOLOGY, Cosmology
 from yt_protohalos.fields.fourier import resample, without_nyquist
-from yt_protohalos.initial_conditions.particles import field_from_particles
 from yt_protohalos.initial_conditions.readers.gadget_hdf5 import write_gadget_hdf5
 from yt_protohalos.yt_interface.linear import linear_field, particle_sites
 from yt_protohalos.yt_interface.load import load

@@ -12,8 +12,8 @@ from initial_files import REDSHIFT, Particles, realisation, write_gadget2
 
 from yt_protohalos.exceptions import InitialConditionsError, LatticeError
 from yt_protohalos.fields.cosmology import PAPER_COSMOLOGY
-from yt_protohalos.initial_conditions import displacements
-from yt_protohalos.initial_conditions.particles import field_from_source
+from yt_protohalos.initial_conditions import displacement_checks
+from yt_protohalos.initial_conditions.reconstruction import field_from_source
 from yt_protohalos.initial_conditions.sources import ArraySource, in_memory
 from yt_protohalos.yt_interface import linear
 from yt_protohalos.yt_interface import particles as yt_particles
@@ -112,8 +112,8 @@ def test_waves_along_one_axis_need_no_displacement_along_the_others(particles):
 
 def test_a_box_with_counting_ids_needs_sixteen_bytes_per_site_at_most(monkeypatch):
     # what does not grow with the box would drown what does
-    monkeypatch.setattr(displacements, "_SAMPLE", 1000)
-    monkeypatch.setattr(displacements, "_SAMPLED_PLANES", 2)
+    monkeypatch.setattr(displacement_checks, "_SAMPLE", 1000)
+    monkeypatch.setattr(displacement_checks, "_SAMPLED_PLANES", 2)
     own = realisation(64)
     stored = ArraySource(own.positions, own.velocities, np.arange(64**3), chunk=4096)
     tracemalloc.start()

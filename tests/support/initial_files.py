@@ -15,6 +15,9 @@ from yt_protohalos.fields.linear_field import LinearField
 from yt_protohalos.initial_conditions.generate import generate_initial_conditions, lagrangian_particles
 from yt_protohalos.initial_conditions.readers.enzo import VELOCITY_UNIT as ENZO_VELOCITY
 from yt_protohalos.initial_conditions.readers.tipsy import VELOCITY_UNIT as TIPSY_VELOCITY
+from yt_protohalos.initial_conditions.reconstruction import field_from_source
+from yt_protohalos.initial_conditions.site_assignment import SiteMap
+from yt_protohalos.initial_conditions.sources import ArraySource
 
 SHARED = Path(__file__).parents[2] / ".." / "shared"
 REDSHIFT = 49.0
@@ -32,6 +35,19 @@ class Particles:
     def mass(self) -> float:
         """Msun/h."""
         return self.field.site_mass_msun_h
+
+
+def field_from_particles(
+    positions: np.ndarray,
+    velocities: np.ndarray | None,
+    ids: np.ndarray | None,
+    box_size: float,
+    cosmology: Cosmology,
+    redshift: float,
+    masses: np.ndarray | float | None = None,
+) -> tuple[LinearField, SiteMap]:
+    """Linear field of particles in arrays; units as in `ArraySource`."""
+    return field_from_source(ArraySource(positions, velocities, ids, masses), box_size, cosmology, redshift)
 
 
 def realisation(n: int = 20, seed: int = 7, cosmology: Cosmology = PAPER_COSMOLOGY) -> Particles:

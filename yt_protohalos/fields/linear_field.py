@@ -128,11 +128,9 @@ class LinearField:
     def __repr__(self) -> str:
         _, rms = mean_and_rms(self.delta[:: max(self.n // 32, 1)])
         return (
-            f"{type(self).__name__} on {self.n}^3 sites\n"
-            f"  box size {self.box_size:g} Mpc/h, spacing {self.spacing:g} Mpc/h\n"
-            f"  delta at redshift {self.target_redshift:g}, rms {rms:.3g}\n"
-            f"  from initial conditions at redshift {self.redshift:g}\n"
-            f"  {self.cosmology}"
+            f"{type(self).__name__} on {self.n}^3 sites\n  box size {self.box_size:g} Mpc/h, spacing {self.spacing:g} "
+            f"Mpc/h\n  delta at redshift {self.target_redshift:g}, rms {rms:.3g}\n  from initial conditions at "
+            f"redshift {self.redshift:g}\n  {self.cosmology}"
         )
 
     @property

@@ -1,13 +1,12 @@
-"""Which lattice site each particle belongs to.
+"""Assignment of particles to lattice sites.
 
-No convention is assumed: whether sites are cell corners or centres, whether IDs count from 0 or 1 and in which
-axis order, is measured on the particles.
+No convention is assumed: the offset of the sites in their cells, the first ID and the axis order of the IDs are
+measured on the particles.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..exceptions import InitialConditionsError, LatticeError
 from ..fields.cosmology import Cosmology
-from ..fields.lattice import Lattice
+from ..fields.lattice import Lattice, Triple, circular_mean
 from .sources import Chunk, ParticleSource, numbered
 
 _LARGEST_SPREAD = 0.1
@@ -30,7 +29,7 @@ _OFFSET_TOLERANCE = 0.1
 
 @dataclass(frozen=True)
 class SiteMap:
-    """How particles find their Lagrangian lattice site.
+    """Map from particle IDs or positions to Lagrangian lattice sites.
 
     Attributes
     ----------
@@ -51,7 +50,7 @@ class SiteMap:
     site_offset: float
     id_base: int | None = None
     axis_order: str = "C"
-    shift: tuple[int, int, int] = (0, 0, 0)
+    shift: Triple = (0, 0, 0)
     keys: NDArray[np.uint64] | None = None
     sites: NDArray[np.integer] | None = None
 
@@ -62,9 +61,10 @@ class SiteMap:
         count = np.asarray(ids).astype(np.int64) - self.id_base
         if count.size and (count.min() < 0 or count.max() >= self.lattice.n_sites):
             raise LatticeError(
-                f"particle ID {int(count.max() if count.max() >= self.lattice.n_sites else count.min()) + self.id_base}"
-                f" lies outside {self.id_base}..{self.id_base + self.lattice.n_sites - 1}; "
-                "pass particles of the type the lattice was found from"
+                "particle ID "
+                f"{int(count.max() if count.max() >= self.lattice.n_sites else count.min()) + self.id_base} lies "
+                f"outside {self.id_base}..{self.id_base + self.lattice.n_sites - 1}; pass particles of the type the "
+                "lattice was found from"
             )
         return _flat_from_count(count, self.lattice, self.axis_order, self.shift)
 
@@ -91,50 +91,65 @@ def position_keys(positions: NDArray[Any]) -> NDArray[np.uint64]:
     return keys
 
 
-@dataclass(frozen=True)
-class Located:
-    """The sites of all particles of a source.
+class ParticleSites:
+    """Sites of all particles of a source, by ID, by the order of storage, or from a table.
 
-    Attributes
+    Parameters
     ----------
-    sites : SiteMap
-        Without the arrays that look sites up by position, which `complete` makes.
+    lattice : Lattice
+    site_offset : float
+        Site i sits at ``(i + site_offset) * spacing``.
     scale : float
         Rms displacement from the sites along an axis, over all axes, in Mpc/h.
-    flat : callable
-        ``flat(start, chunk)`` is the flat row-major site, int64 (M,), of a chunk whose first particle is the
-        `start`-th of the source.
-    names : tuple of str
-        What a chunk must hold for it.
-    stored : callable, or None
-        ``stored()`` makes the flat site of every particle in the order of storage, where sites are looked up by
-        position; the array is used up.
+    id_base : int, optional
+        First particle ID, where IDs count the sites.
+    order, shift : optional
+        Axis order and whole-site shift of the count of sites, see `SiteMap`.
+    table : integers, (n^3,), optional
+        Flat site of each particle in the order of storage.
     """
 
-    sites: SiteMap
-    scale: float
-    flat: Callable[[int, Chunk], NDArray[np.int64]]
-    names: tuple[str, ...] = ()
-    stored: Callable[[], NDArray[np.integer]] | None = None
+    def __init__(
+        self,
+        lattice: Lattice,
+        site_offset: float,
+        scale: float,
+        id_base: int | None = None,
+        order: str = "C",
+        shift: Triple = (0, 0, 0),
+        table: NDArray[np.integer] | None = None,
+    ) -> None:
+        self.lattice, self.site_offset, self.scale = lattice, site_offset, scale
+        self._id_base, self._order, self._shift, self._table = id_base, order, shift, table
+        self.names = () if id_base is None else ("ids",)  # needed in a chunk
 
-    def complete(self, source: ParticleSource) -> SiteMap:
-        """The whole site map, for when `flat` is needed no more: 12 bytes per site where it looks positions up.
+    def flat(self, start: int, chunk: Chunk) -> NDArray[np.int64]:
+        """Flat row-major sites, int64 (M,), of a chunk whose first particle is the `start`-th of the source."""
+        stop = start + len(chunk["positions"])
+        if self._table is not None:
+            return self._table[start:stop].astype(np.int64)
+        count = np.arange(start, stop) if self._id_base is None else chunk["ids"] - self._id_base
+        return _flat_from_count(count, self.lattice, self._order, self._shift)
+
+    def site_map(self, source: ParticleSource) -> SiteMap:
+        """Map that finds the sites again; the table is used up.
 
         Raises
         ------
         InitialConditionsError
-            Two particles have the same position.
+            Two particles have the same position, and IDs do not count the sites.
         """
-        if self.stored is None:
-            return self.sites
-        sites = self.stored()
+        if self._id_base is not None:
+            return SiteMap(self.lattice, self.site_offset, self._id_base, self._order, self._shift)
+        sites = np.empty(self.lattice.n_sites, dtype=_site_type(self.lattice)) if self._table is None else self._table
         keys = np.empty(len(sites), dtype=np.uint64)
         for start, chunk in numbered(source, "positions"):
-            keys[start : start + len(chunk["positions"])] = position_keys(chunk["positions"])
+            part = slice(start, start + len(chunk["positions"]))
+            sites[part], keys[part] = self.flat(start, chunk), position_keys(chunk["positions"])
         _sort_together(keys, sites)
         if np.any(keys[1:] == keys[:-1]):
             raise InitialConditionsError("two particles share one position and IDs do not count sites; give such IDs")
-        return replace(self.sites, keys=keys, sites=sites)
+        return SiteMap(self.lattice, self.site_offset, keys=keys, sites=sites)
 
 
 def _sort_together(keys: NDArray[np.uint64], sites: NDArray[np.integer]) -> None:
@@ -147,7 +162,7 @@ def _sort_together(keys: NDArray[np.uint64], sites: NDArray[np.integer]) -> None
 
 @njit(cache=True, nogil=True)
 def _into_buckets(keys: NDArray[np.uint64], sites: NDArray[np.integer]) -> NDArray[np.int64]:
-    """Bring keys into the order of their highest byte, in place; where each of the 256 begins, and the end."""
+    """Order keys by their highest byte, in place; returns where each of the 256 begins, and the end."""
     start = np.zeros(257, dtype=np.int64)
     for key in keys:
         start[(key >> np.uint64(56)) + 1] += 1
@@ -177,20 +192,20 @@ def locate_sites(
     lattice: Lattice,
     cosmology: Cosmology,
     redshift: float,
-) -> Located:
-    """Find the site of every particle, and the map that finds it again.
+) -> ParticleSites:
+    """Find the site of every particle.
 
-    IDs are tried first, then the order of storage, then positions minus the displacement that the velocities
-    imply; each is accepted only if the particles bear it out.
+    IDs are tried first, then the order of storage, then positions minus the displacement that the velocities imply.
+    Each is accepted only if the displacements from the sites are small.
 
     Parameters
     ----------
     source : ParticleSource
         As many particles as `lattice` has sites, all with finite numbers.
     id_range : (int, int), or None
-        Lowest and highest ID, where there are IDs.
+        Lowest and highest ID, if there are IDs.
     moving : bool
-        Whether there are velocities to use.
+        Use the velocities.
     lattice : Lattice
     cosmology : Cosmology
     redshift : float
@@ -201,39 +216,23 @@ def locate_sites(
         For duplicate IDs, and for particles that are on no lattice or not one per site.
     """
     if id_range is not None:
-        base = id_range[0]
-        counting = id_range[1] - base == lattice.n_sites - 1
+        base, last = id_range
+        counting = last - base == lattice.n_sites - 1
         _check_unique(source, base, counting, lattice)
-        if counting:
-            found = _measured_order(source, ("ids",), lambda _, chunk: chunk["ids"] - base, lattice)
-            if found is not None:
-                sites = SiteMap(lattice, found.offset, base, found.order, found.shift)
-                return Located(sites, found.scale, lambda _, chunk: sites.flat_from_ids(chunk["ids"]), ("ids",))
-    found = _measured_order(source, (), _count_of_storage, lattice)
-    if found is None:
-        return _sites_from_positions(source, moving, lattice, cosmology, redshift)
-    order, shift = found.order, found.shift
-
-    def flat(start: int, chunk: Chunk) -> NDArray[np.int64]:
-        return _flat_from_count(_count_of_storage(start, chunk), lattice, order, shift)
-
-    def stored() -> NDArray[np.integer]:
-        sites = np.empty(lattice.n_sites, dtype=_site_type(lattice))
-        for start, chunk in numbered(source, "positions"):
-            sites[start : start + len(chunk["positions"])] = flat(start, chunk)
-        return sites
-
-    return Located(SiteMap(lattice, found.offset), found.scale, flat, stored=stored)
+        found = _measured_order(source, base, lattice) if counting else None
+        if found is not None:
+            return found
+    found = _measured_order(source, None, lattice)
+    return found if found is not None else _sites_from_positions(source, moving, lattice, cosmology, redshift)
 
 
 def axis_site(flat: NDArray[np.int64], lattice: Lattice, axis: int) -> NDArray[np.int64]:
     """Site index along one axis of flat row-major indices."""
-    return flat // lattice.n ** (2 - axis) % lattice.n
+    index: NDArray[np.int64] = flat // lattice.n ** (2 - axis) % lattice.n
+    return index
 
 
-def _flat_from_count(
-    count: NDArray[np.int64], lattice: Lattice, order: str, shift: tuple[int, int, int]
-) -> NDArray[np.int64]:
+def _flat_from_count(count: NDArray[np.int64], lattice: Lattice, order: str, shift: Triple) -> NDArray[np.int64]:
     if order == "C" and shift == (0, 0, 0):
         return count
     sites = lattice.sites(count)
@@ -242,27 +241,13 @@ def _flat_from_count(
     return lattice.flat_index(sites + np.asarray(shift, dtype=np.int64))
 
 
-@dataclass(frozen=True)
-class _Order:
-    """How a count of the particles orders their sites: whole-site shift, offset and rms displacement (Mpc/h)."""
-
-    order: str
-    shift: tuple[int, int, int]
-    offset: float
-    scale: float
-
-
-def _count_of_storage(start: int, chunk: Chunk) -> NDArray[np.int64]:
-    return np.arange(start, start + len(chunk["positions"]), dtype=np.int64)
-
-
 def _check_unique(source: ParticleSource, base: int, counting: bool, lattice: Lattice) -> None:
     """Raise unless each ID is there once; where IDs do not count the sites, all of them are held for it."""
     if counting:
-        seen = np.zeros(lattice.n_sites, dtype=bool)
+        present = np.zeros(lattice.n_sites, dtype=bool)
         for _, chunk in numbered(source, "ids"):
-            seen[chunk["ids"] - base] = True
-        repeats = int(seen.size - np.count_nonzero(seen))
+            present[chunk["ids"] - base] = True
+        repeats = int(present.size - np.count_nonzero(present))
     else:
         ids = np.empty(lattice.n_sites, dtype=np.int64)
         for start, chunk in numbered(source, "ids"):
@@ -276,23 +261,19 @@ def _check_unique(source: ParticleSource, base: int, counting: bool, lattice: La
         )
 
 
-def _measured_order(
-    source: ParticleSource,
-    names: tuple[str, ...],
-    count: Callable[[int, Chunk], NDArray[np.int64]],
-    lattice: Lattice,
-) -> _Order | None:
-    """Axis order in which `count` orders the particles' sites, with shift and offset of the lattice, else None."""
+def _measured_order(source: ParticleSource, id_base: int | None, lattice: Lattice) -> ParticleSites | None:
+    """Sites by a count of the particles, their IDs or their order of storage, if one axis order fits the positions."""
+    names = () if id_base is None else ("ids",)
     for order in ("C", "F"):
         centre: NDArray[np.float64] | None = None
         total, square = np.zeros(3), np.zeros(3)
         for start, chunk in numbered(source, "positions", *names):
-            counted = count(start, chunk)
-            parts = [_separation(chunk, counted, lattice, axis, order) for axis in range(3)]
+            storage = np.arange(start, start + len(chunk["positions"]))
+            count = storage if id_base is None else chunk["ids"] - id_base
+            parts = [_separation(chunk, count, lattice, axis, order) for axis in range(3)]
             if centre is None:
                 # the circular mean is safe where the lattice itself is moved by a good part of the box
-                phases = [np.mean(np.exp(2j * np.pi * separation)) for separation in parts]
-                centre = np.angle(phases) / (2 * np.pi)
+                centre = np.array([circular_mean(separation, 1.0) for separation in parts])
             for axis, separation in enumerate(parts):
                 separation -= centre[axis]
                 separation -= np.rint(separation)
@@ -305,7 +286,7 @@ def _measured_order(
             shift, offset = _split_offset(means)
             apart = means - (np.asarray(shift) + offset)
             scale = lattice.spacing * float(np.sqrt(np.mean(variance * lattice.n**2 + apart**2)))
-            return _Order(order, shift, offset, scale)
+            return ParticleSites(lattice, offset, scale, id_base, order, shift)
     return None
 
 
@@ -315,7 +296,7 @@ def _separation(chunk: Chunk, count: NDArray[np.int64], lattice: Lattice, axis: 
     return np.asarray(chunk["positions"][:, axis] / lattice.box_size - site / lattice.n, dtype=np.float64)
 
 
-def _split_offset(means: NDArray[np.float64]) -> tuple[tuple[int, int, int], float]:
+def _split_offset(means: NDArray[np.float64]) -> tuple[Triple, float]:
     """Split the mean displacement (in spacings) of the three axes into whole sites and one offset in [0, 1)."""
     halves = np.rint(2 * means) / 2
     if np.abs(means - halves).max() < _OFFSET_TOLERANCE and len(set((halves % 1).tolist())) == 1:
@@ -327,8 +308,7 @@ def _split_offset(means: NDArray[np.float64]) -> tuple[tuple[int, int, int], flo
         if np.ptp(fractions) > _OFFSET_TOLERANCE:
             raise LatticeError(
                 f"the lattice is offset by {np.round(fractions, 3).tolist()} spacings on the three axes; one offset "
-                "for "
-                "all is needed: shift the box so that the axes agree"
+                "for all is needed: shift the box so that the axes agree"
             )
         offset = float(fractions.mean())
     x, y, z = (int(value) for value in whole)
@@ -337,8 +317,8 @@ def _split_offset(means: NDArray[np.float64]) -> tuple[tuple[int, int, int], flo
 
 def _sites_from_positions(
     source: ParticleSource, moving: bool, lattice: Lattice, cosmology: Cosmology, redshift: float
-) -> Located:
-    """Sites as positions minus the displacement that velocities imply (first order)."""
+) -> ParticleSites:
+    """Sites nearest to positions minus the first-order displacement that velocities imply."""
     to_displacement = (1 + redshift) / cosmology.hubble(redshift) / cosmology.growth_rate(redshift)
     names = ("positions", "velocities") if moving else ("positions",)
 
@@ -377,13 +357,8 @@ def _sites_from_positions(
             f"{empty} of {lattice.n_sites} lattice sites get no particle and others several; one each is needed: give "
             "IDs that count the sites, or initial conditions at a higher redshift"
         )
-    del filled
-
-    def stored(start: int, chunk: Chunk) -> NDArray[np.int64]:
-        return flat[start : start + len(chunk["positions"])].astype(np.int64)
-
     scale = float(np.sqrt(square / (3 * lattice.n_sites)))
-    return Located(SiteMap(lattice, offset), scale, stored, stored=lambda: flat)
+    return ParticleSites(lattice, offset, scale, table=flat)
 
 
 def _site_type(lattice: Lattice) -> type[np.integer]:

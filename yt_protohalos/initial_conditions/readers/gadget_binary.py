@@ -184,8 +184,7 @@ def _walk(file: object, start: int, size: int, endian: str, file_format: int, pa
         if closing != length:
             raise FormatError(
                 f"block {len(blocks)} of {path.name} opens with {length} bytes and closes with {closing}; both must "
-                "agree: "
-                "the file is corrupted or holds blocks over 4 GiB, split it over several files"
+                "agree: the file is corrupted or holds blocks over 4 GiB, split it over several files"
             )
         position = data + length + 4
     return blocks
@@ -216,8 +215,7 @@ def _assemble(
         if "Mass" not in found or found["Mass"][1] != count * float_size:
             raise FormatError(
                 f"{path.name} has no mass table entry for particle types {list(layout.variable_mass)} and no mass "
-                "block of "
-                f"{count * float_size} bytes; one of them is needed, write the file again"
+                f"block of {count * float_size} bytes; one of them is needed, write the file again"
             )
     return layout
 

@@ -56,8 +56,7 @@ class GraficLayout:
         if len(records) != self.n or np.any(records["open"] != 4 * plane) or np.any(records["close"] != 4 * plane):
             raise FormatError(
                 f"{name} has {len(records)} whole planes of {self.n}x{self.n} float32 values, its header says "
-                f"{self.n}; "
-                "it is truncated or not grafic2, copy it again"
+                f"{self.n}; it is truncated or not grafic2, copy it again"
             )
         with quiet_casts():
             return records["plane"].reshape((self.n,) * 3).transpose(2, 1, 0).astype(np.float64)
@@ -72,8 +71,7 @@ def grafic_folder(path: Path) -> Path | None:
     if len(levels) > 1:
         raise InitialConditionsError(
             f"{path.name} has levels {', '.join(level.parent.name for level in levels)}, a zoom; one uniform level is "
-            "needed: "
-            "give unigrid initial conditions, or the coarsest level's folder"
+            "needed: give unigrid initial conditions, or the coarsest level's folder"
         )
     return levels[0].parent if levels else None
 
@@ -121,9 +119,8 @@ def read_grafic_layout(path: Path) -> GraficLayout:
         )
     if any(not abs(value) <= 1e-3 * abs(spacing) for value in origin):
         raise InitialConditionsError(
-            f"the grafic2 level starts at {tuple(round(value, 4) for value in origin)} Mpc in the box, a zoom level; "
-            "a level "
-            "that fills the box starts at 0: give the coarsest level's folder"
+            f"the grafic2 level starts at {tuple(round(value, 4) for value in origin)} Mpc in the box, a zoom level; a "
+            "level that fills the box starts at 0: give the coarsest level's folder"
         )
     if not (0 < scale <= 1 and spacing > 0 and hubble > 1):
         raise FormatError(

@@ -43,8 +43,7 @@ class BoxFacts:
             raise CosmologyError(
                 f"{what} does not say its {', '.join(missing)}; each is needed: pass "
                 f"{', '.join(f'{name}=...' for name in missing)} (box_size in comoving Mpc/h), or put the .conf file "
-                "it was "
-                "made with beside it under the same name"
+                "it was made with beside it under the same name"
             )
         assert self.box_size is not None and self.redshift is not None and self.cosmology is not None
         box_size = comoving_length(self.box_size, "box_size", self.cosmology.h)

@@ -99,8 +99,7 @@ def read_generic_layout(path: Path) -> GenericLayout:
         if coarsest != finest:
             raise InitialConditionsError(
                 f"{path.name} has levels {coarsest} to {finest}, a zoom; one uniform level is needed: give unigrid "
-                "initial "
-                "conditions (levelmin = levelmax), or the zoom's coarse run"
+                "initial conditions (levelmin = levelmax), or the zoom's coarse run"
             )
         datasets = {f"{match[2]}_{match[3]}": match[0] for match in levels if int(match[1]) == finest}
         if "DM_rho" not in datasets:
@@ -114,8 +113,7 @@ def read_generic_layout(path: Path) -> GenericLayout:
     if len(shape) != 3 or len(extra) != 1 or min(extra) < 0 or min(extra) % 2:
         raise LatticeError(
             f"level {finest} of {path.name} has shape {shape}; {n}^3 cells with as many ghost cells on each face are "
-            "needed: "
-            "give a cubic box"
+            "needed: give a cubic box"
         )
     other = sorted(name for name, each in shapes.items() if each != shape)
     if other:
