@@ -169,7 +169,7 @@ class LinearField:
 
     @property
     def is_mapped(self) -> bool:
-        """Whether delta is mapped from a file."""
+        """True if delta is mapped from a file."""
         cube: Any = self.delta
         while cube is not None and not isinstance(cube, np.memmap):
             cube = getattr(cube, "base", None)

@@ -1,4 +1,4 @@
-"""What every reader asks of a file before it believes it: sizes that fit, numbers that can be, errors with names."""
+"""Checks shared by all readers: sizes, ranges of numbers, and errors that name the file."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from ..fields.cosmology import Cosmology
 from ..fields.fourier import mean_and_rms
 
 LARGEST_REDSHIFT = 1000.0
-"""Growth without radiation means nothing beyond."""
+"""Growth without radiation is not valid beyond."""
 SMALLEST_BOX, LARGEST_BOX = 1e-6, 1e12
 """A parsec in Mpc, and a thousand times the observable universe in kpc."""
 LARGEST_PEAK = 20.0
 """Largest deviation of one site, in rms: a Gaussian field of 4096^3 sites stays below 8."""
 LONGEST_ZEROS = 32
-"""Cells in a row, exactly zero, that no whole file has."""
+"""Number of consecutive cells of exactly zero that no complete file has."""
 _TIME_TOLERANCE = 0.01
 _PASSED_ON: tuple[type[BaseException], ...] = (ProtohaloError, FileNotFoundError, PermissionError, MemoryError, Warning)
 
@@ -30,9 +30,9 @@ _PASSED_ON: tuple[type[BaseException], ...] = (ProtohaloError, FileNotFoundError
 def library_errors(
     name: str, kind: type[ProtohaloError] = FormatError, let_pass: tuple[type[BaseException], ...] = ()
 ) -> Iterator[None]:
-    """Turn what a library raises on a damaged file into `kind`, with the library's words and error kept.
+    """Raise `kind` from any error that a library raises on a damaged file, with its message.
 
-    Errors of this package, warnings, missing files and memory, and those in `let_pass` go on as they are.
+    Errors of this package, warnings, missing files, lack of memory and the types in `let_pass` pass unchanged.
     """
     passed_on = _PASSED_ON + let_pass
     try:
@@ -48,7 +48,7 @@ def library_errors(
 
 
 def check_box(what: str, box_size: float, redshift: float, cosmology: Cosmology) -> None:
-    """Raise `CosmologyError` for a box, a redshift or a background that no initial conditions have.
+    """Raise `CosmologyError` for an impossible box size, redshift or cosmology.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ def check_box(what: str, box_size: float, redshift: float, cosmology: Cosmology)
 def check_time(what: str, redshift: float, time: float) -> None:
     """Raise `CosmologyError` where a header's scale factor and redshift contradict each other.
 
-    A time of 0 or beyond 1 is no scale factor, but what some writers leave there, and says nothing.
+    A time of 0 or beyond 1 is no scale factor and is ignored: some writers leave it undefined.
     """
     if 0 < time <= 1 and abs(time * (1 + redshift) - 1) > _TIME_TOLERANCE:
         raise CosmologyError(
@@ -121,7 +121,7 @@ def header_numbers(file_name: str, attributes: dict[str, Any], name: str, count:
 
 
 def quiet_casts() -> np.errstate:
-    """Context in which signalling NaNs of a damaged file may be cast without a warning; the checks name them after."""
+    """Context that casts the NaNs of a damaged file without a warning; checks after it report them."""
     return np.errstate(invalid="ignore", over="ignore")
 
 
@@ -140,7 +140,7 @@ class Reach:
         self.bad = 0
 
     def add(self, values: NDArray[Any]) -> None:
-        """Take in more values, without a temporary array of their size while all are finite."""
+        """Add more values; no temporary array of their size is made while all are finite."""
         if values.size == 0:
             return
         with quiet_casts():
@@ -151,7 +151,7 @@ class Reach:
             self.bad += int(values.size - np.count_nonzero(np.isfinite(values)))
 
     def within(self, limit: float) -> bool:
-        """Whether all values so far are finite and within +-`limit`."""
+        """Test if all values so far are finite and within +-`limit`."""
         return self.bad == 0 and self.largest <= limit
 
     def check_finite(self) -> None:
@@ -180,7 +180,7 @@ def check_reach(name: str, values: NDArray[Any], limit: float, unit: str, why: s
 
 
 def check_peak(name: str, values: NDArray[Any]) -> None:
-    """Raise `InitialConditionsError` where one site stands out as no Gaussian field has it."""
+    """Raise `InitialConditionsError` if one value is too far from the others for a Gaussian field."""
     _, rms = mean_and_rms(values)
     peak = float(max(abs(float(values.max())), abs(float(values.min()))))
     if peak > LARGEST_PEAK * rms:
@@ -191,10 +191,9 @@ def check_peak(name: str, values: NDArray[Any]) -> None:
 
 
 def check_written(name: str, values: NDArray[Any]) -> None:
-    """Raise `InitialConditionsError` where a cube (n, n, n) is exactly zero in a row of cells.
+    """Raise `InitialConditionsError` if consecutive cells of a cube (n, n, n) are exactly zero.
 
-    A Gaussian field hardly has one such cell. Pages of a file that never reached the disk have many, and so have parts
-    of an HDF5 array that were never written.
+    A Gaussian field hardly has one such cell. Parts of a file that were never written have many.
     """
     # files have x or z as their fastest axis
     for plane in chain(values, values.T):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..exceptions import InitialConditionsError, LatticeError
 
 CHUNK = 2**19
-"""Particles a chunk, at most: their temporaries stay in the tens of MB."""
+"""Largest number of particles per chunk: temporaries stay in the tens of MB."""
 
 Chunk = dict[str, NDArray[Any]]
 
@@ -55,7 +55,7 @@ class ArraySource:
     ids : array, (N,), or None
     masses : array, (N,) or scalar, or None
     chunk : int
-        Particles a chunk.
+        Largest number of particles per chunk.
     """
 
     def __init__(

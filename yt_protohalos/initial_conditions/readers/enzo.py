@@ -41,7 +41,7 @@ class EnzoGrids:
 
 
 def is_enzo(path: Path) -> bool:
-    """Whether the path is a folder that holds (or a file beside) ``ParticleDisplacements_x``."""
+    """Test if the path is a folder with ``ParticleDisplacements_x``, or a file beside it."""
     belongs = path.is_dir() or path.name.startswith(_NAMES) or path.suffix in _PARAMETER_FILES
     return belongs and (folder_of(path) / "ParticleDisplacements_x").is_file()
 

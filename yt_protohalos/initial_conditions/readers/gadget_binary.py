@@ -21,7 +21,7 @@ BLOCK_NAMES = {"POS": "Coordinates", "VEL": "Velocities", "ID": "ParticleIDs", "
 
 @dataclass(frozen=True)
 class GadgetHeader:
-    """What the 256-byte header says; masses and box size in the file's own units."""
+    """The 256-byte header; masses and box size in the file's own units."""
 
     counts: tuple[int, ...]
     masses: tuple[float, ...]
@@ -37,7 +37,7 @@ class GadgetHeader:
 
 @dataclass(frozen=True)
 class GadgetLayout:
-    """Where a Gadget-2 binary file keeps what.
+    """Positions and types of the blocks of a Gadget-2 binary file.
 
     Attributes
     ----------
@@ -76,7 +76,7 @@ class GadgetLayout:
 
 
 def is_gadget_binary(path: Path) -> bool:
-    """Whether the file starts as a Gadget-2 binary of format 1 or 2 does."""
+    """Test if the file starts like a Gadget-2 binary of format 1 or 2."""
     if not path.is_file():
         return False
     with path.open("rb") as file:

@@ -20,7 +20,7 @@ FIELDS = ("ic_deltab", "ic_poscx", "ic_poscy", "ic_poscz", "ic_velcx", "ic_velcy
 
 @dataclass(frozen=True)
 class GraficLayout:
-    """What a grafic2 folder holds.
+    """Contents of a grafic2 folder.
 
     Attributes
     ----------
@@ -77,7 +77,7 @@ def grafic_folder(path: Path) -> Path | None:
 
 
 def is_grafic(path: Path) -> bool:
-    """Whether the path leads to one or several grafic2 levels."""
+    """Test if the path leads to one or several grafic2 levels."""
     if path.is_dir():
         return (path / "ic_deltab").is_file() or any(path.glob("level_*/ic_deltab"))
     return path.name in FIELDS and (path.parent / "ic_deltab").is_file()

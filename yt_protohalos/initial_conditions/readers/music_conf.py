@@ -14,7 +14,7 @@ from ..checks import check_box
 
 @dataclass(frozen=True)
 class BoxFacts:
-    """What initial conditions must be accompanied by.
+    """Box size, redshift and cosmology of initial conditions, as far as known.
 
     Attributes
     ----------

@@ -22,7 +22,7 @@ _SINGLE = re.compile(r"(DM|BA)_(delta|[dv][xyz])")
 
 @dataclass(frozen=True)
 class GenericLayout:
-    """Which cubes a generic file holds.
+    """Cubes of a generic file.
 
     Attributes
     ----------
@@ -50,7 +50,7 @@ class GenericLayout:
             return np.asarray(file[self.datasets[name]][inner, inner, inner], dtype=np.float64)
 
     def facts(self, known: BoxFacts) -> BoxFacts:
-        """What the header says, completed from `known` (which alone can hold h)."""
+        """Facts from the header, completed from `known`; only `known` can hold h."""
         header = self.header
         if not header:
             return known
@@ -70,7 +70,7 @@ class GenericLayout:
 
 
 def is_generic(path: Path) -> bool:
-    """Whether the file is generic HDF5 of MUSIC or monofonIC."""
+    """Test if the file is generic HDF5 of MUSIC or monofonIC."""
     import h5py
 
     if not path.is_file() or not h5py.is_hdf5(path):

@@ -52,7 +52,7 @@ class TipsyParticles:
 
 
 def is_tipsy(path: Path) -> bool:
-    """Whether the header's counts fit the file's size."""
+    """Test if the counts in the header fit the size of the file."""
     return path.is_file() and _endian(path) is not None
 
 
