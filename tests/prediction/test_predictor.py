@@ -30,6 +30,7 @@ from yt_protohalos.exceptions import (
 from yt_protohalos.fields.cosmology import Cosmology
 from yt_protohalos.fields.lattice import Lattice, nearest_sites
 from yt_protohalos.fields.linear_field import LinearField
+from yt_protohalos.fields.region import Region
 from yt_protohalos.models.channels import POSITION_CHANNELS, ModelInput, network_input
 from yt_protohalos.models.symmetry import Symmetry
 from yt_protohalos.prediction import inference, store
@@ -374,3 +375,19 @@ def test_a_probability_in_hand_spares_the_semantic_network(field, prediction):
     np.testing.assert_array_equal(again.labels, prediction.labels)
     with pytest.raises(LatticeError, match="probability"):
         predictor.predict(field, progress=False, probability=np.zeros((3, 3, 3), dtype=np.float32))
+
+
+def test_predictions_and_predictors_are_shown_in_a_few_lines(field, prediction):
+    region = Region.of_sites(field.lattice, (0, 0, 0), 12)
+    part = make_predictor().predict_region(field, region, progress=False)
+    for shown, facts in (
+        (repr(prediction), ("lattice 24 x 24 x 24", "box 4.6875 Mpc/h", "model tiny", "threshold 0.5", "Msun")),
+        (repr(part), ("RegionPrediction", "lattice 12 x 12 x 12")),
+        (repr(make_predictor()), ("tiny", "float32")),
+    ):
+        assert len(shown.splitlines()) <= 6 and len(shown) < 400
+        assert all(fact in shown for fact in facts)
+    shown = prediction._repr_html_()
+    assert f"<td>{prediction.n_protohalos}</td>" in shown and "data:image/png;base64,iVBOR" in shown
+    empty = make_predictor().predict(field, threshold=0.999999, progress=False)
+    assert "Msun" not in empty._repr_html_()

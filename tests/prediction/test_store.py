@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 
 import h5py
@@ -19,7 +18,6 @@ from yt_protohalos.prediction.store import (
     PredictionCache,
     cache_key,
     field_identity,
-    file_identity,
 )
 from yt_protohalos.segmentation.overlap import OverlapGraph
 
@@ -123,17 +121,6 @@ def test_keys_differ_with_data_model_and_settings():
         cache_key(field_identity(field), "m", {"threshold": 0.6}),
     ]
     assert len({key, *changed}) == 4
-
-
-def test_a_file_that_changes_changes_its_identity(tmp_path):
-    path = tmp_path / "ics.dat"
-    path.write_bytes(b"12345")
-    before = file_identity(path)
-    assert file_identity([path]) == before
-    os.utime(path, ns=(1, 1))
-    assert file_identity(path) != before
-    with pytest.raises(StoreError, match="cannot be identified"):
-        file_identity(tmp_path / "nowhere.dat")
 
 
 def test_files_that_are_no_prediction_are_refused(prediction, tmp_path):

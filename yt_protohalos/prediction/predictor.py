@@ -178,8 +178,7 @@ class ProtohaloPredictor:
             evolved = evolve_in_store(model_field, crop_store, communicator, progress) if sees else None
         pipeline = Pipeline(ModelInput(model_field, evolved, probability), crop_store, communicator, progress)
         if probability is None:
-            probability = self._membership(pipeline, crops)
-            pipeline = replace(pipeline, inputs=replace(pipeline.inputs, probability=probability))
+            pipeline = self._with_membership(pipeline, crops)
         blocks = pipeline.core_labels(network, self.card, crops.instance, settings["threshold"])
         prediction = None
         with communicator.barrier():
@@ -249,15 +248,14 @@ class ProtohaloPredictor:
         check_plateau(model_field, region, crops)
         if evolved is None or evolved.n != side:
             evolved = evolve_field(model_field, progress) if self.card.sees_evolution else None
-        pipeline = Pipeline(ModelInput(model_field, evolved), progress=progress)
-        probability = self._membership(pipeline, crops)
-        pipeline = replace(pipeline, inputs=replace(pipeline.inputs, probability=probability))
+        pipeline = self._with_membership(Pipeline(ModelInput(model_field, evolved), progress=progress), crops)
         blocks = pipeline.core_labels(network, self.card, crops.instance, settings["threshold"])
         assert crops.plan is not None
         # stitched in the cubes of the whole box, where background has at least as many sites as it has there
         labels = pipeline.protohalos(pipeline.stitched(blocks, crops.plan).labels, self.card)
         labels = relabel_by_size(lattice.crop(labels, start, (n,) * 3))
-        inside = lattice.crop(probability, start, (n,) * 3)
+        assert pipeline.inputs.probability is not None
+        inside = lattice.crop(pipeline.inputs.probability, start, (n,) * 3)
         return RegionPrediction(
             probability=inside,
             mask=inside > np.float32(settings["threshold"]),
@@ -277,17 +275,7 @@ class ProtohaloPredictor:
     def needed_context(self, field: LinearField, region: Region) -> Region:
         """The cube that the networks see when a region is predicted, which a plateau must hold.
 
-        It lies about the region, and may be larger than the box.
-
-        Parameters
-        ----------
-        field : LinearField
-            Of the model's lattice spacing.
-        region : Region
-
-        Returns
-        -------
-        Region
+        It lies about the region, and may be larger than the box; `field` has the model's lattice spacing.
 
         Examples
         --------
@@ -325,6 +313,9 @@ class ProtohaloPredictor:
     def _membership(self, pipeline: Pipeline, crops: ModelCrops) -> NDArray[np.float32]:
         calibration = pipeline.communicator.broadcast(lambda: self.calibration(pipeline.inputs.field))
         return pipeline.membership(self.semantic_network, crops.semantic, calibration)
+
+    def _with_membership(self, pipeline: Pipeline, crops: ModelCrops) -> Pipeline:
+        return replace(pipeline, inputs=replace(pipeline.inputs, probability=self._membership(pipeline, crops)))
 
     def _assemble(
         self, field: LinearField, pipeline: Pipeline, blocks: Blocks, crops: ModelCrops, settings: dict[str, Any]

@@ -6,6 +6,7 @@ import json
 from base64 import b64encode
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from html import escape
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,7 +78,7 @@ class LabelledSites:
 
     def _repr_html_(self) -> str:
         """A table of what it is and, if matplotlib is there, a slice through the labels."""
-        rows = "".join(f"<tr><th>{name}</th><td>{value}</td></tr>" for name, value in self._facts().items())
+        rows = "".join(f"<tr><th>{name}</th><td>{escape(value)}</td></tr>" for name, value in self._facts().items())
         return f"<table>{rows}</table>{_slice_html(self.labels)}"
 
     def _facts(self) -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -251,34 +251,14 @@ def cache_folder() -> Path:
 
 
 def cache_key(identity: Mapping[str, Any], model_sha256: str, settings: Mapping[str, Any]) -> str:
-    """Key of a prediction: 64 hexadecimal digits of SHA-256.
+    """Key of a prediction, 64 hexadecimal digits of SHA-256: of the `field_identity`, the model and the settings.
 
-    Parameters
-    ----------
-    identity : mapping
-        Of the data: `file_identity` or `field_identity`.
-    model_sha256 : str
-        ``ModelCard.sha256``, which covers both weight files.
-    settings : mapping
-        Everything else the result depends on, JSON values.
+    model_sha256 : `ModelCard.sha256`, which covers the weight files
+    settings : JSON values
     """
-    parts = {
-        "format": PREDICTION_FORMAT,
-        "data": _as_json(identity),
-        "model": model_sha256,
-        "settings": _as_json(settings),
-    }
+    parts = {"format": PREDICTION_FORMAT, "data": _as_json(identity)}
+    parts |= {"model": model_sha256, "settings": _as_json(settings)}
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-
-def file_identity(paths: str | Path | Iterable[str | Path]) -> dict[str, list[Any]]:
-    """Path, size in bytes and time of change (ns) of the files of a dataset, without reading them."""
-    names = [paths] if isinstance(paths, str | Path) else list(paths)
-    try:
-        files = [(str(Path(name).resolve()), Path(name).stat()) for name in names]
-    except OSError as error:
-        raise StoreError(f"dataset file cannot be identified ({error}); check its path") from error
-    return {"files": [[name, stat.st_size, stat.st_mtime_ns] for name, stat in files]}
 
 
 def field_identity(field: LinearField) -> dict[str, object]:
