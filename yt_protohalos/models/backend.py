@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from .._utils.system import silent_descriptor
@@ -23,10 +23,8 @@ def without_backend_lines() -> Iterator[None]:
 
 def import_keras() -> Any:
     """Import keras without the start-up lines of its backend, unless ``TF_CPP_MIN_LOG_LEVEL`` is 0 or 1."""
-    with ExitStack() as stack:
-        if "keras" not in sys.modules:
-            # tensorflow writes lines before it reads its settings
-            stack.enter_context(without_backend_lines())
+    # tensorflow writes lines before it reads its settings
+    with nullcontext() if "keras" in sys.modules else without_backend_lines():
         import keras
 
         if keras.backend.backend() == "tensorflow":

@@ -1,7 +1,4 @@
-"""Model cards: everything that must be known about a trained pair of networks to use it.
-
-A card is one JSON file beside its weight files. Every value is checked when a card is made or read.
-"""
+"""Model cards: everything that must be known about a trained pair of networks to use it, in a JSON file."""
 
 from __future__ import annotations
 
@@ -26,19 +23,15 @@ MERGING_KEYS = ("width_ratio", "distance")
 CONTACT_KEY = "contact"
 CALIBRATION_KEYS = ("slope", "intercept")
 AMPLITUDE_KEYS = ("slope_by_amplitude", "intercept_by_amplitude")
-LARGEST_NEIGHBOURS = 10_000
-"""Largest number of neighbours per point that a clustering may ask for."""
 METHODS = {"instance": "clustering", "contour": "watershed"}
 """Separation of haloes by the network's head: from an embedding (paper, appendices B, D) or from contours (A)."""
 
-_NEIGHBOURS = rules.Rule(
-    f"a number from 1 to {LARGEST_NEIGHBOURS}", lambda v: rules.NUMBER.holds(v) and 1 <= v <= LARGEST_NEIGHBOURS
-)
+_NEIGHBOURS = rules.Rule("a number from 1 to 10000", lambda value: rules.NUMBER.holds(value) and 1 <= value <= 10_000)
 _SEPARATION = {
     "clustering": {"n_dens": _NEIGHBOURS, "n_ngb": _NEIGHBOURS, "persistence": rules.POSITIVE},
     "watershed": {"foreground": rules.FRACTION, "contour": rules.FRACTION},
 }
-_NUMBERS = {
+_VALUES = {
     "name": rules.NAME,
     "version": rules.whole(1),
     "spacing": rules.POSITIVE,
@@ -47,13 +40,15 @@ _NUMBERS = {
     "threshold": rules.FRACTION,
     "core": rules.whole(1),
     "symmetries": rules.whole(1, 48),
+    "semantic_core": rules.whole(1),
 }
 _NOT_DECISIVE = ("description", "training", "scores")
+"""Values that may change while stored predictions stay valid."""
 
 
 @dataclass(frozen=True)
 class ModelCard:
-    """A trained pair of networks and the range of fields it is valid for.
+    """A trained pair of networks and the range of fields it is valid for; every value is checked.
 
     Attributes
     ----------
@@ -69,8 +64,8 @@ class ModelCard:
     min_sites : int
         Smallest protohalo kept, sites of the model's lattice.
     semantic, instance : NetworkCard
-        `instance` separates the haloes: it has the head ``"instance"``, or ``"contour"`` for the watershed. It may be
-        None: such a model predicts membership, and not in which halo.
+        `instance` separates the haloes, by its head ``"instance"`` or, for the watershed, ``"contour"``. Without it
+        (None) a model predicts membership alone.
     beta : float
         Fraction of training sites outside haloes (paper, eq. 3).
     threshold : float
@@ -128,9 +123,8 @@ class ModelCard:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "amplitude_range", tuple(self.amplitude_range))
-        rules.check("model", {key: getattr(self, key) for key in _NUMBERS}, _NUMBERS)
-        if self.semantic_core is not None:
-            rules.check("model", {"semantic_core": self.semantic_core}, {"semantic_core": rules.whole(1)})
+        given = {key: getattr(self, key) for key in _VALUES if getattr(self, key) is not None}
+        rules.check("model", given, _VALUES, optional=("semantic_core",))
         bounds = self.amplitude_range
         if len(bounds) != 2 or not all(map(rules.NUMBER.holds, bounds)) or not 0 < bounds[0] <= bounds[1]:
             raise ModelError(f"amplitude_range {bounds} is not [low, high] with 0 < low <= high; correct the card")
@@ -175,11 +169,9 @@ class ModelCard:
     def calibration_at(self, sigma_8: float) -> dict[str, float]:
         """Slope and intercept for a field of an amplitude: both linear in ln(sigma_8 / cosmology.sigma_8).
 
-        Members are more frequent at a higher amplitude, and a network cannot measure it from one crop. Outside
-        ``amplitude_range`` the nearer end is used.
+        A network cannot measure the amplitude from one crop. Outside ``amplitude_range`` the nearer end is used.
         """
-        low, high = self.amplitude_range
-        change = float(np.log(np.clip(sigma_8, low, high) / self.cosmology.sigma_8))
+        change = float(np.log(np.clip(sigma_8, *self.amplitude_range) / self.cosmology.sigma_8))
         return {
             key: self.calibration[key] + change * self.calibration.get(f"{key}_by_amplitude", 0.0)
             for key in CALIBRATION_KEYS
@@ -201,13 +193,7 @@ class ModelCard:
         return (("semantic", self.semantic), *((("instance", self.instance),) if self.instance is not None else ()))
 
     def instance_network(self) -> NetworkCard:
-        """The instance network.
-
-        Raises
-        ------
-        ModelError
-            The model has none.
-        """
+        """The instance network; raises `ModelError` if the model has none."""
         if self.instance is None:
             raise ModelError(
                 f"model {self.name!r} has a semantic network alone and separates no haloes; use "
@@ -231,10 +217,7 @@ class ModelCard:
 
     @property
     def sha256(self) -> str:
-        """Identity of the model: SHA-256 of all that its predictions depend on, with the weight files' hashes.
-
-        The description, training and scores are left out, so that they may change and stored predictions stay valid.
-        """
+        """Identity of the model: SHA-256 of all that its predictions depend on, with the weight files' hashes."""
         decisive = {name: value for name, value in self._values().items() if name not in _NOT_DECISIVE}
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
@@ -252,13 +235,7 @@ class ModelCard:
 
     @classmethod
     def from_json(cls, text: str) -> ModelCard:
-        """Read and check a card.
-
-        Raises
-        ------
-        ModelError
-            The text is not a valid card; the message names the key, the rule and the remedy.
-        """
+        """Read and check a card; raises `ModelError` if the text is not a valid one."""
         try:
             values = json.loads(text)
         except (ValueError, RecursionError) as error:
@@ -281,9 +258,9 @@ class ModelCard:
         """Title and text of each property that a user compares models by; the scores have one line per run."""
         known, (low, high) = self.cosmology, self.amplitude_range
         amplitudes = f"trained for sigma_8 from {low:g} to {high:g}"
+        smallest = self.min_sites * known.site_mass_msun_h(self.spacing)
         yield "lattice spacing", f"{self.spacing:.5g} Mpc/h"
         yield "cosmology", f"h = {known.h}, Omega_m = {known.omega_m}, n_s = {known.n_s}; {amplitudes}"
-        smallest = self.min_sites * known.site_mass_msun_h(self.spacing)
         yield "smallest halo", f"{self.min_sites} sites, {smallest:.3g} Msun/h"
         yield "haloes apart by", "nothing: membership alone" if self.instance is None else self.method
         for run, scores in self.scores.items():

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from ..exceptions import ModelError
 from ..fields.evolution import DENSITY_NAMES, EvolvedField
-from ..fields.lattice import Lattice, Triple
+from ..fields.lattice import Triple
 from ..fields.linear_field import LinearField
 from .symmetry import Symmetry
 
@@ -34,26 +34,24 @@ POSITION_CHANNELS = (*FIELD_CHANNELS, *LAGRANGIAN_POSITION)
 PROBABILITY_CHANNELS = (*POSITION_CHANNELS, "probability")
 EVOLVED_SEMANTIC = (*FIELD_CHANNELS, *DENSITY_NAMES)
 EVOLVED_INSTANCE = (*POSITION_CHANNELS, *EVOLVED_POSITION, *DENSITY_NAMES[-3:], "probability")
-LINEAR_CONTOUR = (*FIELD_CHANNELS, "probability")
-EVOLVED_CONTOUR = ("delta", *STRETCH_STEPS, *DENSITY_NAMES, "probability")
 CHANNELS = (*POSITION_CHANNELS, *EVOLVED_POSITION, *STRETCH_STEPS, *DENSITY_NAMES, "probability")
 """All channels, in the order of a network's input."""
 
 CHANNEL_SETS: dict[str, dict[str, tuple[str, ...]]] = {
     "semantic": {"linear": FIELD_CHANNELS, "evolved": EVOLVED_SEMANTIC, "delta": ("delta",), "phi": ("phi",)},
     "instance": {"linear": (), "evolved": EVOLVED_INSTANCE},
-    "contour": {"linear": LINEAR_CONTOUR, "evolved": EVOLVED_CONTOUR},
+    "contour": {
+        "linear": (*FIELD_CHANNELS, "probability"),
+        "evolved": ("delta", *STRETCH_STEPS, *DENSITY_NAMES, "probability"),
+    },
 }
 """Choices of ``protohalos train --channels``; other settings choose those of the linear instance network."""
 
 POSITION_UNIT = 64.0
 """Unit of the Lagrangian position channels, lattice sites, for every side of the crop."""
-
 EVOLVED_POSITION_UNIT = 8.0
 """Unit of the evolved position channels, lattice sites: the width of a large halo at the target time."""
-
 LOG_DENSITY_UNIT = 3.0
-"""Unit of the log density channels, dimensionless."""
 
 Cube: TypeAlias = NDArray[np.floating]
 Cubes: TypeAlias = dict[str, Cube]
@@ -98,7 +96,7 @@ class ModelInput:
     field : LinearField
         On the lattice of the model.
     evolved : EvolvedField, optional
-        `evolve_field` of the field; needed by channels of the evolved field.
+        `evolve_field` of the field; needed if any of its channels is used.
     probability : float32, (n, n, n), optional
         Calibrated membership probability of every site; needed if it is a channel.
 
@@ -114,22 +112,8 @@ class ModelInput:
     evolved: EvolvedField | None = None
     probability: NDArray[np.float32] | None = None
 
-    @property
-    def lattice(self) -> Lattice:
-        """Lattice of all arrays."""
-        return self.field.lattice
-
     def crop(self, channels: Sequence[str], start: Triple, side: int) -> Cubes:
-        """Take the periodic crops of which the channels are made.
-
-        Parameters
-        ----------
-        channels : sequence of str
-            Names, see `CHANNELS`.
-        start : tuple of int
-            First site of the crop.
-        side : int
-            Sites per side.
+        """Take the periodic crops of which the channels are made, `side` sites per side from the site `start`.
 
         Returns
         -------
@@ -145,23 +129,21 @@ class ModelInput:
 
         def crop(cube: Cube, around: int = 0) -> Cube:
             x, y, z = (first - around for first in start)
-            return self.lattice.crop(cube, (x, y, z), (side + 2 * around,) * 3)
+            return self.field.lattice.crop(cube, (x, y, z), (side + 2 * around,) * 3)
 
         cubes: Cubes = {name: self.field.crop(name, start, side) for name in FIELD_CHANNELS if name in channels}
         if sees_evolution(channels):
             if self.evolved is None:
-                raise ModelError(
-                    "the evolved field is a channel of the network; pass `evolve_field` of the linear field"
-                )
+                raise ModelError("the evolved field is a channel; pass `evolve_field` of the linear field")
             arrays = (*self.evolved.displacement, *self.evolved.density)
-            whole = dict(zip((*EVOLVED_POSITION, *DENSITY_NAMES), arrays, strict=True))
-            cubes |= {name: crop(cube) for name, cube in whole.items() if name in channels}
+            whole = zip((*EVOLVED_POSITION, *DENSITY_NAMES), arrays, strict=True)
+            cubes |= {name: crop(cube) for name, cube in whole if name in channels}
             for name, step in STRETCH_STEPS.items():
                 if name in channels:
                     cubes[name] = stretch([crop(psi, step) for psi in self.evolved.displacement], step)
         if "probability" in channels:
             if self.probability is None:
-                raise ModelError("the membership probability is a channel of the network; pass that of the box")
+                raise ModelError("the membership probability is a channel; pass that of the box")
             cubes["probability"] = crop(self.probability)
         return cubes
 

@@ -1,4 +1,4 @@
-"""Network cards: how to build one network, what its input is, and where its weights are."""
+"""Cards of single networks."""
 
 from __future__ import annotations
 
@@ -76,9 +76,9 @@ class NetworkCard:
     model: str = ""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "channels", tuple(self.channels))
         check_architecture(self.architecture)
         built = {**self.architecture, "filters": tuple(self.architecture["filters"])}
+        object.__setattr__(self, "channels", tuple(self.channels))
         object.__setattr__(self, "architecture", built)
         self._check_input()
         self._check_file()

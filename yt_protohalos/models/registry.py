@@ -1,7 +1,4 @@
-"""Models by name: find a model, read and write its card, verify its weight files.
-
-A model is a folder with ``card.json`` and the weight files that it names. The bundled ones lie in ``data/models``.
-"""
+"""Models by name: folders with ``card.json`` and the weight files that it names, some of them bundled."""
 
 from __future__ import annotations
 
@@ -108,9 +105,8 @@ def write_card(card: ModelCard, folder: str | Path) -> Path:
     >>> registry.write_card(card, copy).name
     'card.json'
     """
-    folder = Path(folder)
     verify(card, folder)
-    path = folder / CARD_NAME
+    path = Path(folder) / CARD_NAME
     with atomic_path(path) as partial:
         partial.write_text(card.to_json(), encoding="utf-8")
     return path
@@ -171,13 +167,7 @@ def check_method(card: ModelCard, method: str) -> None:
 
 
 def weights_folder(network: NetworkCard, folder: str | Path) -> Path:
-    """Folder of a network's weight file: that of its card, or of the bundled model that the card names.
-
-    Raises
-    ------
-    ModelIntegrityError
-        The card names a model that is not bundled.
-    """
+    """Folder of a network's weight file: that of its card, or of the bundled model that the card names."""
     if network.model and network.model not in available():
         raise ModelIntegrityError(
             f"weights {network.weights} are those of model {network.model!r}, which is not among the bundled ones, "

@@ -33,12 +33,9 @@ _POLICIES: dict[str, dict[str, Any]] = {
 
 
 def best_precision() -> str:
-    """Choose the fastest precision of this machine.
-
-    ``"bfloat16"`` with hardware that multiplies bfloat16 matrices (AMX, a GPU), ``"mixed"`` with a processor that only
-    has instructions for it and gains little, else ``"float32"``.
-    """
+    """Choose the fastest precision of this machine, ``"bfloat16"``, ``"mixed"`` or ``"float32"``."""
     flags = set(CPU_FACTS.read_text(encoding="ascii", errors="replace").split()) if CPU_FACTS.is_file() else set()
+    # AMX and GPUs multiply bfloat16 matrices; other processors only have instructions for it and gain little
     if "amx_bf16" in flags or gpu_memory() is not None:
         return "bfloat16"
     return "mixed" if "avx512_bf16" in flags else "float32"
@@ -56,8 +53,7 @@ def bytes_per_site(card: NetworkCard) -> int:
     """Estimate the memory in bytes that a V-Net in float32 needs per site of a crop.
 
     The finest level holds seven times its filters at the end: the skipped and the incoming features, both again as one
-    array, and the output of a convolution. The channels are added. For ``planck-v4`` this gives 492 (semantic, 144^3)
-    and 496 (instance, 96^3); measured on a processor are 442 and 393.
+    array, and the output of a convolution. For ``planck-v4``, 10 to 30 % more than measured.
     """
     return 4 * (7 * int(card.architecture["filters"][0]) + int(card.architecture["in_channels"]))
 
@@ -83,13 +79,7 @@ def gpu_memory() -> int | None:
 
 
 def load_model(card: NetworkCard, folder: Path, precision: str) -> Any:
-    """Build a network as a keras model and load its weights (float16 files are cast).
-
-    Raises
-    ------
-    ModelError
-        The file lacks weights of the architecture, or holds others.
-    """
+    """Build a network as a keras model and load its weights; `ModelError` if the file does not hold just those."""
     from .vnet import build_vnet
 
     path = weights_folder(card, folder) / card.weights
@@ -119,18 +109,17 @@ def _check_weights(card: NetworkCard, path: Path) -> None:
     """
     import h5py
 
-    arrays: list[Any] = []
+    items: list[Any] = []
     try:
         with open_hdf5(path) as file:
-            file.visititems(lambda _, item: arrays.append(item) if isinstance(item, h5py.Dataset) else None)
-            found = sum(array.size or 0 for array in arrays)
-            others = [
-                f"{array.name} of {path} holds {array.dtype}" for array in arrays if array.dtype.kind not in "fiu"
-            ]
+            file.visititems(lambda _, item: items.append(item))
+            arrays = {item.name: (item.size or 0, item.dtype) for item in items if isinstance(item, h5py.Dataset)}
     except (FormatError, OSError) as error:
         raise ModelError(f"{path} holds no weights that can be loaded ({error}); restore the file") from error
-    if others:
-        raise ModelError(f"{others[0]}; weights are numbers, restore the file")
+    for name, (_, dtype) in arrays.items():
+        if dtype.kind not in "fiu":
+            raise ModelError(f"{name} of {path} holds {dtype}; weights are numbers, restore the file")
+    found = sum(size for size, _ in arrays.values())
     # each level has a convolution from its filters to as many
     needed = sum(27 * width**2 for width in card.architecture["filters"])
     if found < needed:

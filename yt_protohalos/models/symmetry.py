@@ -31,32 +31,22 @@ class Symmetry:
 
     def apply(self, cube: NDArray[Scalar]) -> NDArray[Scalar]:
         """Return a transposed and flipped copy of a scalar cube (n, n, n, ...); further axes stay in place."""
-        further = tuple(range(3, cube.ndim))
-        return np.ascontiguousarray(np.flip(cube.transpose(*self.axes, *further), self._flipped))
+        return np.ascontiguousarray(np.flip(cube.transpose(*self.axes, *range(3, cube.ndim)), self._flipped))
 
     def undo(self, cube: NDArray[Scalar]) -> NDArray[Scalar]:
         """Return the cube that `apply` turns into `cube`."""
-        further = tuple(range(3, cube.ndim))
-        back = tuple(int(a) for a in np.argsort(self.axes))
-        return np.ascontiguousarray(np.flip(cube, self._flipped).transpose(*back, *further))
+        back = [int(a) for a in np.argsort(self.axes)]
+        return np.ascontiguousarray(np.flip(cube, self._flipped).transpose(*back, *range(3, cube.ndim)))
 
     @property
-    def _flipped(self) -> Triple | tuple[int, ...]:
+    def _flipped(self) -> tuple[int, ...]:
         return tuple(axis for axis, flip in enumerate(self.flips) if flip)
 
 
 def spread_symmetries(count: int) -> list[Symmetry]:
-    """Choose the identity and `count` - 1 other symmetries, in a fixed order that mixes axes and flips early.
-
-    Raises
-    ------
-    ModelError
-        Unless `count` is 1 to 48.
-    """
+    """Choose the identity and `count` - 1 other symmetries, in a fixed order that mixes axes and flips early."""
     signs = (False, True)
-    every = [
-        Symmetry((a, b, c), flips) for flips in product(signs, signs, signs) for a, b, c in permutations((0, 1, 2))
-    ]
+    every = [Symmetry((a, b, c), flips) for flips in product(signs, signs, signs) for a, b, c in permutations(range(3))]
     if not 1 <= count <= len(every):
         raise ModelError(f"{count} symmetries were asked for; a cube has 1 to {len(every)}")
     # steps of 17, which is coprime to 48, visit all of them

@@ -1,7 +1,4 @@
-"""Fields a model is valid for: their spacing, amplitude and cosmology.
-
-Every check takes a policy: ``"error"`` raises, ``"warn"`` warns, ``"allow"`` accepts without a warning.
-"""
+"""Fields a model is valid for: their spacing, amplitude and cosmology."""
 
 from __future__ import annotations
 
@@ -22,12 +19,12 @@ from .card import ModelCard
 from .registry import available, load_card
 
 POLICIES = ("warn", "error", "allow")
+"""Answers to a field outside the range: warn, raise an error, or accept it without a warning."""
 COSMOLOGY_TOLERANCES = {"omega_m": 0.05, "h": 0.08, "n_s": 0.05}
 """Largest differences from the training cosmology that pass without a warning."""
 SPACING_TOLERANCE = 0.005
 """Largest relative difference of two spacings that count as equal."""
 LARGEST_RESAMPLING = 2.0
-"""Largest ratio of two spacings between which a field is resampled with a warning."""
 SAMPLING_ERRORS = 3.0
 """Standard deviations (over realisations) by which a measured amplitude may leave the range."""
 
@@ -55,24 +52,12 @@ def check_threshold(threshold: Any) -> float:
 def check_range(card: ModelCard, field: LinearField, on_range: str = "error") -> None:
     """Compare the cosmology, the target redshift and the measured amplitude of a field with the training of a model.
 
-    Parameters, errors and warnings as in `check_cosmology` and `check_amplitude`.
-    """
-    check_cosmology(card, field.cosmology, on_range, field.target_redshift)
-    check_amplitude(card, field, on_range)
-
-
-def check_cosmology(card: ModelCard, cosmology: Cosmology, on_range: str = "error", redshift: float = 0.0) -> None:
-    """Compare the cosmology of a field with the training of a model.
-
     Parameters
     ----------
     card : ModelCard
-    cosmology : Cosmology
-        Of the field; its sigma_8 is the amplitude of delta at z = 0.
+    field : LinearField
     on_range : {"error", "warn", "allow"}
-        Action if sigma_8 D(z) is outside ``card.amplitude_range``.
-    redshift : float
-        z, the target of the field.
+        Action if sigma_8 D(z), as stated or as measured, is outside ``card.amplitude_range``.
 
     Raises
     ------
@@ -86,6 +71,12 @@ def check_cosmology(card: ModelCard, cosmology: Cosmology, on_range: str = "erro
         The amplitude is outside the range and `on_range` is ``"warn"``, or omega_m, h or n_s differs from the training
         by more than `COSMOLOGY_TOLERANCES` and `on_range` is not ``"allow"``.
     """
+    check_cosmology(card, field.cosmology, on_range, field.target_redshift)
+    check_amplitude(card, field, on_range)
+
+
+def check_cosmology(card: ModelCard, cosmology: Cosmology, on_range: str = "error", redshift: float = 0.0) -> None:
+    """Compare the stated cosmology of a field, at its target redshift, with the training of a model."""
     check_policy("on_range", on_range)
     if on_range == "allow":
         return
@@ -107,10 +98,7 @@ def check_cosmology(card: ModelCard, cosmology: Cosmology, on_range: str = "erro
 
 
 def check_amplitude(card: ModelCard, field: LinearField, on_range: str = "error") -> None:
-    """Compare the measured amplitude of a field with the range a model was trained on.
-
-    As `check_cosmology`, for an amplitude outside ``card.amplitude_range`` by more than `SAMPLING_ERRORS`.
-    """
+    """Compare the measured amplitude of a field with the range of a model, give or take `SAMPLING_ERRORS`."""
     check_policy("on_range", on_range)
     if on_range == "allow":
         return
@@ -160,10 +148,9 @@ def redshift_range(card: ModelCard, cosmology: Cosmology) -> tuple[float, float]
 
 def covering_models(card: ModelCard, amplitude: float) -> list[str]:
     """Names of other bundled models for an amplitude, of the same spacing; with instances if `card` has them."""
-    others = [load_card(name)[0] for name in available() if name != card.name]
     return [
         other.name
-        for other in others
+        for other in (load_card(name)[0] for name in available() if name != card.name)
         if abs(other.spacing / card.spacing - 1) <= SPACING_TOLERANCE
         and (other.instance is not None or card.instance is None)
         and other.amplitude_range[0] <= amplitude <= other.amplitude_range[1]
@@ -173,12 +160,8 @@ def covering_models(card: ModelCard, amplitude: float) -> list[str]:
 def measured_amplitude(card: ModelCard, field: LinearField) -> tuple[float, float]:
     """Measure the amplitude of a field as a sigma_8: that of the training cosmology with the same rms of delta.
 
-    Initial-conditions files seldom state sigma_8, and the rms also shows a field that was not scaled to z = 0.
-
-    Returns
-    -------
-    sigma_8, error : float
-        With its standard deviation over Gaussian realisations of this box.
+    Returns it with its standard deviation over Gaussian realisations of this box. Initial-conditions files seldom state
+    sigma_8, and the rms also shows a field that was not scaled to z = 0.
     """
     lattice = field.lattice
     kx, ky, kz = lattice.wavenumbers()
@@ -212,18 +195,13 @@ def model_side(card: ModelCard, lattice: Lattice, on_spacing: str = "warn") -> i
     lattice : Lattice
         Of the field.
     on_spacing : {"warn", "error", "allow"}
-        ``"warn"`` allows resampling by up to a factor of two and warns, ``"error"`` allows none, ``"allow"`` allows
-        any factor without a warning.
+        ``"warn"`` allows resampling by up to `LARGEST_RESAMPLING` with a `SpacingWarning`, ``"error"`` allows none,
+        ``"allow"`` any. Spacings that differ by `SPACING_TOLERANCE` or less count as equal.
 
     Raises
     ------
     OutOfRangeError
         The spacings differ by more than the policy allows.
-
-    Warns
-    -----
-    SpacingWarning
-        The field will be resampled, or its spacing differs by more than `SPACING_TOLERANCE`.
     """
     check_policy("on_spacing", on_spacing)
     side = max(1, round(lattice.box_size / card.spacing))

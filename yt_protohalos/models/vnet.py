@@ -1,9 +1,4 @@
-"""The V-Net of López-Cano et al. 2024 (section 2.6, figure 4), written with the Keras 3 API alone.
-
-Five levels (144-72-36-18-9 sites per side for the paper's crop), blocks of three convolutions with leaky ReLU, the
-last of a block strided (down) or transposed (up), skip connections between equal levels, and
-an output cropped to the centre.
-"""
+"""The V-Net of López-Cano et al. 2024 (section 2.6, figure 4), written with the Keras 3 API alone."""
 
 from __future__ import annotations
 
@@ -30,12 +25,14 @@ def build_vnet(
 ) -> Any:
     """Build an untrained V-Net.
 
+    Each level, of half the side of the one above, has a block of three convolutions with leaky ReLU on the way down and
+    one on the way up; the last of a block is strided or transposed. Skips connect equal levels.
+
     Parameters
     ----------
     side : int
         Sites per side of the input crop; a multiple of the network's stride, 2^(levels - 1).
     in_channels : int
-        2 for delta and phi, 5 with the three Lagrangian positions.
     head : {"semantic", "instance", "contour"}
         Membership probability (sigmoid), embedding in pseudo-space (linear) or probability of a contour (sigmoid).
     margin : int
@@ -70,16 +67,12 @@ def build_vnet(
     )
     keras = import_keras()
     layers = keras.layers
-
-    probability = head != "instance"
     coarse = dtype_policy or "float32"
     fine = fine_policy or coarse
 
     def convolve(x: Any, n_filters: int, name: str, dtype: str, stride: int = 1, shortcut: Any = None) -> Any:
         start = "he_normal" if shortcut is None else "zeros"
-        x = layers.Conv3D(
-            n_filters, 3, strides=stride, padding="same", kernel_initializer=start, dtype=dtype, name=name
-        )(x)
+        x = layers.Conv3D(n_filters, 3, stride, "same", kernel_initializer=start, dtype=dtype, name=name)(x)
         if shortcut is not None:
             x = layers.Add(dtype=dtype, name=f"{name}_add")([x, shortcut])
         return layers.LeakyReLU(negative_slope=LEAKY_SLOPE, dtype=dtype, name=f"{name}_relu")(x)
@@ -112,8 +105,8 @@ def build_vnet(
     if margin:
         x = layers.Cropping3D(margin, dtype=fine if not input_skip else "float32", name="centre")(x)
     # the last layer is float32: probabilities near 0 and 1, and distances in pseudo-space, need its precision
-    activation = "sigmoid" if probability else None
-    x = layers.Conv3D(1 if probability else embedding, 1, activation=activation, dtype="float32", name=head)(x)
+    dimensions, activation = (embedding, None) if head == "instance" else (1, "sigmoid")
+    x = layers.Conv3D(dimensions, 1, activation=activation, dtype="float32", name=head)(x)
     return keras.Model(inputs, x, name=f"vnet_{head}")
 
 

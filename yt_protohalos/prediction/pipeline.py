@@ -112,7 +112,7 @@ class Separation(Generic[T]):
             raise ModelError("protohaloes are separated among members; pass the probability of the box")
         around = {}
         for crop in crops:
-            cube = self.inputs.lattice.crop(probability, crop.output_start, crop.output_shape)
+            cube = self.inputs.field.lattice.crop(probability, crop.output_start, crop.output_shape)
             if (cube[crop.output_core] > np.float32(self.threshold)).any():
                 around[crop.key] = cube
         outputs = iter(self.network.run(self.inputs, [crop for crop in crops if crop.key in around]))
@@ -149,7 +149,7 @@ class Pipeline:
 
         calibration : slope and intercept of `calibrated`; without them it is the output of the network itself
         """
-        lattice = self.inputs.lattice
+        lattice = self.inputs.field.lattice
         compute = partial(self._probabilities, network, calibration)
         blocks = self._finished("probability", crops, compute, "Finding protohalo sites")
         with self.communicator.barrier():
@@ -182,7 +182,7 @@ class Pipeline:
 
     def stitched(self, blocks: Blocks, plan: CropPlan) -> StitchResult:
         """Join the labels of the cores of both lattices."""
-        cubes = LabelCubes(self.inputs.lattice, self.store)
+        cubes = LabelCubes(self.inputs.field.lattice, self.store)
         for crop, block in blocks:
             if block is not None:
                 cubes.add(crop, block)

@@ -327,9 +327,9 @@ class ProtohaloPredictor:
         labels = pipeline.protohalos(stitched.labels, self.card)
         final = label_map(stitched.labels, labels)
         mask = probability > np.float32(settings["threshold"])
-        resampled = inputs.lattice.n != field.n
+        resampled = inputs.field.lattice.n != field.n
         if resampled:
-            index = nearest_sites(field.lattice, inputs.lattice, field.site_offset)
+            index = nearest_sites(field.lattice, inputs.field.lattice, field.site_offset)
             probability, mask, mapped = probability[index], mask[index], labels[index]
             labels = relabel_by_size(mapped)
             final = label_map(mapped, labels, int(final.max(initial=0)) + 1)[final]

@@ -269,7 +269,7 @@ def _labels_by_candidate(
     card, crops = predictor.card, ModelCrops.of_box(predictor.card, run.field.n)
     assert crops.plan is not None
     inputs = replace(run.model_input, probability=probability)
-    cubes = [LabelCubes(inputs.lattice) for _ in candidates]
+    cubes = [LabelCubes(inputs.field.lattice) for _ in candidates]
 
     def segment(output: NDArray[np.float32], near: NDArray[np.float32], crop: Crop) -> list[NDArray[np.int32]]:
         return segment_core(card, output, near, card.threshold, crop, candidates)
