@@ -69,7 +69,7 @@ class EvolvedField:
     @property
     def n(self) -> int:
         """Sites per side."""
-        return self.displacement.shape[-1]
+        return int(self.displacement.shape[-1])
 
 
 def evolve_field(

@@ -265,7 +265,8 @@ def first_order_displacement(
     returns : psi_1 = (f2 psi - u) / (f2 - f1), same shape, Mpc/h
     """
     combined = second_growth_rate * displacement - velocity_displacement
-    return np.divide(combined, second_growth_rate - growth_rate)
+    first_order: NDArray[Any] = combined / (second_growth_rate - growth_rate)
+    return first_order
 
 
 def _positions_only_message(field: LinearField, growth: float) -> str:
