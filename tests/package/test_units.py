@@ -18,7 +18,7 @@ from yt_fakes import FakePredictor, grid_dataset
 import yt_protohalos as ph
 from yt_protohalos.analysis.bias import tracer_bias
 from yt_protohalos.analysis.matching import compare_labels
-from yt_protohalos.analysis.validation import BaselinePair, _pair_counts
+from yt_protohalos.analysis.validation import _pair_counts
 from yt_protohalos.exceptions import UnitsError
 from yt_protohalos.initial_conditions.generate import decimated_particles
 from yt_protohalos.training.halo_labels import halo_redshift
@@ -27,7 +27,7 @@ from yt_protohalos.yt_interface.options import PredictionOptions
 H = ph.PAPER_COSMOLOGY.h
 UNIT = re.compile(r"\b(?:[kM]pc|Msun)\b")
 NAME = re.compile(
-    r"redshifts?|target_redshift|box_size|smoothing|padding|spacing|center|site_mass\w*|positions?|separation"
+    r"redshifts?|target_redshift|box_size|smoothing|padding|(?:pair_)?spacing|center|site_mass\w*|positions?|separation"
 )
 # cubes and columns of numbers, and log10 of masses, have no unit to convert
 ARRAY = re.compile(r"float(?:32|64),|log10|\{")
@@ -111,8 +111,8 @@ class Inputs:
         return field.box_size, field.redshift
 
     def same_spacing(self, spacing: Any) -> bool:
-        pair = BaselinePair(self.prediction.labels, self.prediction.labels, spacing)
-        return bool(_pair_counts(pair, 1.5, ph.PAPER_COSMOLOGY))
+        labels = self.prediction.labels
+        return bool(_pair_counts(labels, labels, spacing, 1.5, ph.PAPER_COSMOLOGY))
 
     def bias(self, function: Callable[..., Any], *haloes: Any) -> Callable[[Any], float]:
         return lambda width: function(*haloes, self.field, edges=(8, 16), smoothing=width, blocks=2).variance
@@ -187,7 +187,7 @@ CASES: dict[str, tuple[tuple[Any, Any, Any], Callable[[Inputs], Callable[[Any], 
     "lagrangian_bias.smoothing": (LENGTH, lambda x: x.bias(ph.lagrangian_bias, x.prediction)),
     "tracer_bias.smoothing": (LENGTH, lambda x: x.bias(tracer_bias, np.ones((4, 3)), np.full(4, 12.0))),
     # a pair of another spacing than the runs raises ScoringError
-    "BaselinePair.spacing": (LENGTH, lambda x: x.same_spacing),
+    "validate.pair_spacing": (LENGTH, lambda x: x.same_spacing),
     "label_run.redshift": (REDSHIFT, lambda x: lambda z: halo_redshift(z, None, "the file")),
     "progenitor_tree.redshifts": (
         (0.5, unyt_quantity(0.5, ""), unyt_quantity(3, "Mpc")), option,
