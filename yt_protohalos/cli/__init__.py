@@ -18,8 +18,8 @@ _NAMES = (
     "tree",
 )  # fmt: skip
 COMMANDS = {name: f"{__name__}.{name}" for name in _NAMES}
-"""Module of each command, with ``HELP`` (one line), ``EXAMPLE`` (text), ``add_arguments(parser)`` and
-``run(args) -> int``. It imports nothing heavy before ``run``."""
+"""Module of each command, with ``HELP`` (one line), ``EXAMPLE`` (text), ``add_arguments(parser)``, which adds its
+options, and ``run(args)``, which runs it. It imports nothing heavy before ``run``."""
 INTERRUPTED = 130
 
 
@@ -31,11 +31,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with warnings.catch_warnings():
         warnings.showwarning = _show_warning
         try:
-            return args.run(args)
+            args.run(args)
         except BrokenPipeError:
             # the reader has closed the pipe; drop the rest of the output
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-            return 0
         except (ProtohaloError, OSError) as error:
             return fail(str(error))
         except MemoryError as error:
@@ -43,6 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except KeyboardInterrupt:
             fail("interrupted; run the same command again to resume")
             return INTERRUPTED
+    return 0
 
 
 def build_parser() -> argparse.ArgumentParser:

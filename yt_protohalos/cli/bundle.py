@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..exceptions import ModelError
+from ..models.network_card import HEADS
 from .common import say
 
 if TYPE_CHECKING:
@@ -24,26 +25,19 @@ EXAMPLE = """  protohalos bundle my-model --semantic training/semantic --instanc
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of the command."""
     parser.add_argument("name", help="name of the model")
     parser.add_argument(
         "--from", dest="parent", metavar="MODEL",
         help="instead of training folders: a model whose weights stay; calibration, threshold and clustering are "
         "fitted to the --validation runs",
     )  # fmt: skip
+    parser.add_argument("--keep-clustering", action="store_true", help="with --from: do not fit it; much faster")
     parser.add_argument(
-        "--keep-clustering", action="store_true", help="with --from: leave the clustering alone, which is much faster"
+        "--semantic", metavar="DIR", help="training folder, or bundled model whose network and calibration are taken"
     )
-    parser.add_argument(
-        "--semantic", metavar="DIR",
-        help="training folder, or name of the bundled model whose semantic network, calibration and threshold it has",
-    )  # fmt: skip
     separating = parser.add_mutually_exclusive_group()
     separating.add_argument("--contour", type=Path, metavar="DIR", help="training folder, for haloes by watershed")
-    separating.add_argument(
-        "--instance", type=Path, metavar="DIR",
-        help="training folder; without it, the model finds the members of haloes alone",
-    )  # fmt: skip
+    separating.add_argument("--instance", type=Path, metavar="DIR", help="training folder, or none for members alone")
     parser.add_argument(
         "--runs", nargs="+", type=Path, default=[], metavar="RUN",
         help="the runs trained on; of several sigma_8, they are the model's range and the first run's its cosmology",
@@ -55,28 +49,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of the weights of --instance or --contour, 1 to 10 (default: %(default)s, half precision): with fewer, "
         "the file is smaller",
     )  # fmt: skip
-    for head in ("semantic", "instance", "contour"):
-        parser.add_argument(
-            f"--{head}-side", type=int, default=144, help=f"crop side of the {head} network (default: %(default)s)"
-        )
+    for head in HEADS:
+        parser.add_argument(f"--{head}-side", type=int, default=144, help=f"of the {head} crops (default: 144)")
     parser.add_argument("--core", type=int, default=64, help="kept part of a crop, sites (default: %(default)s)")
     parser.add_argument("--semantic-core", type=int, help="kept part of a semantic crop (default: as --core)")
-    parser.add_argument(
-        "--symmetries", type=int, default=1, help="symmetries to average the semantic network over (default: 1)"
-    )
+    parser.add_argument("--symmetries", type=int, default=1, help="averaged by the semantic network (default: 1)")
     parser.add_argument("--description", help="one line for the card")
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress bars")
 
 
-def run(args: argparse.Namespace) -> int:
-    """Run the command."""
+def run(args: argparse.Namespace) -> None:
     _check_sources(args)
     from ..training.dataset import LabelledField
 
     validation = [LabelledField.from_run(path) for path in args.validation]
     card = _bundle(args, validation) if args.parent is None else _recalibrate(args, validation)
     say(json.dumps(card.scores, indent=1))
-    return 0
 
 
 def _bundle(args: argparse.Namespace, validation: list[LabelledField]) -> ModelCard:
@@ -101,8 +89,7 @@ def _bundle(args: argparse.Namespace, validation: list[LabelledField]) -> ModelC
         training["semantic"] = describe_training(Path(args.semantic))
     instance = None
     for head in ("instance", "contour"):
-        trained = getattr(args, head)
-        if trained is not None:
+        if (trained := getattr(args, head)) is not None:
             side = getattr(args, f"{head}_side")
             instance = export_network(trained, folder / f"{head}.weights.h5", side, mantissa=args.mantissa)
             training[head] = describe_training(trained)

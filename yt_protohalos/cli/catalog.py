@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
-from .common import add_ics_options, add_stored_prediction, load_ics, say, set_log_level, stored_prediction, table
+from .common import add_ics_options, add_source, load_ics, say, set_log_level, stored_prediction, table
 
 HELP = "write the catalogue of a stored prediction again, without running any network"
 EXAMPLE = "  protohalos catalog protohalos --ics ics_gadget.dat"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of the command."""
-    add_stored_prediction(parser)
+    add_source(parser)
+    parser.add_argument("-o", "--output-dir", type=Path, metavar="DIR", help="default: beside the cubes")
     add_ics_options(parser, required=True, why="positions, velocities, tides, spins and particle IDs come from them")
 
 
-def run(args: argparse.Namespace) -> int:
-    """Run the command."""
+def run(args: argparse.Namespace) -> None:
     from ..catalog.catalog import protohalo_catalog
     from ..prediction.result import Prediction
     from ..yt_interface.finder import rebuild_catalog
@@ -28,4 +28,3 @@ def run(args: argparse.Namespace) -> int:
     written = rebuild_catalog(load_ics(args), prediction, args.output_dir or path.parent)
     say(table(protohalo_catalog(prediction)))
     say(f"wrote {written.filename}")
-    return 0

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from ..exceptions import StoreError
 from ..models.registry import DEFAULT_MODEL, DEFAULT_MODELS
+from ..models.validity import POLICIES
 from ..prediction.result import PREDICTION_NAME
 
 if TYPE_CHECKING:
     from ..catalog.catalog import Catalog
 
-TABLE_ROWS = 10
 USER_ERROR = 2
 
 
@@ -43,54 +43,52 @@ def add_prediction_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of every command that runs the networks."""
-    policies: dict[str, Any] = {"choices": ("warn", "error", "allow"), "default": "warn"}
-    parser.add_argument("--model", help=f"bundled model or folder of one (default: {DEFAULT_MODEL}, or by --method)")
+    """Add the options of every command that predicts, at one redshift or several."""
     parser.add_argument(
         "--method", choices=tuple(DEFAULT_MODELS),
         help="how protohalos are separated (default: as the model does); without --model, watershed means model "
         f"{DEFAULT_MODELS['watershed']}",
     )  # fmt: skip
     parser.add_argument("--threshold", type=float, help="semantic threshold, 0 to 1 (default: the model's)")
+    parser.add_argument(
+        "--on-spacing", choices=POLICIES, default="warn", help="if the spacing is not the model's (default: warn)"
+    )
+    parser.add_argument(
+        "--on-range", choices=POLICIES, default="error", help="if sigma_8 is not in the model's range (default: error)"
+    )
+    add_network_options(parser)
+
+
+def add_network_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of every command that runs the networks."""
+    parser.add_argument("--model", help=f"bundled model or folder of one (default: {DEFAULT_MODEL})")
     parser.add_argument("--precision", choices=("auto", "float32", "mixed", "bfloat16"), default="auto")
-    parser.add_argument(
-        "--on-spacing", **policies, help="when the lattice spacing is not the model's (default: %(default)s)"
-    )
-    policies["default"] = "error"
-    parser.add_argument(
-        "--on-range", **policies, help="when sigma_8 is outside the model's range (default: %(default)s)"
-    )
-    add_cache_options(parser)
+    parser.add_argument("--cache", metavar="DIR", help="where predictions are kept (default: ~/.cache/yt_protohalos)")
+    parser.add_argument("--no-cache", action="store_true", help="neither read nor keep a cached prediction")
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress bars")
     parser.add_argument("-v", "--verbose", action="store_true", help="yt's own messages too")
 
 
-def add_stored_prediction(parser: argparse.ArgumentParser) -> None:
-    """Add the folder of a stored prediction, and the folder to write."""
+def add_source(parser: argparse.ArgumentParser) -> None:
+    """Add the folder of a stored prediction."""
     parser.add_argument("source", type=Path, metavar="DIR", help="folder that `protohalos find` wrote, or its cubes")
-    parser.add_argument(
-        "-o", "--output-dir", type=Path, metavar="DIR", help="where to write (default: beside the cubes)"
-    )
 
 
 def add_ics_options(parser: argparse.ArgumentParser, required: bool, why: str) -> None:
     """Add the initial conditions of a stored prediction."""
-    parser.add_argument(
-        "--ics", metavar="FILE", required=required, help=f"initial conditions that the prediction was made from: {why}"
-    )
+    about = f"initial conditions that the prediction was made from: {why}"
+    parser.add_argument("--ics", metavar="FILE", required=required, help=about)
     add_facts_options(parser)
 
 
 def add_facts_options(parser: argparse.ArgumentParser) -> None:
     """Add the properties of initial conditions that some formats do not state."""
     parser.add_argument(
-        "--box-size", metavar="LENGTH",
-        help="comoving, for formats that do not state it: 50 or 50Mpc/h (Mpc/h if no unit is given)",
-    )  # fmt: skip
+        "--box-size", metavar="LENGTH", help="comoving, if the format does not state it: 50 (Mpc/h) or with a unit"
+    )
     parser.add_argument(
-        "--redshift", type=float,
-        help="of the initial conditions, for formats that do not state it; not that of the haloes",
-    )  # fmt: skip
+        "--redshift", type=float, help="of the initial conditions, not the haloes, if the format does not state it"
+    )
 
 
 def load_ics(args: argparse.Namespace) -> Any:
@@ -98,14 +96,6 @@ def load_ics(args: argparse.Namespace) -> Any:
     from ..yt_interface.load import load
 
     return load(args.ics, box_size=args.box_size, redshift=args.redshift)
-
-
-def add_cache_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say where predictions and the finished crops of interrupted ones are kept."""
-    parser.add_argument(
-        "--cache", metavar="DIR", help="folder that keeps predictions (default: ~/.cache/yt_protohalos)"
-    )
-    parser.add_argument("--no-cache", action="store_true", help="neither read nor keep a cached prediction")
 
 
 def chosen_cache(args: argparse.Namespace) -> bool | str:
@@ -121,13 +111,7 @@ def prediction_options(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def stored_prediction(source: Path) -> Path:
-    """Return the prediction file in a folder that `protohalos find` wrote, or the file itself.
-
-    Raises
-    ------
-    StoreError
-        There is none.
-    """
+    """Return the prediction file in a folder that `protohalos find` wrote, or the file itself."""
     path = source / PREDICTION_NAME if source.is_dir() else source
     if not path.is_file():
         raise StoreError(f"{path} does not exist; give a folder that `protohalos find` wrote")
@@ -187,9 +171,9 @@ def write_results(ds: Any, folder: Path, options: dict[str, Any], progress: bool
         say(f"wrote {path}")
 
 
-def table(catalog: Catalog, rows: int = TABLE_ROWS) -> str:
-    """Return a text table of the largest protohalos."""
-    count = min(rows, len(catalog))
+def table(catalog: Catalog) -> str:
+    """Return a text table of the ten largest protohalos."""
+    count = min(10, len(catalog))
     lines = [
         f"{len(catalog)} protohalos at redshift {catalog.redshift:g}, the {count} largest, lengths comoving:",
         "  id   mass [Msun]   sites   R200m [Mpc/h]   Lagrangian centre [Mpc/h]   confidence",

@@ -15,7 +15,6 @@ ICS_NAME = "music64_gadget2.dat"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of the command."""
     parser.add_argument(
         "-o", "--output-dir", type=Path, default=Path("protohalos_demo"), metavar="DIR",
         help="where to write (default: %(default)s)",
@@ -23,8 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_prediction_options(parser)
 
 
-def run(args: argparse.Namespace) -> int:
-    """Run the command."""
+def run(args: argparse.Namespace) -> None:
     import yt
 
     from ..yt_interface.fields import add_protohalo_fields
@@ -48,4 +46,3 @@ def run(args: argparse.Namespace) -> int:
             plot.set_cmap(("gas", name), "viridis")
             say(f"wrote {plot.save(str(args.output_dir / f'yt_slice_{name}.png'))[0]}")
     say(f"done in {time.perf_counter() - start:.0f} s")
-    return 0

@@ -16,15 +16,12 @@ EXAMPLE = """  protohalos find ics_gadget.dat -o protohalos
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of the command."""
     parser.add_argument("ics", metavar="ICS", help="file or folder of initial conditions")
     parser.add_argument("-o", "--output-dir", type=Path, required=True, metavar="DIR", help="where to write")
     add_facts_options(parser)
     add_prediction_options(parser)
 
 
-def run(args: argparse.Namespace) -> int:
-    """Run the command."""
+def run(args: argparse.Namespace) -> None:
     with all_ranks(args):
         write_results(load_ics(args), args.output_dir, prediction_options(args), progress=not args.quiet)
-    return 0

@@ -15,7 +15,6 @@ EXAMPLE = """  protohalos label --ics ics_gadget.hdf5 --snapshot snapshot_z0.hdf
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of the command."""
     parser.add_argument("--ics", required=True, type=Path, metavar="ICS", help="initial conditions")
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--snapshot", type=Path, metavar="FILE", help="final snapshot with particle IDs")
@@ -23,14 +22,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", required=True, type=Path, metavar="RUN", help="run file to write")
     add_facts_options(parser)
     parser.add_argument(
-        "--at-redshift", type=float, metavar="Z",
-        help="redshift of the haloes (default: 0); one that the snapshot or catalogue states must agree",
-    )  # fmt: skip
+        "--at-redshift", type=float, metavar="Z", help="of the haloes (default: 0); must agree with the snapshot"
+    )
     parser.add_argument("-v", "--verbose", action="store_true", help="yt's own messages too")
 
 
-def run(args: argparse.Namespace) -> int:
-    """Run the command."""
+def run(args: argparse.Namespace) -> None:
     from ..training.halo_labels import label_run
 
     set_log_level(args)
@@ -38,8 +35,4 @@ def run(args: argparse.Namespace) -> int:
         load_ics(args), snapshot=args.snapshot, catalog=args.catalog, output=args.output, redshift=args.at_redshift
     )
     then = f" at z = {run.field.target_redshift:g}" if run.field.target_redshift else ""
-    say(
-        f"wrote {args.output}: {len(run.centres) - 1} haloes{then} hold {1 - run.outside_fraction:.1%} of the "
-        f"{run.field.n}^3 sites"
-    )
-    return 0
+    say(f"wrote {args.output}: {len(run.centres) - 1} haloes{then} hold {1 - run.outside_fraction:.1%} of the sites")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from .common import add_ics_options, add_stored_prediction, load_ics, say, set_log_level, stored_prediction
+from .common import add_ics_options, add_source, load_ics, say, set_log_level, stored_prediction
 
 HELP = "draw the pictures of a stored prediction again"
 EXAMPLE = """  protohalos plot protohalos --axis x --index 32 --ics ics_gadget.dat --protohalo 3
@@ -13,20 +13,18 @@ EXAMPLE = """  protohalos plot protohalos --axis x --index 32 --ics ics_gadget.d
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of the command."""
-    add_stored_prediction(parser)
+    add_source(parser)
+    parser.add_argument("-o", "--output-dir", type=Path, metavar="DIR", help="default: beside the cubes")
     parser.add_argument("--axis", choices="xyz", default="z", help="normal of the slice (default: %(default)s)")
     parser.add_argument("--index", type=int, help="lattice plane (default: the one with most protohalo sites)")
     parser.add_argument("--protohalo", type=int, metavar="ID", help="draw this one in 3-D too, in protohalo_ID.png")
     parser.add_argument(
-        "--labels", type=Path, metavar="FILE",
-        help="HDF5 file of halo labels of a simulation, as `validate` takes them: errors.png shows the outcome by site",
-    )  # fmt: skip
+        "--labels", type=Path, metavar="FILE", help="halo labels, as `validate` takes them, to draw the errors by site"
+    )
     add_ics_options(parser, required=False, why="the overdensity and the contours of the potential come from them")
 
 
-def run(args: argparse.Namespace) -> int:
-    """Run the command."""
+def run(args: argparse.Namespace) -> None:
     from ..analysis.pictures import write_pictures
     from ..prediction.result import Prediction
 
@@ -47,4 +45,3 @@ def run(args: argparse.Namespace) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     for written in write_pictures(prediction, folder, field, args.axis, args.index, truth, args.protohalo):
         say(f"wrote {written}")
-    return 0

@@ -5,25 +5,19 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from .common import say, stored_prediction
+from .common import add_source, say, stored_prediction
 
 HELP = "write one HTML page of a stored prediction: slices, table, 3-D, mass function, settings and model card"
 EXAMPLE = "  protohalos report protohalos\n  protohalos report protohalos --output pages/run7.html"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of the command."""
-    parser.add_argument("source", type=Path, metavar="DIR", help="folder that `protohalos find` wrote, or its cubes")
-    parser.add_argument(
-        "-o", "--output", type=Path, metavar="FILE", help="page to write (default: report.html beside the cubes)"
-    )
-    parser.add_argument(
-        "--catalog", type=Path, metavar="FILE", help="catalogue of the prediction (default: the one beside the cubes)"
-    )
+    add_source(parser)
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="default: report.html beside the cubes")
+    parser.add_argument("--catalog", type=Path, metavar="FILE", help="default: the catalogue beside the cubes")
 
 
-def run(args: argparse.Namespace) -> int:
-    """Run the command."""
+def run(args: argparse.Namespace) -> None:
     from .._utils.files import check_writable
     from ..analysis.report.page import REPORT_NAME, write_report
     from ..catalog.members import catalog_in
@@ -39,4 +33,3 @@ def run(args: argparse.Namespace) -> int:
     output.parent.mkdir(parents=True, exist_ok=True)
     write_report(prediction, output, args.catalog or catalog_in(path.parent))
     say(f"wrote {output}: {output.stat().st_size / 1e6:.1f} MB, opens in a browser without a network")
-    return 0

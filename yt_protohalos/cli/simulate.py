@@ -18,32 +18,27 @@ EXAMPLE = """  protohalos simulate --seeds 101-104 900 -o runs --n 192 --box-siz
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of the command."""
     parser.add_argument("--seeds", nargs="+", required=True, metavar="SEED", help="seeds, or ranges such as 101-104")
     parser.add_argument("-o", "--output-dir", type=Path, required=True, metavar="DIR", help="where run files go")
     parser.add_argument("--n", type=int, default=192, help="particles per side (default: %(default)s)")
     parser.add_argument(
-        "--box-size", metavar="LENGTH", default="37.5Mpc/h",
-        help="comoving side, with a unit or in Mpc/h (default: %(default)s)",
-    )  # fmt: skip
+        "--box-size", metavar="LENGTH", default="37.5Mpc/h", help="comoving, with a unit or in Mpc/h (default: 37.5)"
+    )
     parser.add_argument("--mesh", type=int, default=512, help="force mesh cells per side (default: %(default)s)")
     parser.add_argument("--courant-factor", type=float, default=3.0, help="cells per step (default: %(default)s)")
-    parser.add_argument(
-        "--sigma-8", type=float, default=PAPER_COSMOLOGY.sigma_8, help="of the linear power (default: %(default)s)"
-    )
+    sigma_8 = PAPER_COSMOLOGY.sigma_8
+    parser.add_argument("--sigma-8", type=float, default=sigma_8, help="of the linear power (default: %(default)s)")
     parser.add_argument(
         "--fine-seeds", nargs="+", metavar="SEED", default=[],
         help="run each seed once for each of these, which draw the modes below the lattice: a baseline pair takes two",
     )  # fmt: skip
     parser.add_argument(
-        "--redshifts", nargs="+", type=float, default=[0.0], metavar="Z",
-        help="outputs, a file each; the run stops at the lowest (default: 0)",
-    )  # fmt: skip
+        "--redshifts", nargs="+", type=float, default=[0.0], metavar="Z", help="outputs, a file each (default: 0)"
+    )
     parser.add_argument("-q", "--quiet", action="store_true", help="no lines of progress")
 
 
-def run(args: argparse.Namespace) -> int:
-    """Run the command."""
+def run(args: argparse.Namespace) -> None:
     from ..training.simulation import SimulationSettings, simulate
 
     cosmology = replace(PAPER_COSMOLOGY, sigma_8=args.sigma_8)
@@ -61,17 +56,10 @@ def run(args: argparse.Namespace) -> int:
         path = args.output_dir / f"{name}.h5"
         for written in simulate(seed, settings, path, args.redshifts, report, fine_seed=fine_seed):
             say(f"wrote {written}")
-    return 0
 
 
 def parse_seeds(words: list[str]) -> list[int]:
-    """Seeds of words such as ``7`` and ``101-104``.
-
-    Raises
-    ------
-    InitialConditionsError
-        For anything else.
-    """
+    """Seeds of words such as ``7`` and ``101-104``; `InitialConditionsError` for anything else."""
     seeds: list[int] = []
     for word in words:
         first, _, last = word.partition("-")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..exceptions import ModelError
 from ..models.channels import CHANNEL_SETS
-from ..models.network_card import PAPER_FILTERS
+from ..models.network_card import HEADS, PAPER_FILTERS
 from .common import say
 
 HELP = "train a network on finished runs; run it again to resume"
@@ -20,12 +20,9 @@ EXAMPLE = """  protohalos train semantic --runs runs/run_010*.h5 --held-out runs
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of the command."""
-    parser.add_argument("head", choices=("semantic", "instance", "contour"), help="which network")
+    parser.add_argument("head", choices=HEADS, help="which network")
     parser.add_argument("--runs", nargs="+", type=Path, required=True, metavar="RUN", help="run files to train on")
-    parser.add_argument(
-        "--held-out", nargs="+", type=Path, default=[], metavar="RUN", help="run files to watch the loss on"
-    )
+    parser.add_argument("--held-out", nargs="+", type=Path, default=[], metavar="RUN", help="runs to watch the loss on")
     parser.add_argument("-o", "--output-dir", type=Path, required=True, metavar="DIR", help="checkpoint, log, settings")
     parser.add_argument("--stages", nargs="+", default=["144:8000"], metavar="SIDE:STEPS", help="default: 144:8000")
     parser.add_argument("--batch", type=int, default=1, help="crops per step (default: %(default)s)")
@@ -47,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "needs --semantic), or one field alone (semantic network)",
     )  # fmt: skip
     parser.add_argument(
-        "--filters", nargs="+", type=int, default=PAPER_FILTERS, metavar="N", help="per level (default: the paper's)"
+        "--filters", nargs="+", type=int, default=PAPER_FILTERS, metavar="N", help="default: the paper's"
     )
     parser.add_argument(
         "--start", default="", metavar="MODEL",
@@ -61,8 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
 
 
-def run(args: argparse.Namespace) -> int:
-    """Run the command."""
+def run(args: argparse.Namespace) -> None:
     from ..training.losses import loss_weights
     from ..training.settings import MASK_THRESHOLD, TrainingSettings
     from ..training.trainer import train
@@ -84,7 +80,6 @@ def run(args: argparse.Namespace) -> int:
     seconds = 3600 * args.hours
     trainer = train(settings, args.runs, args.held_out, args.output_dir, args.semantic, not args.quiet, seconds)
     say(f"{trainer.step} of {settings.total_steps} steps; held-out loss {trainer.held_out_loss():.4f}")
-    return 0
 
 
 def parse_stage(word: str) -> tuple[int, int]:

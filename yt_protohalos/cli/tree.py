@@ -18,20 +18,17 @@ EXAMPLE = """  protohalos tree ics_gadget.dat --redshifts 0 0.2 0.4 0.6 -o tree
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of the command."""
     parser.add_argument("ics", metavar="ICS", help="file or folder of initial conditions")
     parser.add_argument(
-        "--redshifts", nargs="+", type=float, required=True, metavar="Z",
-        help="of the haloes, two or more; the model must cover them all",
-    )  # fmt: skip
+        "--redshifts", nargs="+", type=float, required=True, metavar="Z", help="of the haloes: two or more"
+    )
     parser.add_argument("-o", "--output-dir", type=Path, required=True, metavar="DIR", help="where to write")
     add_facts_options(parser)
     add_model_options(parser)
     parser.set_defaults(model=AMPLITUDE_MODEL)
 
 
-def run(args: argparse.Namespace) -> int:
-    """Run the command."""
+def run(args: argparse.Namespace) -> None:
     from ..yt_interface.mpi import MPICommunicator
     from ..yt_interface.tree import progenitor_tree
 
@@ -41,7 +38,6 @@ def run(args: argparse.Namespace) -> int:
     if MPICommunicator().is_root:
         say(table(tree.links))
         say(f"wrote {tree.path} and {len(tree.links) - 1} more; ytree.load('{tree.path}') reads them all")
-    return 0
 
 
 def table(links: ProgenitorLinks) -> str:

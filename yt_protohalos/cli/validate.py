@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from .._utils.files import check_writable, open_hdf5
 from ..exceptions import ScoringError
 from ..models.registry import DEFAULT_MODEL
-from .common import add_cache_options, chosen_cache, say, set_log_level
+from .common import add_network_options, chosen_cache, say, set_log_level
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,20 +33,16 @@ EVOLVED_LINKING_LENGTH = 0.25
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of the command."""
     parser.add_argument("--ics", nargs="+", default=[], metavar="FILE", help="initial conditions, one file a run")
     parser.add_argument(
-        "--labels", nargs="+", default=[], type=Path, metavar="FILE",
-        help="HDF5 files of halo labels, in the same order",
-    )  # fmt: skip
+        "--labels", nargs="+", default=[], type=Path, metavar="FILE", help="HDF5 files of halo labels in the same order"
+    )
     parser.add_argument(
-        "--runs", nargs="+", default=[], type=Path, metavar="FILE",
-        help="runs made by `protohalos simulate`, instead of or beside --ics and --labels",
-    )  # fmt: skip
+        "--runs", nargs="+", default=[], type=Path, metavar="FILE", help="runs of `protohalos simulate`, too or alone"
+    )
     parser.add_argument(
-        "--at-redshift", type=float, default=0.0, metavar="Z",
-        help="redshift of the haloes of --labels (default: 0); files of --runs state their own",
-    )  # fmt: skip
+        "--at-redshift", type=float, default=0.0, metavar="Z", help="of --labels (default: 0); --runs state their own"
+    )
     parser.add_argument(
         "--pair", nargs=2, type=Path, metavar=("A", "B"),
         help="label files of a baseline pair, two simulations that differ only below the resolution: the limit",
@@ -57,16 +53,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="compare positions, velocities, spins and shapes too: the label files must hold halo_position",
     )  # fmt: skip
     parser.add_argument("--figures", type=Path, metavar="DIR", help="draw the figures into this folder")
-    parser.add_argument("--model", default=DEFAULT_MODEL, help="bundled model or folder of one (default: %(default)s)")
-    parser.add_argument("--precision", choices=("auto", "float32", "mixed", "bfloat16"), default="auto")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="also write the tables as JSON")
-    add_cache_options(parser)
-    parser.add_argument("-q", "--quiet", action="store_true", help="no progress bars")
-    parser.add_argument("-v", "--verbose", action="store_true", help="yt's own messages too")
+    add_network_options(parser)
+    parser.set_defaults(model=DEFAULT_MODEL)
 
 
-def run(args: argparse.Namespace) -> int:
-    """Run the command."""
+def run(args: argparse.Namespace) -> None:
     from ..analysis.validation import validate
     from ..prediction.predictor import ProtohaloPredictor
     from ..yt_interface.predict import predict_field
@@ -91,7 +83,6 @@ def run(args: argparse.Namespace) -> int:
     if args.figures is not None:
         for path in result.save_figures(args.figures):
             say(f"wrote {path}")
-    return 0
 
 
 def _runs(args: argparse.Namespace) -> Iterator[tuple[str, Callable[[], SimulatedRun]]]:
@@ -102,14 +93,12 @@ def _runs(args: argparse.Namespace) -> Iterator[tuple[str, Callable[[], Simulate
         )
     if not args.ics and not args.runs:
         raise ScoringError("nothing to score; give --ics and --labels, or --runs")
+    for path in map(Path, (*args.ics, *args.labels, *args.runs)):
+        if not path.exists():
+            raise FileNotFoundError(f"no file {path}; give existing files, for --runs those of `protohalos simulate`")
     for number, (ics, labels) in enumerate(zip(args.ics, args.labels, strict=True)):
-        for path in (Path(ics), labels):
-            if not path.exists():
-                raise FileNotFoundError(f"no file {path}; --ics and --labels take existing files")
         yield f"{number}: {labels}", partial(_read_run, labels, args.catalog, ics, args.at_redshift)
     for number, path in enumerate(args.runs, len(args.ics)):
-        if not path.is_file():
-            raise FileNotFoundError(f"no file {path}; --runs takes files made by `protohalos simulate`")
         yield f"{number}: {path}", partial(_read_run, path, args.catalog)
 
 

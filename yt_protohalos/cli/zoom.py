@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from .common import say
-
-if TYPE_CHECKING:
-    from ..catalog.zoom import ZoomRegion
 
 HELP = "write the Lagrangian region of one protohalo as the point file that MUSIC's zooms read"
 EXAMPLE = """  protohalos zoom protohalos --halo 0 -o points.txt
   protohalos zoom protohalos/protohalos.0.h5 --halo 3 -o points.txt --padding 0.5Mpc/h --levels 2"""
 
-_ROWS = {"region": "sites themselves", "convex_hull": "convex hull", "ellipsoid": "ellipsoid"}
+_TITLES = {"region": "sites themselves", "convex_hull": "convex hull", "ellipsoid": "ellipsoid"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of the command."""
     parser.add_argument(
         "catalog", type=Path, metavar="CATALOG", help="folder that `protohalos find` wrote, its catalogue or prediction"
     )
@@ -29,13 +24,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--padding", default="2sites", metavar="DISTANCE",
         help="refine sites at this distance from a member too: 3 or 3sites, or 0.5Mpc/h (default: %(default)s)",
     )  # fmt: skip
-    parser.add_argument(
-        "--levels", type=int, default=1, help="finer levels to count the particles of (default: %(default)s)"
-    )
+    parser.add_argument("--levels", type=int, default=1, help="finer levels whose particles are counted (default: 1)")
 
 
-def run(args: argparse.Namespace) -> int:
-    """Run the command."""
+def run(args: argparse.Namespace) -> None:
     from .._utils.files import check_writable
     from ..catalog.zoom import SHAPES, zoom_region
     from ..exceptions import RegionError
@@ -44,27 +36,13 @@ def run(args: argparse.Namespace) -> int:
     if args.output.is_dir():
         raise RegionError(f"{args.output} is a folder; give the point file a name in it, e.g. points.txt")
     region = zoom_region(args.catalog, args.halo, args.padding)
-    table = summary(region, args.levels)
+    particles = region.particles(args.levels)
     args.output.parent.mkdir(parents=True, exist_ok=True)
     region.write(args.output)
-    say(table)
+    say(f"{region}")
+    for name, title in _TITLES.items():
+        say(f"  {title}: {region.enclosed[name]} sites, {particles[name]} particles {args.levels} levels finer")
     say(f"wrote {args.output}")
     for i, shape in enumerate(SHAPES):
-        say(f"\n# {'instead' if i else 'for the configuration file of MUSIC'}: {_ROWS[shape]}")
+        say(f"\n# {'instead' if i else 'for the configuration file of MUSIC'}: {_TITLES[shape]}")
         say(region.music_lines(args.output, shape))
-    return 0
-
-
-def summary(region: ZoomRegion, levels: int) -> str:
-    """Return a text table of the sites that a zoom refines."""
-    particles, volumes = region.particles(levels), region.volumes
-    lines = [
-        f"protohalo {region.halo_id}: {region.n_members} sites, {len(region.points)} with a padding of "
-        f"{region.padding:g} sites ({region.padding * region.lattice.spacing:.3g} Mpc/h)",
-        f"{'refined':18s}{'volume [(Mpc/h)^3]':>20s}{'sites':>12s}{f'particles, {levels} levels finer':>30s}",
-    ]
-    lines += [
-        f"{title:18s}{volumes[name]:20.4g}{region.enclosed[name]:12d}{particles[name]:30d}"
-        for name, title in _ROWS.items()
-    ]
-    return "\n".join(lines)
