@@ -1,8 +1,4 @@
-"""Reading and writing files safely.
-
-Files are written whole or not at all. HDF5 files of others are opened so that nothing outside them is read: a file may
-hold links to other files, arrays that lie in other files, and arrays of any size that were never written.
-"""
+"""Writing files whole or not at all, and opening HDF5 files of others so that nothing outside them is read."""
 
 from __future__ import annotations
 
@@ -34,8 +30,6 @@ FIELD_RUN_FORMAT = 2
 
 STALE_SECONDS = 24 * 3600.0
 """Age at which the temporary file of a killed process is removed; no write of one file takes a day."""
-METADATA_BYTES = 1 << 18
-"""Largest part of an HDF5 file that is not arrays."""
 LARGEST_COMPRESSION = 1100
 """Largest ratio of an array's bytes in memory to those on disk; deflate reaches at most 1032."""
 
@@ -77,20 +71,14 @@ def reserve_space(folder: Path, size: int) -> None:
     HDF5 cannot close a file on a full disk and may end the process, so the space is taken for a moment before writing.
     """
     with tempfile.TemporaryFile(dir=folder) as ballast:
-        os.posix_fallocate(ballast.fileno(), 0, size + METADATA_BYTES)
+        # the parts of a file that are not arrays are smaller than 256 kB
+        os.posix_fallocate(ballast.fileno(), 0, size + (1 << 18))
 
 
 def format_remedy(found: object, known: int, otherwise: str) -> str:
     """End of a message about an unknown version of a file: the versions that are known, and the remedy.
 
-    Parameters
-    ----------
-    found : object
-        Version that the file states.
-    known : int
-        Newest version that this package reads.
-    otherwise : str
-        Remedy where a newer package would not help.
+    `otherwise` is the remedy if the version `found` is not newer than `known`, the newest that this package reads.
     """
     try:
         later = int(found) > known  # type: ignore[call-overload]
@@ -104,12 +92,7 @@ def format_remedy(found: object, known: int, otherwise: str) -> str:
 def open_hdf5(path: str | Path) -> Iterator[Any]:
     """Open an HDF5 file to read, after checking that it holds everything that it names.
 
-    Raises
-    ------
-    FormatError
-        A link or an array leads to another file, or the file is too damaged to check.
-    OSError
-        The file is missing or is not HDF5.
+    Raises `FormatError` if a link or an array leads to another file, or the file is too damaged to check.
     """
     import h5py
 
@@ -121,37 +104,29 @@ def open_hdf5(path: str | Path) -> Iterator[Any]:
 def _check_self_contained(file: Any, name: str) -> None:
     import h5py
 
-    links: list[str] = []
-    arrays: list[str] = []
-
-    def note_link(link: bytes, info: Any) -> None:
+    def outer_link(link: bytes, info: Any) -> str | None:
         # a soft link stays in the file, unless it passes through an external link, which is visited too
-        if info.type not in (h5py.h5l.TYPE_HARD, h5py.h5l.TYPE_SOFT):
-            links.append(link.decode(errors="replace"))
+        return None if info.type in (h5py.h5l.TYPE_HARD, h5py.h5l.TYPE_SOFT) else link.decode(errors="replace")
 
-    def note_array(array: str, item: Any) -> None:
-        if isinstance(item, h5py.Dataset) and not _is_stored(file, item):
-            arrays.append(f"{array} of {name} has {item.id.get_storage_size()} bytes for {item.shape} values")
+    def missing_array(array: str, item: Any) -> str | None:
+        if not isinstance(item, h5py.Dataset) or _is_stored(file, item):
+            return None
+        return f"{array} of {name} has {item.id.get_storage_size()} bytes for {item.shape} values"
 
     try:
-        file.id.links.visit(note_link, info=True)
-        if not links:
-            file.visititems(note_array)
+        # the visits end with the first result that is not None
+        link = file.id.links.visit(outer_link, info=True)
+        array = None if link else file.visititems(missing_array)
     except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise FormatError(
             f"{name} cannot be read ({reason}); a whole HDF5 file is needed: it is damaged, copy or write it again"
         ) from error
-    if links:
-        raise FormatError(
-            f"{links[0]} of {name} is a link to another file; all must be written in the file itself: copy there what "
-            "it points to"
-        )
-    if arrays:
-        raise FormatError(
-            f"{arrays[0]}; all must be written in the file itself: it is truncated, or points to other files, write it "
-            "again"
-        )
+    rule = "all must be written in the file itself"
+    if link:
+        raise FormatError(f"{link} of {name} is a link to another file; {rule}: copy there what it points to")
+    if array:
+        raise FormatError(f"{array}; {rule}: it is truncated, or points to other files, write it again")
 
 
 def _is_stored(file: Any, dataset: Any) -> bool:

@@ -15,12 +15,7 @@ from pathlib import Path
 def file_lock(path: Path, shared: bool = False) -> Iterator[None]:
     """Lock a file while the context is open; the lock ends with the process, however that ends.
 
-    A shared lock waits until no process has the exclusive one.
-
-    Raises
-    ------
-    BlockingIOError
-        The exclusive lock is asked for, and another process has the file locked.
+    A shared lock waits for the end of an exclusive one; an exclusive one raises `BlockingIOError` if any other exists.
     """
     while True:
         with open(path, "w") as lock:
@@ -44,13 +39,7 @@ def lock_path(folder: Path) -> Path:
 
 
 def hold_folder(folder: Path, user: object) -> None:
-    """Make a folder and keep it while `user` is alive; the last process that holds it removes it.
-
-    Raises
-    ------
-    OSError
-        The folder cannot be made, or the file system has no locks.
-    """
+    """Make a folder and keep it while `user` is alive; the last process that holds it removes it."""
     with ExitStack() as stack:
         folder.parent.mkdir(parents=True, exist_ok=True)
         stack.enter_context(file_lock(lock_path(folder), shared=True))

@@ -11,18 +11,7 @@ Progress = bool | Callable[[Iterable[Any], str, int], Iterable[Any]]
 
 
 def track(iterable: Iterable[T], title: str, total: int | None = None, progress: Progress = True) -> Iterator[T]:
-    """Iterate and show progress.
-
-    Parameters
-    ----------
-    iterable : iterable
-    title : str
-        E.g. ``"Segmenting crops"``.
-    total : int, optional
-        Number of items; ``len(iterable)`` by default.
-    progress : bool or callable
-        See `Progress`.
-    """
+    """Iterate over `total` items, all of them by default, and show progress under a title."""
     if total is None:
         total = len(iterable)  # type: ignore[arg-type]
     if callable(progress):

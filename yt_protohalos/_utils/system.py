@@ -15,28 +15,23 @@ LOCAL_RANK_VARIABLES = (
 )  # fmt: skip
 """Rank within the node as set by Open MPI, MPICH and Intel MPI, MVAPICH, HPE Cray and SLURM."""
 
-_GROWTH = {"TF_FORCE_GPU_ALLOW_GROWTH": "true", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
-"""Without these, tensorflow and jax take all memory of a GPU at once, and ranks that share one would not start."""
-
 
 def available_cores() -> int:
     """Return the number of cores that this process may use, after limits set by a batch system or ``taskset``."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def local_rank(environment: MutableMapping[str, str] = os.environ) -> int | None:
     """Return the number of this rank within its node, from 0; None if the launcher did not set it."""
-    found = [environment[name] for name in LOCAL_RANK_VARIABLES if environment.get(name, "").isdigit()]
-    return int(found[0]) if found else None
+    found = (int(environment[name]) for name in LOCAL_RANK_VARIABLES if environment.get(name, "").isdigit())
+    return next(found, None)
 
 
 def devices_of_node(environment: MutableMapping[str, str] = os.environ) -> list[str]:
     """Return the GPUs that this process may use: those in ``CUDA_VISIBLE_DEVICES``, else all of the node."""
     if VISIBLE in environment:
         return [name.strip() for name in environment[VISIBLE].split(",") if name.strip()]
-    return [str(i) for i in range(len(list(Path("/proc/driver/nvidia/gpus").glob("*"))))]
+    return [str(i) for i, _ in enumerate(Path("/proc/driver/nvidia/gpus").glob("*"))]
 
 
 def use_own_device(
@@ -44,26 +39,16 @@ def use_own_device(
 ) -> str | None:
     """Choose GPU ``rank`` modulo the number of GPUs for this process; call it before a backend is imported.
 
-    Parameters
-    ----------
-    rank : int
-        Number of this rank within the node.
-    devices : list of str, optional
-        `devices_of_node` by default.
-    environment : mapping
-        Changed in place.
-
-    Returns
-    -------
-    str or None
-        The GPU chosen; None if there are fewer than two, e.g. because the scheduler gave each rank its own.
+    Returns the GPU, which the environment then names. With fewer than two, e.g. because the scheduler gave each rank
+    its own, returns None and changes nothing.
     """
     devices = devices_of_node(environment) if devices is None else devices
     if len(devices) < 2:
         return None
     environment[VISIBLE] = devices[rank % len(devices)]
-    for name, value in _GROWTH.items():
-        environment.setdefault(name, value)
+    # else tensorflow and jax take all memory of a GPU at once, and ranks that share one would not start
+    environment.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+    environment.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     return environment[VISIBLE]
 
 

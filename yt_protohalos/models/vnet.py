@@ -91,10 +91,12 @@ def build_vnet(
     for level in range(len(filters) - 1, 0, -1):
         x = convolve(x, filters[level], f"up{level}_1", coarse)
         x = convolve(x, filters[level], f"up{level}_2", coarse, shortcut=entered if residual else None)
+        # he_normal takes the wrong axis for the fan of a transposed kernel, and with stride 2 an output site meets only
+        # an eighth of the kernel: with it the deep levels start nearly silent
+        start = keras.initializers.VarianceScaling(scale=16.0, mode="fan_out", distribution="truncated_normal")
         x = layers.Conv3DTranspose(
-            filters[level - 1], 3, strides=2, padding="same", kernel_initializer=_transposed_he(), dtype=coarse,
-            name=f"up{level}_3",
-        )(x)  # fmt: skip
+            filters[level - 1], 3, 2, "same", kernel_initializer=start, dtype=coarse, name=f"up{level}_3"
+        )(x)
         entered = layers.LeakyReLU(negative_slope=LEAKY_SLOPE, dtype=coarse, name=f"up{level}_3_relu")(x)
         policy = fine if level == 1 else coarse
         x = layers.Concatenate(dtype=policy, name=f"skip{level - 1}")([skips[level - 1], entered])
@@ -108,14 +110,3 @@ def build_vnet(
     dimensions, activation = (embedding, None) if head == "instance" else (1, "sigmoid")
     x = layers.Conv3D(dimensions, 1, activation=activation, dtype="float32", name=head)(x)
     return keras.Model(inputs, x, name=f"vnet_{head}")
-
-
-def _transposed_he() -> Any:
-    """He initialisation of a transposed convolution of stride two.
-
-    he_normal takes the wrong axis for the fan of a transposed kernel, and an output site meets only an eighth of the
-    kernel: with it the deep levels start nearly silent.
-    """
-    import keras
-
-    return keras.initializers.VarianceScaling(scale=16.0, mode="fan_out", distribution="truncated_normal")
