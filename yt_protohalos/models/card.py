@@ -125,7 +125,7 @@ class ModelCard:
         object.__setattr__(self, "amplitude_range", tuple(self.amplitude_range))
         given = {key: getattr(self, key) for key in _VALUES if getattr(self, key) is not None}
         rules.check("model", given, _VALUES, optional=("semantic_core",))
-        bounds = self.amplitude_range
+        bounds: tuple[float, ...] = self.amplitude_range
         if len(bounds) != 2 or not all(map(rules.NUMBER.holds, bounds)) or not 0 < bounds[0] <= bounds[1]:
             raise ModelError(f"amplitude_range {bounds} is not [low, high] with 0 < low <= high; correct the card")
         for key in ("finder", "linking_length", "min_sites"):

@@ -84,7 +84,7 @@ def fit_calibration(
     if changes:
         features = np.hstack([features, np.repeat(changes, n_bins)[:, None] * features])
 
-    def loss(parameters: NDArray) -> tuple[float, NDArray]:
+    def loss(parameters: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         shifted = features @ parameters
         value = np.sum(sites * np.logaddexp(0, shifted) - inside * shifted)
         return float(value / sites.sum()), features.T @ (sites * expit(shifted) - inside) / sites.sum()
