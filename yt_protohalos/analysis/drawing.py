@@ -23,25 +23,9 @@ AXES = "xyz"
 class Slice:
     """A plane of a cube of sites, drawn with the first of the two other axes to the right and the second upwards.
 
-    An image of it is an array (side, side), indexed [up, right] as `imshow` expects it.
-
-    Attributes
-    ----------
-    axis : {"x", "y", "z"}
-        Normal of the plane.
-    index : int
-        Plane of the cube, from 0.
-    side : int
-        Sites per side of the cube.
-    spacing : float
-        Comoving distance of neighbouring sites, Mpc/h.
-    first_site : tuple of float, (3,)
-        Position of the site [0, 0, 0] of the cube, in units of the spacing.
-
-    Raises
-    ------
-    LatticeError
-        The axis or the plane does not exist.
+    An image of it is an array (side, side), indexed [up, right] as `imshow` expects it. `axis` is the normal of the
+    plane, `side` the number of sites per side of the cube, `spacing` their distance in comoving Mpc/h, and `first_site`
+    the position of the cube's site [0, 0, 0] in units of it. Raises `LatticeError` if there is no such axis or plane.
     """
 
     axis: str

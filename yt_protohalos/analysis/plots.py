@@ -26,9 +26,6 @@ if TYPE_CHECKING:
 
 MASS_COLOURS = "viridis"
 PROBABILITY_COLOURS = "cividis"
-OVERDENSITY_COLOURS = "RdBu_r"
-OUTSIDE_COLOUR = "0.92"
-BODY_COLOUR = "#56B4E9"
 MARK_COLOUR = "#D55E00"
 PANEL, HEIGHT = 5.2, 4.4
 """Width and height of a slice with its colour bar, inches."""
@@ -251,15 +248,13 @@ def draw_masses(
     --------
     >>> from matplotlib.figure import Figure
     >>> from yt_protohalos.analysis.plots import draw_masses
-    >>> figure = Figure()
-    >>> draw_masses(figure.subplots(), prediction, axis="x")
-    >>> figure.savefig("masses.png")
+    >>> draw_masses(Figure().subplots(), prediction, axis="x")
     """
     from matplotlib.colors import LogNorm
 
     plane = Slice.through(prediction, axis, index)
     shown = np.ma.masked_less_equal(prediction.label_mass[plane.image(prediction.labels)], 0.0)
-    ax.set_facecolor(OUTSIDE_COLOUR)
+    ax.set_facecolor("0.92")
     norm = norm or LogNorm(*mass_limits(prediction))
     _draw(ax, shown, prediction, plane, r"Protohalo mass [M$_\odot$]", cmap=MASS_COLOURS, norm=norm)
 
@@ -288,8 +283,7 @@ def _draw(
     """Draw an image of a plane with its colour bar, titles, units, and the outlines of the protohalos."""
     ax.figure.colorbar(plane.show(ax, image, **style), ax=ax, label=label, shrink=0.9)
     right, up = plane.axis_names
-    ax.set_xlabel(f"{right} [Mpc/h]")
-    ax.set_ylabel(f"{up} [Mpc/h]")
+    ax.set(xlabel=f"{right} [Mpc/h]", ylabel=f"{up} [Mpc/h]")
     ax.set_title(f"{plane.axis} = {plane.position:.2f} Mpc/h{_halo_redshift(prediction)}", fontsize="medium")
     if outlines:
         plane.outline(ax, plane.image(prediction.labels), colors="black", linewidths=0.5, capstyle="round")
@@ -304,8 +298,8 @@ def _draw_overdensity(ax: Axes, prediction: Prediction, field: LinearField, plan
     prediction.lattice.check_cube(field.delta, "delta")
     limit = 3 * float(field.delta.std()) or 1.0
     label = f"Linear overdensity (z = {field.target_redshift:g})"
-    style = {"cmap": OVERDENSITY_COLOURS, "vmin": -limit, "vmax": limit}
-    _draw(ax, plane.image(field.delta), prediction, plane, label, outlines=False, **style)
+    image = plane.image(field.delta)
+    _draw(ax, image, prediction, plane, label, outlines=False, cmap="RdBu_r", vmin=-limit, vmax=limit)
 
 
 def _draw_potential(ax: Axes, prediction: Prediction, field: LinearField, plane: Slice) -> None:
@@ -332,7 +326,7 @@ def _draw_body(ax: Any, sites: NDArray[np.integer], prediction: Prediction) -> N
 
     lattice = prediction.lattice
     faces = (free_faces(unwrapped(sites, lattice.n)) + prediction.site_offset) * lattice.spacing
-    style = {"facecolors": BODY_COLOUR, "edgecolors": BODY_COLOUR, "linewidths": 0.15}
+    style = {"facecolors": "#56B4E9", "edgecolors": "#56B4E9", "linewidths": 0.15}
     light = LightSource(azdeg=250, altdeg=40)
     ax.add_collection3d(Poly3DCollection(list(faces), shade=True, lightsource=light, **style))
     low, high = faces.min(axis=(0, 1)), faces.max(axis=(0, 1))

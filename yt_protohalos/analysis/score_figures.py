@@ -1,8 +1,8 @@
 """Figures of the scores of predictions, after López-Cano et al. 2024: figures 5, 6, 8, 9 and C1, and the reliability.
 
-All but the confusion map are drawn from `BlockCounts`, so that several runs make one figure. Every function returns a
-matplotlib figure of its own, made without pyplot. Masses are Msun/h. The colours are those of Okabe & Ito, readable
-with colour-vision deficiencies.
+All but the confusion map are drawn from `BlockCounts`: those of the model with its runs pooled, and those of a baseline
+pair with both directions pooled. Every function returns a matplotlib figure of its own, made without pyplot. Masses are
+Msun/h. The colours are those of Okabe & Ito, readable with colour-vision deficiencies.
 """
 
 from __future__ import annotations
@@ -45,23 +45,10 @@ def plot_confusion(
     axis: str = "z",
     index: int | None = None,
 ) -> Figure:
-    """Slice of the true members, the probability, and the outcome of each site (figure 5).
+    """Slice of the true members, the probability, and the outcome of each site (figure 5); all cubes are (n, n, n).
 
-    Parameters
-    ----------
-    true, mask : bool, (n, n, n)
-        Simulated and predicted membership.
-    probability : float, (n, n, n)
-    lattice : Lattice
-    axis : {"x", "y", "z"}
-        Normal of the slice.
-    index : int, optional
-        Lattice plane, by default the middle one.
-
-    Raises
-    ------
-    LatticeError
-        A cube is not the lattice's, or the axis or plane does not exist.
+    By default it is the middle plane of the lattice. Raises `LatticeError` if a cube is not the lattice's, or the axis
+    or plane does not exist.
     """
     from matplotlib.colors import ListedColormap
     from matplotlib.patches import Patch
@@ -98,15 +85,7 @@ def plot_confusion(
 
 
 def plot_rate_by_mass(counts: BlockCounts, pair: BlockCounts | None = None) -> Figure:
-    """True positive rate by the mass of the true halo, with bootstrap errors (figure 6).
-
-    Parameters
-    ----------
-    counts : BlockCounts
-        Of the model, with the runs pooled.
-    pair : BlockCounts, optional
-        Of a baseline pair, with both directions pooled.
-    """
+    """True positive rate by the mass of the true halo, with bootstrap errors (figure 6)."""
     figure, (ax,) = new_figure(5.8, 4.2)
     for one, colour, label in _models(counts, pair):
         value, error = _with_error(one, metrics.true_positive_rate)
@@ -121,11 +100,6 @@ def plot_voxel_masses(counts: BlockCounts, pair: BlockCounts | None = None) -> F
 
     Violins show the sites inside a halo in both: the bar spans the 16th to 84th percentile, the point is the median.
     With a pair, its violins are the right halves.
-
-    Parameters
-    ----------
-    counts, pair
-        As in `plot_rate_by_mass`.
     """
     figure, (top, main) = new_figure(7.2, 7.6, rows=2, height_ratios=[1, 3], sharex=True)
     models = _models(counts, pair)
@@ -154,14 +128,7 @@ def plot_mass_functions(
 ) -> Figure:
     """Mass functions of predicted and simulated haloes, and their ratio with bootstrap errors (figure 9).
 
-    Parameters
-    ----------
-    counts : BlockCounts
-        Of the model, with the runs pooled; their volume sets the density.
-    cosmology : Cosmology, optional
-        Draw a fit to friends-of-friends haloes too.
-    fit, redshift
-        As in `fof_mass_function`.
+    With a cosmology, a fit to friends-of-friends haloes is drawn too; for it see `fof_mass_function`.
     """
     figure, (main, below) = new_figure(6.0, 6.4, rows=2, height_ratios=[2.2, 1], sharex=True)
     total = counts.total()
@@ -215,14 +182,7 @@ def plot_reliability(counts: BlockCounts) -> Figure:
 def plot_threshold_scan(counts: BlockCounts, threshold: float | None = None, pair: BlockCounts | None = None) -> Figure:
     """Scores, and the share of sites predicted inside, for every semantic threshold (figure C1).
 
-    Parameters
-    ----------
-    counts : BlockCounts
-        Of the model, with the runs pooled.
-    threshold : float, optional
-        The threshold in use, drawn as a vertical line.
-    pair : BlockCounts, optional
-        Of a baseline pair; its scores are dashed lines.
+    The threshold in use is a vertical line, the scores of a pair are dashed lines.
     """
     figure, (main, below) = new_figure(6.0, 6.4, rows=2, height_ratios=[2.2, 1], sharex=True)
     thresholds, scores = metrics.scores_by_threshold(counts.total())

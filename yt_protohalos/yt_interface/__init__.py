@@ -6,10 +6,16 @@ from .. import _set_yt_alias
 
 
 def _find_protohalos(halo_catalog: Any, **finder_kwargs: Any) -> None:
-    """Finding method of yt_astro_analysis, see `finder.find_for_halo_catalog`."""
-    from .finder import find_for_halo_catalog
+    """Write the catalogue in the folder of a `HaloCatalog`, with ``HaloCatalog(finder_kwargs=...)`` as keywords."""
+    from yt.data_objects.time_series import DatasetSeries
 
-    find_for_halo_catalog(halo_catalog, **finder_kwargs)
+    from .finder import find_protohalos
+
+    data = halo_catalog.data_ds
+    datasets: Any = data if isinstance(data, DatasetSeries) else [data]
+    for ds in datasets:
+        halo_catalog._source_ds = ds
+        find_protohalos(ds, halo_catalog.output_dir, name=halo_catalog.output_basename, **finder_kwargs)
 
 
 _set_yt_alias()

@@ -32,31 +32,17 @@ def write_catalog(
     ids: NDArray[np.int64],
     provenance: dict[str, str],
 ) -> None:
-    """Write a catalogue as yt's ``halo_catalog`` HDF5 file, whole or not at all.
+    """Write a catalogue of at least one protohalo as yt's ``halo_catalog`` HDF5 file, whole or not at all.
 
-    The group ``halos`` holds the `columns.COLUMNS`, the group ``particles`` the particle ID (``ids``) and the row-major
-    lattice site (``member_sites``) of every member.
-
-    Parameters
-    ----------
-    path : path
-        Must end in ``.0.h5``, so that yt finds the parts of the catalogue.
-    catalog : Catalog
-        With at least one protohalo.
-    prediction : Prediction
-    field : LinearField
-        The field of the prediction.
-    ids : int64, (M,)
-        Particle IDs of ``catalog.members``.
-    provenance : dict of str
-        More attributes of the file.
+    The group ``halos`` holds the `columns.COLUMNS`, the group ``particles`` the particle ID (``ids``, int64) and the
+    row-major lattice site (``member_sites``) of every member. `provenance` holds more attributes of the file. The path
+    must end in ``.0.h5``, so that yt finds the parts of the catalogue.
     """
     data: dict[str, Any] = {
         name: yt.YTArray(values, unit) if unit else values
         for name, (values, unit) in file_columns(catalog, field.cosmology.h).items()
     }
-    data["ids"] = np.asarray(ids, dtype=np.int64)
-    data[MEMBER_SITES] = catalog.members
+    data |= {"ids": ids, MEMBER_SITES: catalog.members}
     groups = dict.fromkeys(data, ".") | {"ids": "particles", MEMBER_SITES: "particles"}
     attributes = catalog_attributes(catalog, prediction, field) | provenance
     try:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from weakref import WeakValueDictionary
 
 from yt.data_objects.static_output import _cached_datasets
 
@@ -17,7 +17,7 @@ from ..initial_conditions.readers.music_conf import BoxFacts
 from ..initial_conditions.site_assignment import SiteMap
 
 if TYPE_CHECKING:
-    from .predict import BoxPrediction, PredictionKey
+    from .predict import BoxPrediction
 
 _STATE = "_protohalo_state"
 _GRIDS = ("ic_*", "Particle*", "Grid*")
@@ -29,30 +29,16 @@ Fingerprint = dict[str, tuple[int, int, int]]
 class DatasetState:
     """What is kept for a dataset. Nothing here refers to the dataset, so that both are freed together.
 
-    Attributes
-    ----------
-    fingerprint : dict
-        The files that the dataset was opened from, as they were then.
-    given : BoxFacts
-        Box size, redshift and cosmology as the user gave them.
-    fields : dict
-        Linear field at z = 0 by particle type and cell field, as `linear_field` takes them.
-    sites : SiteMap or None
-        How particles find their sites; None before particles were read.
-    mapped : mapping
-        Linear fields whose cubes lie in a folder on disk, by that folder, while they are in use.
-    predictions : dict
-        By model, settings and redshift.
-    current : BoxPrediction or None
-        The prediction chosen last.
+    `fingerprint` is that of its files when they were opened, and `given` what the user said of the box. `fields` holds
+    linear fields at z = 0 by the particle type and cell field that `linear_field` takes, and `predictions` is by model,
+    settings, redshift and cache folder; `current` is the one chosen last. `sites` is None until particles are read.
     """
 
     fingerprint: Fingerprint = field(default_factory=dict)
     given: BoxFacts = field(default_factory=BoxFacts)
     fields: dict[tuple[str | None, tuple[str, str] | None], LinearField] = field(default_factory=dict)
     sites: SiteMap | None = None
-    mapped: WeakValueDictionary[Path, LinearField] = field(default_factory=WeakValueDictionary)
-    predictions: dict[PredictionKey, BoxPrediction] = field(default_factory=dict)
+    predictions: dict[Hashable, BoxPrediction] = field(default_factory=dict)
     current: BoxPrediction | None = None
 
     def add_given(self, given: BoxFacts) -> None:

@@ -28,17 +28,9 @@ FieldName = tuple[str, str]
 
 @dataclass(frozen=True)
 class SiteField:
-    """A quantity with one value per lattice site.
+    """A quantity with one value per lattice site, its yt units, and its name on plots.
 
-    Attributes
-    ----------
-    units : str
-        yt units of the values.
-    values : callable
-        ``values(box, sites)`` returns float64 values at row-major site indices, in the shape of the indices.
-    display : str
-        Name on plots.
-    take_log : bool
+    ``values(box, sites)`` returns float64 values at row-major site indices, in the shape of the indices.
     """
 
     units: str
@@ -122,7 +114,12 @@ def add_protohalo_fields(
     >>> str(mass.units)
     'Msun'
     """
-    _refuse_stored(ds)
+    ours = {*CELL_FIELDS, *(f"particle_{name}" for name in PROTOHALO_FIELDS)}
+    if stored := [field for field in ds.field_list if field[1] in ours]:
+        # they would hide the registered ones
+        raise InitialConditionsError(
+            f"{ds} already stores a field {stored[0]}; load the initial conditions themselves to predict again"
+        )
     box = box_prediction(ds, PredictionOptions.read(model, options))
     functions = {
         (ptype, f"particle_{name}"): (field, "particle", _particle_function(box, ptype, field))
@@ -142,16 +139,6 @@ def add_protohalo_fields(
         )  # fmt: skip
     ytLogger.info("Added %d protohalo fields; the first access runs model %s", len(functions), box.card.name)
     return list(functions)
-
-
-def _refuse_stored(ds: Dataset) -> None:
-    """Refuse a dataset that stores a prediction: its own fields would hide the registered ones."""
-    ours = {*CELL_FIELDS, *(f"particle_{name}" for name in PROTOHALO_FIELDS)}
-    stored = [field for field in ds.field_list if field[1] in ours]
-    if stored:
-        raise InitialConditionsError(
-            f"{ds} already stores a field {stored[0]}; load the initial conditions themselves to predict again"
-        )
 
 
 def has_cells(ds: Dataset) -> bool:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from yt.data_objects.static_output import Dataset
-from yt.data_objects.time_series import DatasetSeries
 from yt.frontends.halo_catalog.data_structures import YTHaloCatalogDataset
 from yt.utilities.logger import ytLogger
 
@@ -32,24 +30,14 @@ CATALOG_NAME = "protohalos"
 
 @takes_options
 class ProtohaloFinder:
-    """Halo finder for initial conditions: it finds the regions that will collapse to haloes.
+    """`find_protohalos` in two steps: everything is checked when the finder is made, before `run` runs any network.
 
     Parameters
     ----------
-    ds : yt Dataset
-        Initial conditions.
-    output_dir : path
-        Folder of the catalogue, ``<output_dir>/<name>.0.h5``; made if it does not exist.
-    name : str
-        First part of the file name. yt reads every ``<name>*.h5`` in the folder as a part of the catalogue.
+    ds, output_dir, name, progress
+        As in `find_protohalos`.
     model, **options
         As in `PredictionOptions`.
-    progress : bool or callable
-
-    Raises
-    ------
-    ModelError, InitialConditionsError, CosmologyError, LatticeError, OutOfRangeError, CatalogError
-        Before any network runs.
 
     Examples
     --------
@@ -73,13 +61,7 @@ class ProtohaloFinder:
         self.box = box_prediction(ds, PredictionOptions.read(model, options))
 
     def run(self) -> YTHaloCatalogDataset:
-        """Predict if needed, write the catalogue and load it.
-
-        Raises
-        ------
-        CatalogError
-            No protohalo was found: yt cannot read a catalogue without haloes, so none is written.
-        """
+        """Predict if needed, write the catalogue and load it; `CatalogError` if there is no protohalo."""
         return _write_described(self.ds, self.box.field, self.box.get(self.progress), self.path)
 
 
@@ -115,12 +97,11 @@ def rebuild_catalog(
     prediction : Prediction
         As `Prediction.load` reads it.
     output_dir, name
-        As in `ProtohaloFinder`.
+        As in `find_protohalos`.
 
     Returns
     -------
     YTHaloCatalogDataset
-        As `find_protohalos` returns it.
 
     Raises
     ------
@@ -162,10 +143,15 @@ def find_protohalos(
 
     Parameters
     ----------
-    ds, output_dir, name, progress
-        As in `ProtohaloFinder`.
+    ds : yt Dataset
+        Initial conditions.
+    output_dir : path
+        Folder of the catalogue, ``<output_dir>/<name>.0.h5``; made if it does not exist.
+    name : str
+        First part of the file name. yt reads every ``<name>*.h5`` in the folder as a part of the catalogue.
     model, **options
         As in `PredictionOptions`.
+    progress : bool or callable
 
     Returns
     -------
@@ -177,32 +163,20 @@ def find_protohalos(
     ModelError, InitialConditionsError, CosmologyError, LatticeError, OutOfRangeError
         Before any network runs.
     CatalogError
-        There are no protohaloes, or the folder cannot be written.
+        The folder cannot be written, or there are no protohaloes: yt cannot read a catalogue without haloes.
 
     Examples
     --------
     >>> catalog = ph.find_protohalos(ds, output_dir="protohalos")
     >>> ids = catalog.halo("halos", 0)["member_ids"]
     """
-    path = _catalog_path(output_dir, name)
-    box = box_prediction(ds, PredictionOptions.read(model, options))
-    return _write_described(ds, box.field, box.get(progress), path)
+    return ProtohaloFinder(ds, output_dir, name=name, model=model, progress=progress, **options).run()
 
 
 def member_ids(ds: Dataset, field: LinearField, members: NDArray[np.int64]) -> tuple[NDArray[np.int64], str]:
-    """Particle IDs of lattice sites.
+    """Particle IDs of lattice sites, or the sites themselves without particles that have IDs, and which of both.
 
-    Returns
-    -------
-    ids : int64, same shape as `members`
-        Particle IDs, or row-major site indices if the dataset has no particles with IDs.
-    source : str
-        Which of both they are, and of which particle type.
-
-    Raises
-    ------
-    CatalogError
-        The particles do not occupy each site once.
+    Raises `CatalogError` if the particles do not occupy each site once.
     """
     types = [ptype for ptype in lattice_particle_types(ds) if (ptype, "particle_index") in ds.field_info]
     if not types:
@@ -223,19 +197,3 @@ def member_ids(ds: Dataset, field: LinearField, members: NDArray[np.int64]) -> t
             "particle per site"
         )
     return of_site[members], f"{ptype} particle IDs"
-
-
-def find_for_halo_catalog(halo_catalog: Any, **finder_kwargs: Any) -> None:
-    """Finding method ``"protohalos"`` of yt_astro_analysis: write the catalogue in the folder of the `HaloCatalog`.
-
-    Parameters
-    ----------
-    halo_catalog : yt_astro_analysis HaloCatalog
-    **finder_kwargs
-        Keywords of `find_protohalos` except `output_dir` and `name`, from ``HaloCatalog(finder_kwargs=...)``.
-    """
-    data = halo_catalog.data_ds
-    datasets: Any = data if isinstance(data, DatasetSeries) else [data]
-    for ds in datasets:
-        halo_catalog._source_ds = ds
-        find_protohalos(ds, Path(halo_catalog.output_dir), name=halo_catalog.output_basename, **finder_kwargs)

@@ -89,20 +89,9 @@ def linear_field(
 
 
 def particle_sites(ds: Any, ptype: str, data: Any) -> NDArray[np.int64]:
-    """Flat row-major site index of each particle of a data object.
+    """Flat row-major site index, int64 (N,), of each particle of a yt data object, in its order.
 
-    Parameters
-    ----------
-    ds : yt Dataset
-        A particle dataset.
-    ptype : str
-        Particle type to read from `data`; raw type, ``all`` or ``nbody``, as long as it holds the lattice's particles.
-    data : yt data object
-
-    Returns
-    -------
-    int64, (N,)
-        In the order of ``data[ptype, "particle_index"]``.
+    The particle type may be raw, ``all`` or ``nbody``, as long as it holds the particles of the lattice.
     """
     check_unchanged(ds)
     if state_of(ds).sites is None:
@@ -117,20 +106,19 @@ def particle_sites(ds: Any, ptype: str, data: Any) -> NDArray[np.int64]:
 
 def dataset_facts(ds: Any) -> BoxFacts:
     """Box size, redshift and cosmology of a dataset, as they were given to `linear_field`, else its own."""
-    own = BoxFacts()
-    if ds.cosmological_simulation:
-        own = BoxFacts(float(ds.domain_width[0].to("Mpccm/h")), float(ds.current_redshift), _own_cosmology(ds))
-    return state_of(ds).given.or_else(own)
-
-
-def _own_cosmology(ds: Any) -> Cosmology:
+    given = state_of(ds).given
+    if not ds.cosmological_simulation:
+        return given
     names = {"omega_b": "OmegaBaryon", "sigma_8": "Sigma8", "n_s": "PrimordialIndex"}
     rest = {ours: float(ds.parameters[theirs]) for ours, theirs in names.items() if theirs in ds.parameters}
-    return Cosmology(float(ds.hubble_constant), float(ds.omega_matter), float(ds.omega_lambda), **rest)
+    cosmology = Cosmology(float(ds.hubble_constant), float(ds.omega_matter), float(ds.omega_lambda), **rest)
+    return given.or_else(BoxFacts(float(ds.domain_width[0].to("Mpccm/h")), float(ds.current_redshift), cosmology))
 
 
 def _read(ds: Any, ptype: str | None, field: Field | None) -> LinearField:
-    _check_cubic(ds)
+    width = np.asarray(ds.domain_width.to("code_length"))
+    if not np.allclose(width, width[0], rtol=1e-6, atol=0.0, equal_nan=True):
+        raise LatticeError(f"the box measures {width.tolist()} in code units; it must be a cube: cut or remake it")
     facts = dataset_facts(ds)
     if isinstance(ds.index, ParticleIndex):
         return _read_particles(ds, ptype, facts)
@@ -141,12 +129,6 @@ def _read(ds: Any, ptype: str | None, field: Field | None) -> LinearField:
     )
 
 
-def _check_cubic(ds: Any) -> None:
-    width = np.asarray(ds.domain_width.to("code_length"))
-    if not np.allclose(width, width[0], rtol=1e-6, atol=0.0, equal_nan=True):
-        raise LatticeError(f"the box measures {width.tolist()} in code units; it must be a cube: cut or remake it")
-
-
 def _read_particles(ds: Any, ptype: str | None, facts: BoxFacts) -> LinearField:
     size, redshift, cosmology = facts.required(str(ds))
     used, share = _lattice_type(ds, ptype)
@@ -154,12 +136,8 @@ def _read_particles(ds: Any, ptype: str | None, facts: BoxFacts) -> LinearField:
     source = in_memory(stored) if stored.count <= LARGEST_HELD else stored
     field, sites = field_from_source(source, size, cosmology, redshift)
     state_of(ds).sites = sites
-    ytLogger.info(
-        "Lattice of %d^3 sites, offset %.3g spacings, found by %s.",
-        sites.lattice.n,
-        sites.site_offset,
-        "position" if sites.id_base is None else f"IDs from {sites.id_base}",
-    )
+    found_by = "position" if sites.id_base is None else f"IDs from {sites.id_base}"
+    ytLogger.info("Lattice of %d^3 sites, offset %.3g spacings, found by %s.", field.n, sites.site_offset, found_by)
     return field
 
 
@@ -180,10 +158,9 @@ def _lattice_type(ds: Any, ptype: str | None) -> tuple[str, float]:
         )
     used = ptype or next(iter(matter))
     masses = {name: total_mass(ds, name) for name in counts}
-    ytLogger.info(
-        "Displacements of %s (%.3g of the mass) are used for all matter.", used, masses[used] / sum(masses.values())
-    )
-    return used, masses[used] / sum(masses.values())
+    share = masses[used] / sum(masses.values())
+    ytLogger.info("Displacements of %s (%.3g of the mass) are used for all matter.", used, share)
+    return used, share
 
 
 def _read_grid(ds: Any, field: Field | None, facts: BoxFacts) -> LinearField:
@@ -239,13 +216,11 @@ def _overdensity(ds: Any, field: Field) -> NDArray[np.float32]:
 
 def _cells(ds: Any, field: Field) -> Any:
     """A cell field on the whole grid, (n, n, n) float64 with units, which yt does not cache."""
-    if isinstance(ds, UnigridDataset) and field in ds.field_list:
-        # one grid fills the box: a covering grid would be its copy
-        with quiet_casts():
-            return ds.arr(ds.read_cube(field[1]), ds.field_info[field].units)
-    cube = ds.covering_grid(0, ds.domain_left_edge, ds.domain_dimensions)
     with quiet_casts():
-        return cube[field]
+        if isinstance(ds, UnigridDataset) and field in ds.field_list:
+            # one grid fills the box: a covering grid would be its copy
+            return ds.arr(ds.read_cube(field[1]), ds.field_info[field].units)
+        return ds.covering_grid(0, ds.domain_left_edge, ds.domain_dimensions)[field]
 
 
 def _planes_as_float32(values: Any, convert: Callable[[Any], Any]) -> NDArray[np.float32]:

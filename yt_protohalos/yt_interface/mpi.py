@@ -34,10 +34,7 @@ def ranks_started() -> int:
 def start_ranks() -> bool:
     """Turn on the parallelism of yt if several ranks were started, and return whether they were.
 
-    Raises
-    ------
-    ParallelError
-        There are several ranks, but mpi4py is missing or was built for another MPI library.
+    Raises `ParallelError` if there are several, but mpi4py is missing or was built for another MPI library.
     """
     if ranks_started() == 1:
         return False
@@ -68,21 +65,8 @@ class MPICommunicator:
 
     def __init__(self) -> None:
         self._communicator: Any = communication_system.communicators[-1]
-
-    @property
-    def size(self) -> int:
-        """Number of ranks; 1 without MPI."""
-        return int(self._communicator.size)
-
-    @property
-    def rank(self) -> int:
-        """Number of this rank, from 0."""
-        return int(self._communicator.rank)
-
-    @property
-    def is_root(self) -> bool:
-        """Whether this is rank 0."""
-        return self.rank == 0
+        self.size, self.rank = int(self._communicator.size), int(self._communicator.rank)
+        self.is_root = self.rank == 0
 
     def take_device(self) -> None:
         """Give each rank of a node its own GPU, if there are several; all ranks call this before any backend runs."""
@@ -102,13 +86,7 @@ class MPICommunicator:
 
     @contextmanager
     def barrier(self) -> Iterator[None]:
-        """Wait for all ranks at the end of the context; an error on one rank is raised on all.
-
-        Raises
-        ------
-        ParallelError
-            On the ranks without an error, with the number and the error of the rank that failed.
-        """
+        """Wait for all ranks at the end of the context; an error on one is a `ParallelError` on the others."""
         if self.size == 1:
             yield
             return

@@ -78,7 +78,11 @@ class PredictionOptions:
         if self.model is not None and self.predictor is not None:
             raise ModelError(f"model {str(self.model)!r} and a predictor were both given; pass one of them")
         if self.method is not None:
-            object.__setattr__(self, "model", self._model_of_method(self.method))
+            chosen = choose_model(self.model, self.method)
+            if self.predictor is None:
+                object.__setattr__(self, "model", chosen)
+            else:
+                check_method(self.predictor.card, self.method)
         if self.threshold is not None:
             object.__setattr__(self, "threshold", check_threshold(self.threshold))
         if self.precision not in PRECISIONS:
@@ -87,14 +91,6 @@ class PredictionOptions:
         check_policy("on_range", self.on_range)
         if self.redshift is not None:
             object.__setattr__(self, "redshift", target_redshift(self.redshift))
-
-    def _model_of_method(self, method: str) -> str | Path | None:
-        """Model that has the method; None if there is a predictor."""
-        chosen = choose_model(self.model, method)
-        if self.predictor is None:
-            return chosen
-        check_method(self.predictor.card, method)
-        return None
 
     @classmethod
     def read(cls, model: str | Path | None, keywords: OptionKeywords) -> PredictionOptions:

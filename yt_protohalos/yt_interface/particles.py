@@ -20,28 +20,19 @@ _FIELDS = {
 
 
 class YTParticles:
-    """One particle type of a dataset as a `ParticleSource`: positions float64, velocities and masses float32.
+    """One raw particle type of a dataset as a `ParticleSource`: positions float64, velocities and masses float32.
 
-    Each pass reads the file again, in the chunks of yt, which yt does not cache.
-
-    Parameters
-    ----------
-    ds : yt Dataset
-    ptype : str
-        Raw particle type.
-    box_size : float
-        Comoving Mpc/h.
-    mass_unit : float, or None
-        Factor from Msun to Msun/h, divided by the fraction of all mass in these particles; None to read no masses.
+    Each pass reads the file again, in the chunks of yt, which yt does not cache. `box_size` is in comoving Mpc/h, and
+    `mass_unit` the factor from Msun to Msun/h, divided by the fraction of all mass in these particles, or None to read
+    no masses.
     """
 
     def __init__(self, ds: Any, ptype: str, box_size: float, mass_unit: float | None) -> None:
         self.count = int(ds.particle_type_counts[ptype])
-        known = set(ds.derived_field_list)
-        wanted = {"positions": True, "velocities": (ptype, "particle_velocity_x") in known}
-        wanted["ids"] = (ptype, "particle_index") in known
-        wanted["masses"] = mass_unit is not None and (ptype, "particle_mass") in known
-        self.names = frozenset(name for name, there in wanted.items() if there)
+        # yt makes particle_velocity from its components, whether or not there are any
+        marks = {**_FIELDS, "velocities": "particle_velocity_x"}
+        known = {name for name, field in marks.items() if (ptype, field) in ds.derived_field_list}
+        self.names = frozenset({"positions"} | known - ({"masses"} if mass_unit is None else set()))
         self._ds, self._ptype, self._box_size, self._mass_unit = ds, ptype, box_size, mass_unit
 
     def chunks(self, *names: str) -> Iterator[Chunk]:

@@ -46,47 +46,12 @@ def _yt_bar(iterable: Iterable[Any], title: str, total: int) -> Iterator[Any]:
         bar.finish()
 
 
-@dataclass(frozen=True)
-class PredictionKey:
-    """Distinguishes the predictions of one dataset.
-
-    Attributes
-    ----------
-    model_sha256 : str
-        `ModelCard.sha256`.
-    predictor : ProtohaloPredictor or None
-        None where a bundled model, or one in a folder, is loaded when it must run.
-    threshold : float
-    precision : str
-    redshift : float
-        Redshift of the haloes.
-    cache_folder : Path or None
-    """
-
-    model_sha256: str
-    predictor: ProtohaloPredictor | None
-    threshold: float
-    precision: str
-    redshift: float
-    cache_folder: Path | None
-
-
 @dataclass(eq=False)
 class BoxPrediction:
     """The prediction of a whole box for one linear field, model and settings, computed at most once.
 
     It holds the field but not the dataset, so that field functions may hold it without keeping the dataset alive.
-
-    Attributes
-    ----------
-    field : LinearField
-    card : ModelCard
-    threshold : float
-    precision : str
-    make_predictor : callable
-        Returns the predictor; called only if the networks must run.
-    cache : PredictionCache or None
-        Where other processes find the result.
+    `make_predictor` is called only if the networks must run. Other processes find the result in `cache`.
     """
 
     field: LinearField
@@ -164,22 +129,9 @@ class BoxPrediction:
 def box_prediction(ds: Dataset, options: PredictionOptions = _DEFAULTS, remember: bool = True) -> BoxPrediction:
     """The dataset's prediction for some options; the same object for the same options.
 
-    The initial conditions are read and checked on first use. With MPI, rank 0 does so for all, and all ranks must call
-    this. Without options, it is the prediction chosen last for this dataset if there is one, else that of the default
-    model.
-
-    Parameters
-    ----------
-    ds : yt Dataset
-    options : PredictionOptions
-    remember : bool
-        Keep the prediction with the dataset as the one chosen last. Without, many predictions can be made in turn
-        whose fields and cubes do not stay in memory.
-
-    Raises
-    ------
-    ModelError, InitialConditionsError, CosmologyError, LatticeError
-        Before any network runs.
+    The initial conditions are read and checked on first use, before any network runs. With MPI, rank 0 does so for all,
+    and all ranks must call this. Without options, it is the prediction chosen last for this dataset if there is one,
+    else that of the default model. Without `remember`, the dataset does not keep it, so that many can be made in turn.
     """
     check_unchanged(ds)
     state = state_of(ds)
@@ -195,7 +147,7 @@ def box_prediction(ds: Dataset, options: PredictionOptions = _DEFAULTS, remember
     threshold = card.threshold if options.threshold is None else options.threshold
     redshift = target_redshift(options.redshift or 0.0)
     cache = _cache(options.cache)
-    key = PredictionKey(card.sha256, predictor, threshold, precision, redshift, None if cache is None else cache.folder)
+    key = (card.sha256, predictor, threshold, precision, redshift, cache and cache.folder)
     box = state.predictions.get(key)
     if box is None:
         # the site map comes with the field at z = 0

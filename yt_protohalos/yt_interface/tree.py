@@ -179,7 +179,13 @@ def _level(prediction: Prediction, field: LinearField) -> tuple[dict[str, Any], 
         "domain_right_edge": yt.YTArray(np.ones(3), "unitary", registry=registry),
         "unit_registry_json": registry.to_json(),
     }
-    return _columns(catalog, registry), attributes
+    scales = {"pccm/h": 1e-6, "unitary": catalog.lattice.box_size}
+    data: dict[str, Any] = {}
+    for column in COLUMNS:
+        unit = _UNITS.get(column.name)
+        for name, values in column.values(catalog) if unit is not None else ():
+            data[name] = yt.YTArray(values / scales.get(unit, 1), unit, registry=registry) if unit else values
+    return data, attributes
 
 
 def _write(
@@ -205,14 +211,3 @@ def _registry(catalog: Catalog, h: float) -> UnitRegistry:
     for name in ("unitary", "code_length"):
         registry.add(name, 1e6 * parsec * catalog.lattice.box_size / h, dimensions.length)
     return registry
-
-
-def _columns(catalog: Catalog, registry: UnitRegistry) -> dict[str, Any]:
-    """Columns of a level."""
-    scales = {"pccm/h": 1e-6, "unitary": catalog.lattice.box_size}
-    data: dict[str, Any] = {}
-    for column in COLUMNS:
-        unit = _UNITS.get(column.name)
-        for name, values in column.values(catalog) if unit is not None else ():
-            data[name] = yt.YTArray(values / scales.get(unit, 1), unit, registry=registry) if unit else values
-    return data

@@ -20,17 +20,9 @@ PROBABILITY_STEPS = 100
 
 @dataclass(frozen=True)
 class PackedCube:
-    """Every `stride`-th site of a cube along each axis, from site 0 on.
+    """Every `stride`-th site of a cube along each axis, from site 0 on; `side` sites per side, ceil(n / stride).
 
-    Attributes
-    ----------
-    stride : int
-    side : int
-        Sites per side that are kept, ceil(n / stride).
-    type : str
-        ``"uint8"``, ``"uint16"`` or ``"uint32"``, little-endian, row-major.
-    text : str
-        The bytes as a zlib stream in base64.
+    `text` holds them as a zlib stream in base64, row-major and little-endian, of `type` uint8, uint16 or uint32.
     """
 
     stride: int

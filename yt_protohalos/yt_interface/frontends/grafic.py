@@ -5,13 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from yt.fields.field_info_container import FieldInfoContainer
+
 from ...fields.cosmology import Cosmology
 from ...initial_conditions.readers.grafic import is_grafic, read_grafic_layout
 from ...initial_conditions.readers.music_conf import BoxFacts
-from .unigrid import UnigridDataset, UnigridFieldInfo
+from .unigrid import UnigridDataset
 
 
-class GraficFieldInfo(UnigridFieldInfo):
+class GraficFieldInfo(FieldInfoContainer):
     """Linear overdensity, displacement and peculiar velocity at the starting redshift."""
 
     known_other_fields = (

@@ -9,13 +9,14 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from yt.fields.field_info_container import FieldInfoContainer
 from yt.frontends.gadget.data_structures import GadgetHDF5Dataset
 
 from ...exceptions import ProtohaloWarning
 from ...fields.cosmology import Cosmology
 from ...initial_conditions.readers.music_conf import find_conf, read_conf
 from ...initial_conditions.readers.music_generic import is_generic, read_generic_layout
-from .unigrid import UnigridDataset, UnigridFieldInfo
+from .unigrid import UnigridDataset
 
 
 def _species_fields(species: str) -> list[tuple[str, tuple[str, list[str], str]]]:
@@ -27,7 +28,7 @@ def _species_fields(species: str) -> list[tuple[str, tuple[str, list[str], str]]
     ]
 
 
-class MusicFieldInfo(UnigridFieldInfo):
+class MusicFieldInfo(FieldInfoContainer):
     """Linear overdensity, displacement and peculiar velocity at the starting redshift."""
 
     known_other_fields = tuple(_species_fields("DM") + _species_fields("BA"))

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Iterable, Iterator
-from pathlib import Path
+from itertools import chain
 from typing import Any
 
 import numpy as np
-from yt.data_objects.index_subobjects.grid_patch import AMRGridPatch
 from yt.data_objects.static_output import Dataset
-from yt.fields.field_info_container import FieldInfoContainer
-from yt.geometry.grid_geometry_handler import GridIndex
+from yt.frontends.nc4_cm1.data_structures import CM1Hierarchy
 from yt.utilities.cosmology import Cosmology as YTCosmology
 from yt.utilities.io_handler import BaseIOHandler
 
@@ -20,48 +17,11 @@ from ...fields.units import Quantity
 from ...initial_conditions.readers.music_conf import BoxFacts
 
 
-class UnigridGrid(AMRGridPatch):
-    """The one grid."""
-
-    _id_offset = 0
-
-    def __init__(self, id: int, index: Any) -> None:
-        super().__init__(id, filename=index.index_filename, index=index)
-        self.Parent = None
-        self.Children: list[Any] = []
-        self.Level = 0
-
-
-class UnigridIndex(GridIndex):
-    """Index of a single grid that fills the box."""
-
-    def __init__(self, ds: Any, dataset_type: str) -> None:
-        self.dataset_type = dataset_type
-        self.dataset = weakref.proxy(ds)
-        self.index_filename = ds.parameter_filename
-        self.directory = str(Path(self.index_filename).parent)
-        self.float_type = "float64"
-        super().__init__(ds, dataset_type)
+class UnigridIndex(CM1Hierarchy):
+    """Index of a single grid that fills the box, as yt has it for another format of one grid."""
 
     def _detect_output_fields(self) -> None:
         self.field_list = [(self.dataset.fluid_type, name) for name in self.dataset._cube_names]
-
-    def _count_grids(self) -> None:
-        self.num_grids = 1
-
-    def _parse_index(self) -> None:
-        self.grid_left_edge[0] = self.dataset.domain_left_edge
-        self.grid_right_edge[0] = self.dataset.domain_right_edge
-        self.grid_dimensions[0] = self.dataset.domain_dimensions
-        self.grid_particle_count[0] = 0
-        self.grid_levels[0] = 0
-        self.max_level = 0
-        self.grids = np.array([UnigridGrid(0, self)], dtype=object)
-
-    def _populate_grid_objects(self) -> None:
-        for grid in self.grids:
-            grid._prepare_grid()
-            grid._setup_dx()
 
 
 class UnigridIOHandler(BaseIOHandler):
@@ -72,41 +32,22 @@ class UnigridIOHandler(BaseIOHandler):
 
     def io_iter(self, chunks: Iterable[Any], fields: list[tuple[str, str]]) -> Iterator[tuple[Any, Any, Any]]:
         """Yield (field, grid, cube) for each grid and field."""
-        for chunk in chunks:
-            for grid in chunk.objs:
-                for field in fields:
-                    yield field, grid, self.ds.read_cube(field[1])
-
-    def _read_chunk_data(self, chunk: Any, fields: list[tuple[str, str]]) -> dict[int, dict[Any, Any]]:
-        return {grid.id: {field: self.ds.read_cube(field[1]) for field in fields} for grid in chunk.objs}
-
-
-class UnigridFieldInfo(FieldInfoContainer):
-    """No particles; subclasses list their cubes."""
-
-    known_particle_fields = ()
+        for grid in chain.from_iterable(chunk.objs for chunk in chunks):
+            for field in fields:
+                yield field, grid, self.ds.read_cube(field[1])
 
 
 class UnigridDataset(Dataset):
-    """Base of the grid frontends. Subclasses define `_open` and set the attributes.
+    """Base of the grid frontends.
 
-    Attributes
-    ----------
-    fluid_type : str
-        Field type of the cubes on disk.
-    linear_density_field : (str, str) or None
-        Linear overdensity at the dataset's redshift.
-    displacement_fields : (list, list) or None
-        Displacement and velocity fields along x, y and z, to be used if there is no density.
-    _layout : object
-        Its ``read(name)`` returns a cube, float64 (n, n, n); set by `_open`.
-    _cube_names : list of str
-        Names of the cubes on disk; set by `_open`.
+    Subclasses set `fluid_type`, the field type of the cubes on disk, and `_field_info_class`. They name the linear
+    overdensity at the dataset's redshift or, to be used without a density, the displacement and velocity fields along
+    x, y and z. Their `_open` sets `_cube_names`, the names on disk, and `_layout`, whose ``read(name)`` returns a cube,
+    float64 (n, n, n).
     """
 
     _index_class = UnigridIndex
-    _field_info_class = UnigridFieldInfo
-    fluid_type = "unigrid"
+    fluid_type: str
     linear_density_field: tuple[str, str] | None = None
     displacement_fields: tuple[list[tuple[str, str]], list[tuple[str, str]]] | None = None
     displacement_offset = 0.5
