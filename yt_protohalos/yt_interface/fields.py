@@ -75,9 +75,7 @@ def display_name(field: SiteField, box: BoxPrediction) -> str:
 
 @takes_options
 def add_protohalo_fields(
-    ds: Dataset,
-    model: str | Path | None = None,
-    **options: Unpack[OptionKeywords],
+    ds: Dataset, model: str | Path | None = None, **options: Unpack[OptionKeywords]
 ) -> list[FieldName]:
     """Register the protohalo fields of a dataset without running any network.
 

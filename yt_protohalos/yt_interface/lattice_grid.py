@@ -17,11 +17,7 @@ from .predict import box_prediction
 
 @takes_options
 def lattice_dataset(
-    ds: Dataset,
-    model: str | Path | None = None,
-    *,
-    progress: Progress = True,
-    **options: Unpack[OptionKeywords],
+    ds: Dataset, model: str | Path | None = None, *, progress: Progress = True, **options: Unpack[OptionKeywords]
 ) -> Dataset:
     """Make a uniform grid of the cell fields on the Lagrangian lattice, which yt slices and projects.
 

@@ -100,10 +100,7 @@ def _existing(path: Path) -> Path:
 
 
 def _load(path: Path, given: BoxFacts, conf: str | os.PathLike[str] | None, kwargs: dict[str, Any]) -> Any:
-    for fits, load_gadget in (
-        (is_gadget_binary, load_gadget_binary),
-        (_is_gadget_hdf5, load_gadget_hdf5),
-    ):
+    for fits, load_gadget in ((is_gadget_binary, load_gadget_binary), (_is_gadget_hdf5, load_gadget_hdf5)):
         if fits(path):
             if named := [name for name, value in vars(given).items() if value is not None]:
                 raise CosmologyError(f"the header of {path.name} states {', '.join(named)}; leave {named[0]}=... out")

@@ -171,11 +171,7 @@ def _check_ranges(card: ModelCard, field: LinearField, on_spacing: str, on_range
 
 @takes_options
 def predict(
-    ds: Dataset,
-    model: str | Path | None = None,
-    *,
-    progress: Progress = True,
-    **options: Unpack[OptionKeywords],
+    ds: Dataset, model: str | Path | None = None, *, progress: Progress = True, **options: Unpack[OptionKeywords]
 ) -> Prediction:
     """Predict the whole box of a dataset now, with a progress bar.
 

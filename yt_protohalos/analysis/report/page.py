@@ -36,8 +36,6 @@ LARGEST_TABLE = 20_000
 REPORT_NAME = "report.html"
 _SCRIPTS = ("data", "slices", "body", "numbers", "controls")
 """Parts of the page's script, ``assets/*.js``; later ones use earlier ones."""
-_NO_CATALOG = "No catalogue was given: final positions, velocities, tides and spins are left out."
-_DIGITS = 5
 
 
 def write_report(
@@ -126,7 +124,8 @@ def _page_data(
 ) -> dict[str, Any]:
     """Everything that the page shows, as JSON values."""
     lattice, card = prediction.lattice, prediction.card
-    columns, notes, source = computed_columns(protohalo_catalog(prediction)), [_NO_CATALOG], ""
+    columns, source = computed_columns(protohalo_catalog(prediction)), ""
+    notes = ["No catalogue was given: final positions, velocities, tides and spins are left out."]
     if catalog_path is not None:
         stored, notes, source = stored_columns(Path(catalog_path), prediction)
         columns |= stored
@@ -185,11 +184,11 @@ def _rows(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, st
 
 
 def _rounded(values: ArrayLike) -> list[Any]:
-    """JSON numbers of `_DIGITS` significant digits, whole numbers as they are; None where there is no number."""
+    """JSON numbers of 5 significant digits, whole numbers as they are; None where there is no number."""
     array = np.asarray(values)
     if np.issubdtype(array.dtype, np.integer):
         return list(array.tolist())
-    return [float(f"{value:.{_DIGITS}g}") if np.isfinite(value) else None for value in array.tolist()]
+    return [float(f"{value:.5g}") if np.isfinite(value) else None for value in array.tolist()]
 
 
 def _colours(name: str) -> list[Any]:

@@ -11,12 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from yt.frontends.gadget.data_structures import (
-    GadgetBinaryFile,
-    GadgetBinaryIndex,
-    GadgetDataset,
-    GadgetHDF5Dataset,
-)
+from yt.frontends.gadget.data_structures import GadgetBinaryFile, GadgetBinaryIndex, GadgetDataset, GadgetHDF5Dataset
 from yt.frontends.gadget.io import IOHandlerGadgetBinary
 from yt.frontends.sph.data_structures import SPHParticleIndex
 from yt.utilities.cosmology import Cosmology as YTCosmology
@@ -52,7 +47,9 @@ class _Cosmological:
         super()._parse_parameter_file()  # type: ignore[misc]
         self.file_count = self.parameters["NumFiles"] = max(self._true_file_count, 1)
         if self.file_count > 1:
-            self.filename_template = _numbered(self.parameter_filename)
+            path = Path(self.parameter_filename)
+            name = re.sub(r"\d+(\.hdf5|\.h5)?$", lambda match: "%(num)s" + (match[1] or ""), path.name)
+            self.filename_template = str(path.with_name(name))
         if not self.cosmological_simulation and self.parameters.get("Redshift", 0.0) > 0:
             self.cosmological_simulation = True
             self.current_redshift = float(self.parameters["Redshift"])
@@ -66,12 +63,6 @@ class _Cosmological:
     def _is_valid(cls, filename: str, *args: Any, **kwargs: Any) -> bool:
         # only yt_protohalos.load makes these datasets; yt.load keeps its own classes
         return False
-
-
-def _numbered(filename: str) -> str:
-    path = Path(filename)
-    name = re.sub(r"\d+(\.hdf5|\.h5)?$", lambda match: "%(num)s" + (match[1] or ""), path.name)
-    return str(path.with_name(name))
 
 
 class GadgetICsFile(GadgetBinaryFile):
