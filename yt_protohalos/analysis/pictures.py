@@ -25,31 +25,11 @@ def write_pictures(
     truth: NDArray[np.integer] | None = None,
     protohalo: int | None = None,
 ) -> list[Path]:
-    """Draw the standard pictures of a prediction.
+    """Draw the standard pictures of a prediction and return their files; `axis` and `index` are those of `plot_masses`.
 
-    Parameters
-    ----------
-    prediction : Prediction
-    folder : Path
-    field : LinearField, optional
-        Adds the overdensity and contours of the potential.
-    axis : {"x", "y", "z"}
-        Normal of the slices.
-    index : int, optional
-        Lattice plane; by default the one with most protohalo sites.
-    truth : integer array, (n, n, n), optional
-        Halo labels of a simulation on the same lattice; adds a map of the errors, ``errors.png``.
-    protohalo : int, optional
-        Identifier of a protohalo; adds ``protohalo_ID.png``, a view of it in three dimensions.
-
-    Returns
-    -------
-    list of Path
-
-    Raises
-    ------
-    StoreError
-        A file cannot be written.
+    A field adds the overdensity and contours of the potential. The halo labels of a simulation on the same lattice,
+    `truth`, (n, n, n), add a map of the errors, ``errors.png``, and the identifier of a protohalo its view in three
+    dimensions, ``protohalo_ID.png``. Raises `StoreError` if a file cannot be written.
     """
     drawn = {
         "protohalos.png": plots.plot_overview(prediction, field, axis, index),

@@ -232,10 +232,8 @@ def draw_masses(
     ----------
     ax : matplotlib Axes
     prediction : Prediction or RegionPrediction
-    axis : {"x", "y", "z"}
-        Normal of the slice.
-    index : int, optional
-        Plane of the labels; by default the one with most protohalo sites.
+    axis, index
+        As in `plot_masses`; for a region, the plane counts from its first.
     norm : matplotlib Normalize, optional
         Colour scale in Msun, e.g. for several predictions; by default logarithmic, over `mass_limits`.
 

@@ -63,14 +63,8 @@ def computed_columns(catalog: Catalog) -> dict[str, NDArray[Any]]:
 def stored_columns(path: Path, prediction: Prediction) -> tuple[dict[str, NDArray[Any]], list[str], str]:
     """Read the columns of a stored catalogue that need the linear field, (K,) each; lengths in Mpc/h.
 
-    Returns the columns, notes that say how they are defined, and the source of the initial conditions.
-
-    Raises
-    ------
-    StoreError
-        The file cannot be read as a catalogue of this package.
-    CatalogError
-        It is the catalogue of another prediction.
+    Returns the columns, notes that say how they are defined, and the source of the initial conditions. Raises
+    `StoreError` if the file is not a catalogue of this package, and `CatalogError` if it is that of another prediction.
     """
     try:
         with open_hdf5(path) as file:
