@@ -27,6 +27,9 @@ from ...initial_conditions.readers.gadget_hdf5 import read_header
 _UNITS = {"Mpccm/h": "Msun/h", "kpccm/h": "Msun/h", "Mpccm": "Msun", "kpccm": "Msun"}
 """Units of length, in the order in which they are tried, and of mass (times 1e10) that writers use with them."""
 _LENGTH_TOLERANCE = 0.02
+# the Mpc of yt is 2e-10 smaller, which would show in the box size
+_MPC_IN_CM = 3.0856775814913673e24
+_MSUN_IN_G = 1.98841586e33
 _CHUNK = 256**3
 """Particles per chunk. One chunk needs no Morton index, so that no index file appears beside the input."""
 
@@ -214,7 +217,11 @@ def _swift_units(path: Path, units: dict[str, Any]) -> dict[str, Any]:
             f"{path.name} states units of {length:g} cm, {mass:g} g and {time:g} s; all must be positive and finite: "
             "correct its Units, or pass unit_base=..."
         )
-    return {"length": (length, "cmcm"), "mass": (mass, "g"), "velocity": (length / time, "cm/s")}
+    return {
+        "length": (length / _MPC_IN_CM, "Mpccm"),
+        "mass": (mass / _MSUN_IN_G, "Msun"),
+        "velocity": (length / time / 1e5, "km/s"),
+    }
 
 
 def _unit_base(name: str, box: float, mass: float, omega_m: float, h: float) -> dict[str, Any]:
