@@ -103,7 +103,7 @@ def test_a_region_has_the_redshift_of_its_field():
     field = make_field(24).at_redshift(0.5)
     predictor = make_predictor(amplitude_range=WIDE)
     middle = ph.Region(center=(2.0, 2.0, 2.0), side=2.0)
-    part = ph.predict_region(predictor, field, middle, progress=False)
+    part = predictor.predict_region(field, middle, progress=False)
     whole = predictor.predict(field, progress=False)
     assert part.target_redshift == 0.5
     sites = part.lattice.crop(whole.probability, part.start, (part.n,) * 3)
