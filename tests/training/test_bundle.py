@@ -219,7 +219,7 @@ def test_a_contour_network_makes_a_model_by_watershed(
     assert "needs --held-out" in capsys.readouterr().err
     assert main([*train, "--semantic", str(trained / "semantic"), "--held-out", str(held_out)]) == 0
     described = json.loads((contour / "settings.json").read_text(encoding="utf-8"))
-    assert described["constants"]["beta"] == pytest.approx(1 - labelled.with_contour().contour.mean())
+    assert described["constants"]["beta"] == pytest.approx(1 - labelled.contour.mean())
     command = ["bundle", "flooded", "--runs", str(run), "--validation", str(held_out), "-o", str(tmp_path / "model")]
     command += ["--semantic", str(trained / "semantic"), "--contour", str(contour), "--semantic-side", "32"]
     assert main([*command, "--contour-side", "32", "--core", "16", "--mantissa", "5", "-q"]) == 0

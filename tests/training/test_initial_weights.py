@@ -12,7 +12,7 @@ from yt_protohalos.exceptions import ModelError, UnknownModelError
 from yt_protohalos.initial_conditions.generate import generate_initial_conditions
 from yt_protohalos.models.vnet import build_vnet
 from yt_protohalos.training.dataset import LabelledField
-from yt_protohalos.training.initial_weights import EarlierNetwork, layer_sources, read_network, start_with
+from yt_protohalos.training.initial_weights import TrainedNetwork, layer_sources, read_network, start_with
 from yt_protohalos.training.settings import TrainingSettings
 from yt_protohalos.training.trainer import Trainer
 
@@ -40,10 +40,8 @@ def earlier(labelled: LabelledField, tmp_path_factory: pytest.TempPathFactory) -
     return folder
 
 
-def as_network(model: object, architecture: dict, channels: tuple[str, ...] = CHANNELS) -> EarlierNetwork:
-    weights = {layer.name: layer.get_weights() for layer in model.layers}  # type: ignore[attr-defined]
-    by_layer = {name: (pair[0], pair[1]) for name, pair in weights.items() if pair}
-    return EarlierNetwork(architecture, by_layer, channels, {"delta": 1.0, "phi": 1.0})
+def as_network(model: object, architecture: dict, channels: tuple[str, ...] = CHANNELS) -> TrainedNetwork:
+    return TrainedNetwork(model, architecture, channels, {"delta": 1.0, "phi": 1.0})
 
 
 @pytest.mark.parametrize("head", ["semantic", "instance"])

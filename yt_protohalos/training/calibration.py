@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from ..prediction.inference import bounded_logit, segment_core
 from ..prediction.model_crops import ModelCrops
 from ..prediction.pipeline import LabelCubes, Separation
 from ..prediction.predictor import ProtohaloPredictor
-from ..segmentation.labels import relabel_by_size
+from ..segmentation.labels import label_sizes, relabel_by_size
 from ..segmentation.merging import join_in_contact
 from ..segmentation.tiling import Crop
 from ..segmentation.watershed import otsu_threshold
@@ -39,9 +40,8 @@ CANDIDATES = (
 
 CONTOURS = (0.0, 0.1, 0.2)
 """What `watershed_candidates` adds to Otsu's contour threshold."""
-
 CONTACTS = (0.0, 0.5, 0.55, 0.6, 0.65, 0.7, 0.8)
-"""Contacts that it tries with the best of them, where there is an evolved field."""
+"""Contacts that `tune_clustering` tries with the best of them, where there is an evolved field."""
 
 
 def fit_calibration(
@@ -54,25 +54,11 @@ def fit_calibration(
 
     The balanced cross-entropy shifts the odds by beta / (1 - beta); the intercept undoes that and what is left.
 
-    Parameters
-    ----------
-    raw : sequence of float32, any shape
-        Output of the semantic network on each validation run.
-    true : sequence of bool, same shapes
-        Membership in the simulation.
-    changes : sequence of float, optional
-        ln(sigma_8 / the model's sigma_8) of each run, at least two of them different: slope and intercept are then
-        fitted as linear functions of it (`ModelCard.calibration_at`).
-
-    Returns
-    -------
-    dict
-        ``slope`` and ``intercept``, and with `changes` what each gains for each unit of them.
-
-    Raises
-    ------
-    ScoringError
-        If the shapes differ, one class is missing, or the changes are all the same.
+    raw, true : of the same shapes, output of the semantic network on each run, and membership in the simulation
+    changes : ln(sigma_8 / the model's sigma_8) of each run, at least two of them different: slope and intercept are
+        then fitted as linear functions of it (`ModelCard.calibration_at`)
+    returns : ``slope`` and ``intercept``, and with `changes` what each gains for each unit of them
+    raises : `ScoringError` if the shapes differ, one class is missing, or the changes are all the same
     """
     if len(set(changes)) == 1 or len(changes) not in (0, len(raw)):
         raise ScoringError(f"changes {list(changes)} for {len(raw)} runs; give one per run, not all alike, or none")
@@ -108,11 +94,13 @@ def _by_logit(
     return mean, sites, np.bincount(index[true.ravel()], minlength=n_bins)
 
 
-def choose_threshold(probability: NDArray[np.float32], true: NDArray[np.bool_]) -> float:
+def choose_threshold(probability: Sequence[NDArray[np.float32]], true: Sequence[NDArray[np.bool_]]) -> float:
     """Threshold at which the predicted share of members equals the true one on validation runs (appendix C)."""
-    if probability.shape != true.shape:
-        raise ScoringError(f"shapes {probability.shape} and {true.shape} differ; pass the same sites")
-    return float(np.quantile(probability, 1.0 - float(np.mean(true))))
+    shapes, true_shapes = ([cube.shape for cube in cubes] for cubes in (probability, true))
+    if shapes != true_shapes:
+        raise ScoringError(f"shapes {shapes} and {true_shapes} differ; pass the same sites")
+    sites, members = (np.concatenate([cube.ravel() for cube in cubes]) for cubes in (probability, true))
+    return float(np.quantile(sites, 1.0 - float(np.mean(members))))
 
 
 def watershed_candidates(
@@ -126,21 +114,17 @@ def watershed_candidates(
     network, contours = predictor.instance_network, []
     for run, probability in zip(runs, probabilities, strict=True):
         crop = ModelCrops.of_box(predictor.card, run.field.n).instance[0]
-        inputs = replace(run.with_evolution(predictor.card.channels).model_input, probability=probability)
-        contours += network.run(inputs, [crop])
+        contours += network.run(replace(run.model_input, probability=probability), [crop])
     foreground, contour = otsu_threshold(np.stack(list(probabilities))), otsu_threshold(np.stack(contours))
-    return [
-        {"foreground": round(foreground, 4), "contour": round(contour + change, 4)}
-        for change in CONTOURS
-        if contour + change < 1
-    ]
+    tried = [contour + change for change in CONTOURS if contour + change < 1]
+    return [{"foreground": round(foreground, 4), "contour": round(value, 4)} for value in tried]
 
 
 def tune_clustering(
     predictor: ProtohaloPredictor,
     runs: Sequence[LabelledField],
     probabilities: Sequence[NDArray[np.float32]],
-    candidates: Sequence[Mapping[str, float]] = CANDIDATES,
+    candidates: Sequence[Mapping[str, float]] = (),
     min_sites: int = 500,
     progress: Progress = True,
 ) -> tuple[dict[str, float], list[dict[str, float]]]:
@@ -152,29 +136,17 @@ def tune_clustering(
     `join_in_contact` is then the one that matches most: it changes few haloes of the same labels, so that small
     differences count.
 
-    Parameters
-    ----------
-    predictor : ProtohaloPredictor
-        With the threshold that its card shall keep.
-    runs, probabilities : sequences
-        Validation runs, and the calibrated probability (n, n, n) of each.
-    candidates : sequence of mapping
-        Settings that replace those of the card.
-    min_sites : int
-        Haloes with more sites than this count.
-
-    Returns
-    -------
-    clustering, table : dict, list of dict
-        The chosen candidate (equal ones: the first), and every one with its ``share`` of haloes matched with
-        IoU > 0.5 and its ``mass_function_error``, see `mass_function_error`.
-
-    Raises
-    ------
-    ScoringError
-        No validation run holds a halo of more than `min_sites` sites.
+    predictor : with the threshold that its card shall keep
+    probabilities : calibrated, (n, n, n), of each run
+    candidates : settings that replace those of the card; by default `CANDIDATES` or `watershed_candidates`
+    min_sites : haloes with more sites count; `ScoringError` if no run holds one
+    returns : the chosen candidate (equal ones: the first), and every one with its ``share`` of haloes matched with
+        IoU > 0.5 and its ``mass_function_error``, see `mass_function_error`
     """
     runs = [run.with_evolution(predictor.card.channels) for run in runs]
+    if not candidates:
+        clustered = predictor.card.method == "clustering"
+        candidates = CANDIDATES if clustered else watershed_candidates(predictor, runs, probabilities)
     trials = _Trials(runs, min_sites)
     with TemporaryDirectory() as folder:
         # the labels of all candidates together would not fit into memory
@@ -203,30 +175,27 @@ class _Trials:
 
     def __init__(self, runs: Sequence[LabelledField], min_sites: int) -> None:
         self.min_sites = min_sites
-        self.simulated = np.concatenate([_sizes(run.labels) for run in runs])
+        self.simulated = np.concatenate([label_sizes(run.labels)[1:] for run in runs])
         self.total = int(np.count_nonzero(self.simulated > min_sites))
         if not self.total:
             raise ScoringError(
                 f"no validation run holds a halo of more than {min_sites} sites; tune on runs that do, or lower "
                 "min_sites"
             )
-        self.matched: dict[int, int] = {}
-        self.found: dict[int, list[NDArray[np.int64]]] = {}
+        self.matched: Counter[int] = Counter()
+        self.found: defaultdict[int, list[NDArray[np.int64]]] = defaultdict(list)
 
     def count(self, candidate: int, run: LabelledField, labels: NDArray[np.int32]) -> None:
         """Add the labels of a candidate in a run."""
         matches = match_haloes(labels, run.labels)
-        matched = np.count_nonzero(matches.iou[matches.size > self.min_sites] > 0.5)
-        self.matched[candidate] = self.matched.get(candidate, 0) + int(matched)
-        self.found.setdefault(candidate, []).append(_sizes(labels))
+        self.matched[candidate] += int(np.count_nonzero(matches.iou[matches.size > self.min_sites] > 0.5))
+        self.found[candidate].append(label_sizes(labels)[1:])
 
     def judge(self, candidates: Sequence[Mapping[str, float]]) -> tuple[int, list[dict[str, float]]]:
         """The best candidate and the table of all."""
-        order = range(len(candidates))
-        share = np.array([self.matched[i] for i in order]) / self.total
-        error = np.array(
-            [mass_function_error(np.concatenate(self.found[i]), self.simulated, self.min_sites) for i in order]
-        )
+        share = np.array([self.matched[i] for i in range(len(candidates))]) / self.total
+        found = [np.concatenate(self.found[i]) for i in range(len(candidates))]
+        error = np.array([mass_function_error(sizes, self.simulated, self.min_sites) for sizes in found])
         best = share.max()
         equal = share >= best - np.sqrt(best * (1 - best) / self.total)
         table = [
@@ -252,10 +221,6 @@ def mass_function_error(predicted: ArrayLike, simulated: ArrayLike, min_sites: i
     if not kept.any():
         return float(abs(a.sum() - b.sum()) / max(b.sum(), 1))
     return float(np.average(np.abs(a[kept] / b[kept] - 1), weights=np.sqrt(b[kept])))
-
-
-def _sizes(labels: NDArray[np.integer]) -> NDArray[np.int64]:
-    return np.bincount(labels.ravel())[1:]
 
 
 def _labels_by_candidate(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -41,8 +42,6 @@ class LabelledField:
         Calibrated membership probability of a semantic network.
     attributed : int32, (n, n, n), optional
         Labels in which sites near a halo carry its label too; comes with `probability`.
-    contour : bool, (n, n, n), optional
-        `watershed.contour_sites` of the labels.
     evolved : EvolvedField, optional
         `evolve_field` of the field, for networks that see it.
 
@@ -59,7 +58,6 @@ class LabelledField:
     centres: NDArray[np.float64]
     probability: NDArray[np.float32] | None = None
     attributed: NDArray[np.int32] | None = None
-    contour: NDArray[np.bool_] | None = None
     evolved: EvolvedField | None = None
 
     @classmethod
@@ -79,6 +77,11 @@ class LabelledField:
         """Everything that networks see of the run."""
         return ModelInput(self.field, self.evolved, self.probability)
 
+    @cached_property
+    def contour(self) -> NDArray[np.bool_]:
+        """Sites on the contours of haloes, bool (n, n, n), which a contour network learns."""
+        return contour_sites(self.labels, self.field.lattice)
+
     @property
     def outside_fraction(self) -> float:
         """Share of sites outside haloes, beta of eq. 3."""
@@ -96,34 +99,24 @@ class LabelledField:
             return self
         return replace(self, evolved=replace(evolve_field(self.field), velocity=None))
 
-    def with_contour(self) -> LabelledField:
-        """Add the contours of the haloes, for a contour network."""
-        return replace(self, contour=contour_sites(self.labels, self.field.lattice))
-
 
 def measure_beta(runs: Sequence[LabelledField], head: str = "semantic") -> float:
     """Mean share of sites outside haloes, or on no contour for a contour network, over the training runs."""
     if head == "contour":
-        return float(np.mean([1 - np.mean(_contour(run)) for run in runs]))
+        return float(np.mean([1 - np.mean(run.contour) for run in runs]))
     return float(np.mean([run.outside_fraction for run in runs]))
-
-
-def _contour(run: LabelledField) -> NDArray[np.bool_]:
-    if run.contour is None:
-        raise InitialConditionsError("a contour network needs runs with contours; use LabelledField.with_contour")
-    return run.contour
 
 
 def measure_normalisation(runs: Sequence[LabelledField], side: int, n_crops: int = 16) -> dict[str, float]:
     """Rms of delta, and of phi without its gauge in crops of `side` sites, over the training runs."""
     rng = np.random.default_rng(0)
-    squares: dict[str, list[float]] = {"delta": [], "phi": []}
+    squares = []
     for _ in range(n_crops):
         run, start = random_crop(runs, rng)
-        crop = {name: run.field.lattice.crop(getattr(run.field, name), start, (side,) * 3) for name in squares}
-        squares["delta"].append(float(np.mean(crop["delta"] ** 2)))
-        squares["phi"].append(float(np.mean(remove_gauge(crop["phi"]) ** 2)))
-    return {name: round(float(np.sqrt(np.mean(values))), 4) for name, values in squares.items()}
+        delta, phi = (run.field.lattice.crop(cube, start, (side,) * 3) for cube in (run.field.delta, run.field.phi))
+        squares.append([float(np.mean(delta**2)), float(np.mean(remove_gauge(phi) ** 2))])
+    rms = np.sqrt(np.mean(squares, axis=0))
+    return {"delta": round(float(rms[0]), 4), "phi": round(float(rms[1]), 4)}
 
 
 def random_crop(runs: Sequence[LabelledField], rng: np.random.Generator) -> tuple[LabelledField, Triple]:
@@ -141,17 +134,11 @@ def make_sample(
     normalisation: Mapping[str, float],
     symmetry: Symmetry | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-    """Channels and target of one crop.
+    """Channels, float32 (side, side, side, C), and target, int32 (side - 2 margin, ..., 1), of one crop.
 
-    With a mask threshold in the settings, the instance target is what the network meets in use: the sites whose
-    predicted probability exceeds the threshold, each with the label of the nearest halo.
-
-    Returns
-    -------
-    channels : float32, (side, side, side, number of channels)
-    target : int32, (side - 2 margin, ..., 1)
-        1 inside haloes and 0 outside (semantic), 1 on contours and 0 elsewhere (contour), or instance labels 1..K with
-        periodic images apart (instance).
+    The target is 1 inside haloes (semantic) or on contours (contour), else 0, or instance labels 1..K with periodic
+    images apart (instance). With a mask threshold in the settings, the instance target is what the network meets in
+    use: the sites whose predicted probability exceeds it, each with the label of the nearest halo.
     """
     inner = side - 2 * settings.margin
     if inner < 1:
@@ -170,7 +157,7 @@ def make_sample(
 def _target(run: LabelledField, start: Triple, side: int, settings: TrainingSettings) -> NDArray[np.int32]:
     lattice, shape = run.field.lattice, (side,) * 3
     if settings.head == "contour":
-        return lattice.crop(_contour(run), start, shape).astype(np.int32)
+        return lattice.crop(run.contour, start, shape).astype(np.int32)
     if settings.head == "semantic":
         return (lattice.crop(run.labels, start, shape) > 0).astype(np.int32)
     target = lattice.crop(run.labels, start, shape)
@@ -183,10 +170,7 @@ def _target(run: LabelledField, start: Triple, side: int, settings: TrainingSett
 
 @dataclass(frozen=True)
 class Sampler:
-    """Random training batches.
-
-    A batch depends on the seed of the settings and on its step alone, so that a run resumes exactly.
-    """
+    """Random training batches, which depend on seed and step alone, so that a run resumes exactly."""
 
     runs: Sequence[LabelledField]
     settings: TrainingSettings
@@ -201,11 +185,10 @@ class Sampler:
     def batch(self, step: int) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
         """Channels (batch, side, ...) and targets of one training step."""
         rng = np.random.default_rng([self.settings.seed, step])
-        samples = []
+        side, samples = self.settings.side_at(step), []
         for _ in range(self.settings.batch):
-            run, start = random_crop(self.runs, rng)
-            side, symmetry = self.settings.side_at(step), Symmetry.random(rng)
-            samples.append(make_sample(run, start, side, self.settings, self.normalisation, symmetry))
+            crop = random_crop(self.runs, rng)
+            samples.append(make_sample(*crop, side, self.settings, self.normalisation, Symmetry.random(rng)))
         channels, targets = zip(*samples, strict=True)
         return np.stack(channels), np.stack(targets)
 
@@ -238,32 +221,17 @@ def attribute_sites(labels: NDArray[np.int32], lattice: Lattice, reach: float) -
 def split_images(
     block: NDArray[np.int32], start: Triple, centres: NDArray[np.float64], lattice: Lattice, min_sites: int = 1
 ) -> NDArray[np.int32]:
-    """Give each periodic image of a halo its own label in a crop.
+    """Give each periodic image of a halo its own label 1..J in a crop.
 
-    Parameters
-    ----------
-    block : int32, (m, m, m)
-        Labels of a periodic crop, 0 outside.
-    start : tuple of int
-        First site of the crop.
-    centres : float, (K + 1, 3)
-        From `label_centres`.
-    lattice : Lattice
-    min_sites : int
-        Instances with fewer sites in the crop become 0.
-
-    Returns
-    -------
-    int32, (m, m, m)
-        Labels 1..J of the instances.
+    block : int32, (m, m, m), labels of a periodic crop that begins at site `start`, 0 outside
+    centres : float, (K + 1, 3), from `label_centres`
+    min_sites : instances with fewer sites in the crop become 0
     """
     inside = np.nonzero(block)
     names = block[inside].astype(np.int64)
     key = names
     for axis in range(3):
-        position = inside[axis] + start[axis]
-        offset = np.mod(position - centres[names, axis] + 0.5 * lattice.n, lattice.n) - 0.5 * lattice.n
-        image = np.rint((position - offset - centres[names, axis]) / lattice.n).astype(np.int64)
+        image = np.floor((inside[axis] + start[axis] - centres[names, axis]) / lattice.n + 0.5).astype(np.int64)
         key = key * 64 + (image + 32)
     _, inverse, counts = np.unique(key, return_inverse=True, return_counts=True)
     kept = counts >= min_sites

@@ -23,22 +23,21 @@ from ..models.registry import file_sha256, write_card
 from ..models.validity import measured_amplitude
 from ..prediction.inference import calibrated
 from ..prediction.predictor import ProtohaloPredictor
-from .calibration import CANDIDATES, choose_threshold, fit_calibration, tune_clustering, watershed_candidates
+from .calibration import choose_threshold, fit_calibration, tune_clustering
 from .dataset import LabelledField, measure_beta
 from .friends_of_friends import LINKING_LENGTH, MIN_SITES
 from .initial_weights import read_checkpoint
 
 PAPER_CLUSTERING = {"n_dens": 20, "n_ngb": 15, "persistence": 4.2}
-HALF_MANTISSA = 10
 MIN_COMPRESSED = 512
 """Bytes of the smallest array in a weight file that is compressed."""
 UNTUNED_WATERSHED = {"foreground": 0.5, "contour": 0.5}
 
 
 def export_network(
-    training_folder: str | Path, filename: str | Path, side: int, half: bool = True, mantissa: int = HALF_MANTISSA
+    training_folder: str | Path, filename: str | Path, side: int, half: bool = True, mantissa: int = 10
 ) -> NetworkCard:
-    """Write the averaged weights of a training folder's checkpoint, and describe them.
+    """Write the averaged weights of a training folder's checkpoint, and describe them; see `read_checkpoint`.
 
     Parameters
     ----------
@@ -52,22 +51,17 @@ def export_network(
         Store the weights in half precision.
     mantissa : int
         Bits that half-precision weights keep of their 10 bits of mantissa: with fewer, the file is smaller.
-
-    Raises
-    ------
-    ModelError
-        The folder has no checkpoint.
     """
     filename = Path(filename)
-    model, architecture, channels, normalisation = read_checkpoint(Path(training_folder), side)
+    network = read_checkpoint(Path(training_folder), side)
     partial = filename.with_name("partial.weights.h5")
-    model.save_weights(partial)
+    network.model.save_weights(partial)
     if half:
         _halve(partial, mantissa)
     os.replace(partial, filename)
     return NetworkCard(
-        architecture=architecture, weights=filename.name, sha256=file_sha256(filename), channels=channels,
-        normalisation=normalisation,
+        architecture=network.architecture, weights=filename.name, sha256=file_sha256(filename),
+        channels=network.channels, normalisation=network.normalisation,
     )  # fmt: skip
 
 
@@ -124,19 +118,16 @@ def draft_card(
     runs : sequence of LabelledField
         Runs trained on. The first gives spacing and cosmology; those of several sigma_8 give the range of amplitudes,
         which is otherwise 10 % about that of the cosmology.
-    core, semantic_core : int
-        Sites per side that are kept of a crop, and of one of the semantic network (by default the same).
-    symmetries : int
-        Symmetries to average the semantic network over.
+    core, semantic_core, symmetries : int
+        See `ModelCard`.
 
     Returns
     -------
     ModelCard
         For `bundle`; `dataclasses.replace` gives it a description and a record of the training.
     """
-    first = runs[0].field
-    amplitude, amplitudes = first.target_sigma_8, {run.field.target_sigma_8 for run in runs}
-    several = len(amplitudes) > 1
+    first, amplitudes = runs[0].field, {run.field.target_sigma_8 for run in runs}
+    amplitude, several = first.target_sigma_8, len(amplitudes) > 1
     shared: dict[str, Any] = {
         "semantic": semantic, "semantic_core": semantic_core, "symmetries": symmetries,
         "calibration": {"slope": 1.0, "intercept": 0.0}, "threshold": 0.5,
@@ -193,13 +184,11 @@ def bundle(
         predictor.card, probability = _calibrate(predictor, validation, progress)
     card = predictor.card
     if card.instance is not None:
-        clustered = card.method == "clustering"
-        candidates = CANDIDATES if clustered else watershed_candidates(predictor, validation, probability)
-        clustering, tried = tune_clustering(predictor, validation, probability, candidates, progress=progress)
+        clustering, tried = tune_clustering(predictor, validation, probability, progress=progress)
         card = replace(card, clustering=clustering, training={**card.training, "clustering_candidates": tried})
     write_card(card, folder)
-    scores = score_model(ProtohaloPredictor.from_pretrained(folder), validation, progress, probability)
-    card = replace(card, scores={"validation": scores})
+    predictor.card = card
+    card = replace(card, scores={"validation": score_model(predictor, validation, progress, probability)})
     write_card(card, folder)
     return card
 
@@ -210,15 +199,13 @@ def _calibrate(
     """Card with calibration and threshold of the validation runs, and the calibrated probability of each."""
     card = predictor.card
     raw = [predictor.probability(run.field, progress, run.evolved) for run in validation]
-    truth = np.stack([run.labels > 0 for run in validation])
+    truth = [run.labels > 0 for run in validation]
     measured = [measured_amplitude(card, run.field)[0] for run in validation]
     several = len({run.field.target_sigma_8 for run in validation}) > 1
     changes = [float(np.log(one / card.cosmology.sigma_8)) for one in measured] if several else []
-    card = replace(card, calibration=fit_calibration(raw, list(truth), changes))
-    probability = np.stack(
-        [calibrated(cube, **card.calibration_at(one)) for cube, one in zip(raw, measured, strict=True)]
-    )
-    return replace(card, threshold=choose_threshold(probability, truth)), list(probability)
+    card = replace(card, calibration=fit_calibration(raw, truth, changes))
+    probability = [calibrated(cube, **card.calibration_at(one)) for cube, one in zip(raw, measured, strict=True)]
+    return replace(card, threshold=choose_threshold(probability, truth)), probability
 
 
 def score_model(

@@ -52,18 +52,12 @@ def holds_label_cube(path: Path) -> bool:
 
 
 def read_members(path: str | Path) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Particle IDs and the group of each, from an HDF5 catalogue.
+    """Particle IDs, int64 (N,), and the group of each, int64 (N,) and negative outside haloes, of an HDF5 catalogue.
 
     Two layouts are read: flat ``particle_ids`` and ``halo_ids`` (any integers; negative outside haloes), and that of
     Gadget and AREPO. There ``IDs/ID`` lists the members of group after group, ``Group/GroupLen`` counts the members of
     each, and ``Group/GroupOffset``, if present, says where they start. If the header counts several files, `path` is
     any of them, and the others lie beside it: ``NAME.0.hdf5``, ``NAME.1.hdf5`` and so on.
-
-    Returns
-    -------
-    ids : int64, (N,)
-    groups : int64, (N,)
-        Negative outside haloes.
 
     Raises
     ------
@@ -87,13 +81,12 @@ def read_members(path: str | Path) -> tuple[NDArray[np.int64], NDArray[np.int64]
                 )
             return whole_ids(ids, path.name), whole_ids(groups, path.name)
         count = _file_count(file)
-        grouped = count > 1 or ("Group/GroupLen" in file and "IDs/ID" in file)
         found = sorted(f"{name}/*" if isinstance(item, h5py.Group) else name for name, item in file.items())
-    if not grouped and count == 1:
-        raise FormatError(
-            f"{path.name} holds {', '.join(found) or 'nothing'}; a catalogue needs {_LAYOUTS}: write one of these, or "
-            "give the final snapshot instead"
-        )
+        if count == 1 and not ("Group/GroupLen" in file and "IDs/ID" in file):
+            raise FormatError(
+                f"{path.name} holds {', '.join(found) or 'nothing'}; a catalogue needs {_LAYOUTS}: write one of these, "
+                "or give the final snapshot instead"
+            )
     return _members_in_group_order(numbered_files(path, count))
 
 

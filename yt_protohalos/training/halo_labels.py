@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +43,7 @@ def label_run(
     Parameters
     ----------
     ics : path or yt Dataset
-        Initial conditions that `load` and `linear_field` read. If IDs of `snapshot` or `catalog` must be found, they
-        must be particles with the same IDs.
+        Initial conditions that `load` and `linear_field` read; particles, unless `catalog` is a cube.
     snapshot : path or yt Dataset, optional
         Final snapshot, whose particles carry the IDs of the initial conditions. Friends-of-friends groups (linking
         length 0.2, at least 155 particles) become the labels; needs the extra ``astro``.
@@ -57,7 +55,6 @@ def label_run(
         (float32), (n, n, n). An existing file is replaced.
     redshift : float, optional
         Redshift of the haloes, 0 by default. If the snapshot or catalogue states its own, the two must agree to 0.01.
-        A run of another redshift trains and scores models at that redshift.
 
     Returns
     -------
@@ -106,20 +103,14 @@ def label_run(
     # the file holds the field at z = 0, and states the redshift of its haloes
     field = linear_field(initial)
     run = LabelledField.from_labels(field.at_redshift(target), labels)
-    check_haloes_of_field(run.field, run.labels)
+    _check_haloes_of_field(run.field, run.labels)
     output.parent.mkdir(parents=True, exist_ok=True)
     write_field_run(output, field, run.labels, {**attributes, "output_redshift": target})
     return run
 
 
 def halo_redshift(wanted: float | None, stated: float | None, name: str) -> float:
-    """Redshift of the haloes of a run: the wanted one (0 by default), if their file states no other.
-
-    Raises
-    ------
-    InitialConditionsError
-        The two differ by more than `REDSHIFT_TOLERANCE`, or the redshift is negative or not finite.
-    """
+    """Redshift of the haloes of a run: the wanted one (0 by default); their file, called `name`, may state no other."""
     redshift = 0.0 if wanted is None else dimensionless(wanted, "redshift")
     if not np.isfinite(redshift) or redshift < 0:
         raise InitialConditionsError(f"redshift {redshift:g} of the haloes is not 0 or more; give e.g. 0.5")
@@ -132,12 +123,8 @@ def halo_redshift(wanted: float | None, stated: float | None, name: str) -> floa
     return redshift
 
 
-def check_haloes_of_field(field: LinearField, labels: NDArray[np.int32]) -> None:
-    """Raise `InitialConditionsError` unless there are haloes, and their sites are overdense in this field.
-
-    Labels of other initial conditions, or in another order of axes, have a mean overdensity of nearly 0 and would teach
-    a network nothing.
-    """
+def _check_haloes_of_field(field: LinearField, labels: NDArray[np.int32]) -> None:
+    """Raise an error unless there are haloes, and their sites are overdense in this field."""
     inside = labels > 0
     if not inside.any():
         raise InitialConditionsError(
@@ -153,47 +140,28 @@ def check_haloes_of_field(field: LinearField, labels: NDArray[np.int32]) -> None
         )
 
 
-@dataclass(frozen=True)
-class SiteTable:
-    """Lattice site of each particle of the initial conditions.
+def find_sites(ids: NDArray[Any], initial_ids: NDArray[Any], sites: NDArray[np.int64], name: str) -> NDArray[np.int64]:
+    """Flat row-major lattice site of each particle ID (M,), from IDs and sites (N,) of the initial conditions.
 
-    Attributes
-    ----------
-    ids : int64, (N,)
-        Particle IDs, each once; `InitialConditionsError` for repeats.
-    sites : int64, (N,)
-        Flat row-major lattice site of each.
+    Raises
+    ------
+    InitialConditionsError
+        An ID occurs twice, is not a whole number, or is not one of the initial conditions'; `name` says whose it is.
     """
-
-    ids: NDArray[Any]
-    sites: NDArray[np.int64]
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "ids", unique_ids(self.ids, "the initial conditions"))
-
-    def find(self, ids: NDArray[Any], name: str) -> NDArray[np.int64]:
-        """Flat site (M,) of each ID (M,); `name` says whose IDs they are, for the error.
-
-        Raises
-        ------
-        InitialConditionsError
-            If an ID occurs twice or is not one of the initial conditions'.
-        """
-        wanted = unique_ids(ids, name)
-        order = np.argsort(self.ids)
-        at = order[np.minimum(np.searchsorted(self.ids, wanted, sorter=order), len(order) - 1)]
-        unknown = wanted[self.ids[at] != wanted]
-        if len(unknown):
-            raise InitialConditionsError(
-                f"{len(unknown)} of the {len(wanted)} particle IDs of {name} are not in the initial conditions, whose "
-                f"IDs run from {self.ids.min()} to {self.ids.max()} (the first that is not: {unknown[0]}); both must "
-                "hold the same particles: give the files of one run, and of one particle type"
-            )
-        return self.sites[at]
+    known, wanted = _unique_ids(initial_ids, "the initial conditions"), _unique_ids(ids, name)
+    order = np.argsort(known)
+    at = order[np.minimum(np.searchsorted(known, wanted, sorter=order), len(order) - 1)]
+    unknown = wanted[known[at] != wanted]
+    if len(unknown):
+        raise InitialConditionsError(
+            f"{len(unknown)} of the {len(wanted)} particle IDs of {name} are not in the initial conditions, whose "
+            f"IDs run from {known.min()} to {known.max()} (the first that is not: {unknown[0]}); both must "
+            "hold the same particles: give the files of one run, and of one particle type"
+        )
+    return sites[at]
 
 
-def unique_ids(ids: NDArray[Any], name: str) -> NDArray[np.int64]:
-    """Particle IDs (N,) as int64; `InitialConditionsError` if one is not a whole number or occurs twice."""
+def _unique_ids(ids: NDArray[Any], name: str) -> NDArray[np.int64]:
     values = whole_ids(ids, name)
     repeats = len(values) - len(np.unique(values))
     if repeats:
@@ -205,7 +173,6 @@ def unique_ids(ids: NDArray[Any], name: str) -> NDArray[np.int64]:
 
 
 def _check_output(output: Path, *inputs: Any) -> None:
-    """Refuse an output that is a folder or one of the inputs."""
     if output.is_dir():
         raise FileExistsError(f"{output} is a folder; name the run file in it, e.g. {output / 'run.h5'}")
     for source in inputs:
@@ -244,10 +211,11 @@ def _check_final(final: Any, initial: Any) -> float:
 
 
 def _labels_of_snapshot(final: Any, initial: Any) -> NDArray[np.int32]:
-    lattice, table, initial_type = _site_table(initial)
+    lattice, initial_type, initial_ids, initial_sites = _initial_sites(initial)
     ptype = _lattice_type(final, lattice, "the final snapshot", initial_type)
     particles = final.all_data()
-    sites = table.find(np.asarray(particles[ptype, "particle_index"]), "the final snapshot")
+    ids = np.asarray(particles[ptype, "particle_index"])
+    sites = find_sites(ids, initial_ids, initial_sites, "the final snapshot")
     positions = np.empty((lattice.n_sites, 3))
     positions[sites] = box_positions(final, particles[ptype, "particle_position"], lattice.box_size)
     return friends_of_friends(positions, lattice)
@@ -259,18 +227,17 @@ def _labels_of_catalog(path: Path, initial: Any) -> NDArray[np.int32]:
         linear_field(initial).lattice.check_cube(labels, f"the label cube of {path.name}")
         return relabel_by_size(np.maximum(labels, 0), MIN_SITES)
     ids, groups = read_members(path)
-    lattice, table, _ = _site_table(initial)
+    lattice, _, initial_ids, initial_sites = _initial_sites(initial)
     inside = groups >= 0
     # particles that the catalogue does not list are in no halo
     labels = np.zeros(lattice.n_sites, dtype=np.int64)
-    labels[table.find(ids[inside], path.name)] = groups[inside] + 1
+    labels[find_sites(ids[inside], initial_ids, initial_sites, path.name)] = groups[inside] + 1
     return relabel_by_size(labels.reshape(lattice.shape), MIN_SITES)
 
 
-def _site_table(initial: Any) -> tuple[Lattice, SiteTable, str]:
-    """Lattice, site of each particle ID, and particle type of the initial conditions."""
-    counts = getattr(initial, "particle_type_counts", {})
-    if not any(counts.values()):
+def _initial_sites(initial: Any) -> tuple[Lattice, str, NDArray[Any], NDArray[np.int64]]:
+    """Lattice, particle type, IDs (N,) and lattice sites (N,) of the particles of the initial conditions."""
+    if not any(getattr(initial, "particle_type_counts", {}).values()):
         raise InitialConditionsError(
             f"{initial} holds a grid and no particles, so that IDs have no site; give the initial conditions as "
             "particles, or a catalogue that is a cube of labels"
@@ -278,8 +245,8 @@ def _site_table(initial: Any) -> tuple[Lattice, SiteTable, str]:
     lattice = linear_field(initial).lattice
     ptype = _lattice_type(initial, lattice, "the initial conditions")
     particles = initial.all_data()
-    sites = particle_sites(initial, ptype, particles)
-    return lattice, SiteTable(np.asarray(particles[ptype, "particle_index"]), sites), ptype
+    ids = np.asarray(particles[ptype, "particle_index"])
+    return lattice, ptype, ids, particle_sites(initial, ptype, particles)
 
 
 def _lattice_type(ds: Any, lattice: Lattice, name: str, preferred: str = "") -> str:
@@ -294,7 +261,7 @@ def _lattice_type(ds: Any, lattice: Lattice, name: str, preferred: str = "") -> 
             f"{name} holds particles of types {counts}, of which {fitting or 'none'} have one for each of the "
             f"{lattice.n_sites} sites; exactly one type must: give a snapshot and initial conditions of one unigrid run"
         )
-    if (fitting[0], "particle_index") not in set(ds.derived_field_list):
+    if (fitting[0], "particle_index") not in ds.derived_field_list:
         raise InitialConditionsError(
             f"{name} has no particle IDs, by which final particles find their initial sites; write them too"
         )

@@ -29,20 +29,24 @@ INPUT = "channels"
 """Name of the input layer."""
 
 LayerWeights = dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]]
-"""Kernel and bias by the layer's name."""
 
 
 @dataclass(frozen=True)
-class EarlierNetwork:
-    """A trained network: architecture, weights by layer, channels, and the scales that divide them."""
+class TrainedNetwork:
+    """A trained network in float32, with its architecture, channels, and the scales that divide them."""
 
+    model: Any
     architecture: dict[str, Any]
-    weights: LayerWeights
     channels: tuple[str, ...]
     normalisation: dict[str, float]
 
+    @property
+    def weights(self) -> LayerWeights:
+        """Kernel and bias by the layer's name."""
+        return _by_layer(self.model)
 
-def read_network(source: str | Path, head: str) -> EarlierNetwork:
+
+def read_network(source: str | Path, head: str) -> TrainedNetwork:
     """Read a network of a bundled model, a model folder or a training folder.
 
     Raises
@@ -52,31 +56,24 @@ def read_network(source: str | Path, head: str) -> EarlierNetwork:
     """
     folder = Path(source)
     if (folder / "checkpoint.npz").is_file():
-        model, architecture, channels, normalisation = read_checkpoint(folder, side=0)
+        network = read_checkpoint(folder, side=0)
     else:
         card, folder = load_card(source)
         verify(card, folder)
-        network = card.semantic if head == "semantic" else card.instance_network()
-        model, architecture = load_model(network, folder, "float32"), dict(network.architecture)
-        channels, normalisation = network.channels, dict(network.normalisation)
-    if architecture["head"] != head:
-        raise ModelError(f"{source} holds a {architecture['head']} network; a {head} network cannot start with it")
-    return EarlierNetwork(architecture, _by_layer(model), tuple(channels), normalisation)
+        stored = card.semantic if head == "semantic" else card.instance_network()
+        model = load_model(stored, folder, "float32")
+        network = TrainedNetwork(model, dict(stored.architecture), stored.channels, dict(stored.normalisation))
+    if network.architecture["head"] != head:
+        raise ModelError(
+            f"{source} holds a {network.architecture['head']} network; a {head} network cannot start with it"
+        )
+    return network
 
 
-def read_checkpoint(folder: Path, side: int) -> tuple[Any, dict[str, Any], tuple[str, ...], dict[str, float]]:
-    """Averaged weights of a training folder's checkpoint in a float32 network.
+def read_checkpoint(folder: Path, side: int) -> TrainedNetwork:
+    """Read the averaged weights of a training folder's checkpoint; `ModelError` if it has none.
 
     side : crop side of the network; 0 for the smallest that its levels and margin allow
-
-    Returns
-    -------
-    model, architecture, channels, normalisation
-
-    Raises
-    ------
-    ModelError
-        The folder has no checkpoint.
     """
     if not (folder / "checkpoint.npz").exists():
         raise ModelError(f"{folder} holds no checkpoint.npz; train first")
@@ -85,19 +82,21 @@ def read_checkpoint(folder: Path, side: int) -> tuple[Any, dict[str, Any], tuple
     channels, architecture = settings.input_channels, settings.architecture(side)
     model = build_vnet(**architecture)
     with np.load(folder / "checkpoint.npz") as saved:
-        kind = "average_" if any(name.startswith("average_") for name in saved.files) else "weight_"
-        model.set_weights([saved[name] for name in sorted(saved.files) if name.startswith(kind)])
+        model.set_weights(numbered_arrays(saved, "average") or numbered_arrays(saved, "weight"))
     scales = stored["constants"]["normalisation"]
-    return model, architecture, channels, {name: scale for name, scale in scales.items() if name in channels}
+    used = {name: scale for name, scale in scales.items() if name in channels}
+    return TrainedNetwork(model, architecture, channels, used)
 
 
-def start_with(model: Any, earlier: EarlierNetwork, architecture: dict[str, Any], channels: tuple[str, ...]) -> None:
+def numbered_arrays(saved: Any, kind: str) -> list[NDArray[Any]]:
+    """Arrays ``KIND_000``, ``KIND_001`` and so on of a checkpoint."""
+    return [saved[name] for name in sorted(saved.files) if name.startswith(f"{kind}_")]
+
+
+def start_with(model: Any, earlier: TrainedNetwork, architecture: dict[str, Any], channels: tuple[str, ...]) -> None:
     """Give a new network the weights of an earlier one, without the filters and channels that it does not have.
 
-    Raises
-    ------
-    ModelError
-        The networks differ in more than filters and channels, or residual blocks would lose filters.
+    Raises `ModelError` if they differ in more than filters and channels, or residual blocks would lose filters.
     """
     for key in ("head", "input_skip", "residual"):
         if architecture[key] != earlier.architecture[key]:
@@ -162,46 +161,37 @@ def prune_filters(
 ) -> LayerWeights:
     """Keep the strongest filters of every layer, and the wanted channels of the input.
 
-    Parameters
-    ----------
-    weights : LayerWeights
-        Kernels (3, 3, 3, in, out), of the transposed convolutions ``up*_3`` (3, 3, 3, out, in), and biases (out,).
-    sources : mapping
-        `layer_sources` of the network.
-    filters : mapping
-        Number of outputs that each layer keeps.
-    channels, new_channels : sequence of str
-        Input channels of the old network and of the new one. Channels that the old one lacks start at zero.
-
-    Returns
-    -------
-    LayerWeights
-
-    Raises
-    ------
-    ModelError
-        A layer would need more filters than there are.
+    weights : kernels (3, 3, 3, in, out), of the transposed convolutions ``up*_3`` (3, 3, 3, out, in), biases (out,)
+    sources : `layer_sources` of the network
+    filters : number of outputs that each layer keeps; `ModelError` if one has fewer
+    channels, new_channels : of the old network and of the new one; those that the old one lacks start at zero
     """
     kernels = {name: _inputs_before_outputs(name, kernel) for name, (kernel, _) in weights.items()}
     widths = {name: kernel.shape[-1] for name, kernel in kernels.items()} | {INPUT: len(channels)}
+    # part of each kernel that reads each source
+    parts: dict[str, dict[str, NDArray[np.float32]]] = {}
+    for name, kernel in kernels.items():
+        ends = np.cumsum([widths[source] for source in sources[name]])
+        parts[name] = dict(zip(sources[name], np.split(kernel, ends[:-1], axis=3), strict=True))
     kept = {INPUT: np.array([channels.index(name) if name in channels else -1 for name in new_channels], dtype=int)}
     for name, kernel in kernels.items():
         if filters[name] > widths[name]:
             raise ModelError(f"layer {name} needs {filters[name]} filters, but the start has {widths[name]}")
-        strength = np.sqrt(
-            np.sum(np.square(kernel), axis=(0, 1, 2, 3)) * _read_strength(name, kernels, sources, widths)
-        )
-        strongest = np.argsort(-strength, kind="stable")[: filters[name]]
-        kept[name] = np.sort(strongest) if filters[name] < widths[name] else np.arange(widths[name])
+        written = np.sum(np.square(kernel), axis=(0, 1, 2, 3))
+        read = np.zeros(widths[name])
+        for reader in parts.values():
+            if name in reader:
+                read += np.sum(np.square(reader[name]), axis=(0, 1, 2, 4))
+        # no layer reads the last one
+        strength = np.sqrt(written * read if read.any() else written)
+        kept[name] = np.sort(np.argsort(-strength, kind="stable")[: filters[name]])
     result: LayerWeights = {}
-    for name, kernel in kernels.items():
-        rows, offset = [], 0
-        for source in sources[name]:
-            part = kernel[..., offset : offset + widths[source], :]
-            missing = kept[source] < 0
-            taken = np.where(missing[:, None], np.float32(0), part[..., np.maximum(kept[source], 0), :])
-            rows.append(taken[..., kept[name]])
-            offset += widths[source]
+    for name in kernels:
+        rows = []
+        for source, part in parts[name].items():
+            taken = part[..., kept[source], :][..., kept[name]]
+            taken[..., kept[source] < 0, :] = 0
+            rows.append(taken)
         pruned = np.concatenate(rows, axis=3).astype(np.float32)
         result[name] = (_inputs_before_outputs(name, pruned), weights[name][1][kept[name]])
     return result
@@ -211,20 +201,3 @@ def _inputs_before_outputs(name: str, kernel: NDArray[np.float32]) -> NDArray[np
     """Axes (..., in, out) of any layer; its own inverse."""
     transposed = name.startswith("up") and name.endswith("_3")
     return kernel.swapaxes(3, 4) if transposed else kernel
-
-
-def _read_strength(
-    name: str,
-    kernels: Mapping[str, NDArray[np.float32]],
-    sources: Mapping[str, Sequence[str]],
-    widths: Mapping[str, int],
-) -> NDArray[np.float64]:
-    """Sum of squares with which later layers read each output; 1 for the last layer, which no layer reads."""
-    total = np.zeros(widths[name])
-    for reader, kernel in kernels.items():
-        offset = 0
-        for source in sources[reader]:
-            if source == name:
-                total += np.sum(np.square(kernel[..., offset : offset + widths[source], :]), axis=(0, 1, 2, 4))
-            offset += widths[source]
-    return total if total.any() else np.ones(widths[name])

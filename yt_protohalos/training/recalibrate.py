@@ -8,9 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from .._utils.progress import Progress
 from ..exceptions import ModelError
 from ..models.card import ModelCard
@@ -45,9 +42,7 @@ def recalibrate(
     ----------
     parent : str or path
         Bundled model, or folder of one.
-    name : str
-        Of the new model.
-    folder : path
+    name, folder : str, path
         Of the new model; weights are copied there. Not the parent's own.
     runs : sequence of LabelledField
         Runs that the parent was not trained on, with the model's lattice spacing.
@@ -91,12 +86,15 @@ def recalibrate(
             f"{fit['slope']:.2g}); check that labels and initial conditions belong together, or train a model"
         )
     probabilities = [calibrated(cube, **fit) for cube in old]
+    # the two linear maps of the logit in turn, for every amplitude
+    composed = {key: fit["slope"] * value for key, value in card.calibration.items()}
+    composed["intercept"] += fit["intercept"]
     predictor.card = new = replace(
         card,
         name=name,
         version=1,
-        calibration=_composed(card.calibration, fit),
-        threshold=_common_threshold(probabilities, truth),
+        calibration=composed,
+        threshold=choose_threshold(probabilities, truth),
         description=description or f"{card.description}; recalibrated",
         scores={},
     )
@@ -109,27 +107,17 @@ def recalibrate(
         predictor.card = new = replace(new, clustering=chosen)
         record["clustering_candidates"] = tried
     origin = {"name": card.name, "version": card.version, "sha256": card.sha256}
-    new = replace(new, training={**card.training, "parent": origin, "recalibration": record})
-    predictor.card = new
     scores = score_model(predictor, runs, progress, probabilities)
-    new = replace(new, scores={"runs that it was recalibrated on": scores})
+    new = replace(
+        new,
+        training={**card.training, "parent": origin, "recalibration": record},
+        scores={"runs that it was recalibrated on": scores},
+    )
     folder.mkdir(parents=True, exist_ok=True)
     for _, network in new.networks:
         shutil.copyfile(source / network.weights, folder / network.weights)
     write_card(new, folder)
     return new
-
-
-def _composed(calibration: dict[str, float], fit: dict[str, float]) -> dict[str, float]:
-    """The two linear maps of the logit in turn, for every amplitude."""
-    composed = {key: fit["slope"] * value for key, value in calibration.items()}
-    composed["intercept"] += fit["intercept"]
-    return composed
-
-
-def _common_threshold(probabilities: Sequence[NDArray[np.float32]], truth: Sequence[NDArray[np.bool_]]) -> float:
-    """Of all sites together, for the boxes may differ in size."""
-    return choose_threshold(*(np.concatenate([cube.ravel() for cube in cubes]) for cubes in (probabilities, truth)))
 
 
 def _check(

@@ -29,38 +29,33 @@ from .friends_of_friends import LINKING_LENGTH, MIN_SITES
 if TYPE_CHECKING:
     from .simulation import SimulationSettings
 
-_DATASETS = {SEED_RUN_FORMAT: ("labels",), FIELD_RUN_FORMAT: ("labels", "delta")}
-
 
 def read_run(filename: str | Path) -> tuple[LinearField, NDArray[np.int32], dict[str, Any]]:
     """Linear field, labels (n, n, n) and attributes of a run file; the field is at the redshift of the labels.
 
-    Raises
-    ------
-    FormatError
-        For a file of a format that this version does not know.
+    Raises `FormatError` for a file of a format that this version does not know.
     """
     with open_hdf5(filename) as file:
         attributes = dict(file.attrs)
         version = attributes.get("format_version", "none")
-        names = [name for number, each in _DATASETS.items() if np.array_equal(version, number) for name in each]
-        cubes = {name: file[name][()] for name in names}
-    if not cubes:
-        raise FormatError(
-            f"{filename} has run format {version}, "
-            + format_remedy(version, FIELD_RUN_FORMAT, "make it again with protohalos simulate or label")
-        )
+        if not any(np.array_equal(version, known) for known in (SEED_RUN_FORMAT, FIELD_RUN_FORMAT)):
+            raise FormatError(
+                f"{filename} has run format {version}, "
+                + format_remedy(version, FIELD_RUN_FORMAT, "make it again with protohalos simulate or label")
+            )
+        labels = file["labels"][()]
+        delta = file["delta"][()] if version == FIELD_RUN_FORMAT else None
     settings = json.loads(attributes["settings"])
     n, box_size, redshift = settings["n"], settings["box_size"], settings["redshift"]
     cosmology = Cosmology(**settings["cosmology"])
-    if "delta" in cubes:
-        lattice = Lattice(n, box_size)
-        phi = potential(cubes["delta"], lattice)
-        field = LinearField(cubes["delta"], phi, lattice, cosmology, redshift, settings["site_offset"])
-    else:
+    if delta is None:
         field = generate_initial_conditions(n, box_size, int(attributes["seed"]), cosmology, redshift)
+    else:
+        lattice = Lattice(n, box_size)
+        phi = potential(delta, lattice)
+        field = LinearField(delta, phi, lattice, cosmology, redshift, settings["site_offset"])
     # files written before other outputs existed do not state it
-    return field.at_redshift(float(attributes.get("output_redshift", 0.0))), cubes["labels"], attributes
+    return field.at_redshift(float(attributes.get("output_redshift", 0.0))), labels, attributes
 
 
 def write_seed_run(
@@ -71,9 +66,12 @@ def write_seed_run(
     settings: SimulationSettings,
     attributes: Mapping[str, Any],
 ) -> None:
-    """Store a run of `simulate`; `attributes` hold at least its ``seed``.
+    """Store labels and haloes of a run of `simulate`, whose field is generated again from the seed.
 
     labels : int32, (n, n, n); positions : float32, (n^3, 3), comoving Mpc/h; velocities : float32, (n^3, 3), km/s
+    attributes : at least ``seed``
+    stored : ``labels``, ``halo_position`` (K, 3) in comoving Mpc/h, ``halo_velocity`` (K, 3) in km/s and ``halo_spin``
+        (K, 3), angular momentum per unit mass about comoving positions in km/s Mpc/h; attributes and settings
     """
     lattice = Lattice(settings.n, settings.box_size)
     centres = halo_means(labels, positions, lattice)
@@ -116,20 +114,13 @@ def _write(
         for name, values in datasets.items():
             packed = {"compression": "gzip", "shuffle": True} if values.ndim == 3 else {}
             file.create_dataset(name, data=values, **packed)
-        file.attrs.update(attributes)
-        file.attrs["format_version"] = version
-        file.attrs["package_version"] = __version__
-        file.attrs["settings"] = json.dumps(settings)
+        file.attrs.update(
+            attributes, format_version=version, package_version=__version__, settings=json.dumps(settings)
+        )
 
 
 def read_haloes(path: Path, labels: NDArray[np.integer]) -> SimulatedHaloes:
-    """Haloes of a run file: ``halo_position`` (Mpc/h) and, if stored, ``halo_velocity`` (km/s) and ``halo_spin``.
-
-    Raises
-    ------
-    ScoringError
-        The file has no positions.
-    """
+    """Haloes of a run file, with velocity and spin if they are stored; `ScoringError` if it has no positions."""
     with open_hdf5(path) as file:
         if "halo_position" not in file:
             raise ScoringError(f"{path} lacks halo_position, (K, 3); the catalogue is compared with these positions")

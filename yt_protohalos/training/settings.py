@@ -10,7 +10,7 @@ import numpy as np
 from ..exceptions import ModelError
 from ..models.channels import CHANNEL_SETS, POSITION_CHANNELS, PROBABILITY_CHANNELS, check_channels
 from ..models.network_card import PAPER_FILTERS
-from .losses import INSTANCE_LOSSES, PULL_WEIGHT, PUSH_WEIGHT, REGULARISATION_WEIGHT
+from .losses import INSTANCE_LOSSES, WEIGHTS
 
 MASK_THRESHOLD = 0.4
 """Probability above which sites teach an instance network: below the usual threshold, so that a user may lower it."""
@@ -25,15 +25,12 @@ class TrainingSettings:
     head : {"semantic", "instance", "contour"}
     stages : tuple of (side, steps)
         Crop side and number of steps of each stage; weights carry over, the network is fully convolutional.
-    margin : int
-        Sites that the network drops on each face of a crop.
-    filters : tuple of int
-        Filters of each level.
+    margin, filters, input_skip, residual
+        See `build_vnet`.
     batch : int
         Crops per step.
-    learning_rate, final_rate : float
+    learning_rate, final_rate, warmup : float, float, int
         Adam's rate falls from the first to the last along a cosine over all steps, after `warmup` linear steps.
-    warmup : int
     clip_norm : float
         A gradient (over all weights) longer than this is shortened to it.
     average_decay : float
@@ -43,8 +40,6 @@ class TrainingSettings:
     loss_weights : tuple of float
         c_Pull, c_Push, c_Reg of the Weinberger loss. The mean over all pairs of eq. 5 leaves each pair of neighbours
         1 / (C - 1) of the pull's weight, so that crops of hundreds of haloes need more than the paper's c_Push = 1.
-    input_skip, residual : bool
-        See `build_vnet`.
     mask_threshold : float
         Above 0, the instance network learns on the sites that a semantic network puts above this probability (each with
         the nearest halo's label) and sees the probability; 0 for the paper's, the true members.
@@ -59,10 +54,8 @@ class TrainingSettings:
         Seed of crops and random weights.
     max_instances : int
         Largest number of haloes in a crop.
-    validate_every : int
-        Steps between two measurements of the held-out loss.
-    checkpoint_seconds : float
-        Wall time between checkpoints.
+    validate_every, checkpoint_seconds : int, float
+        Steps between two measurements of the held-out loss; wall time between checkpoints.
     """
 
     head: str
@@ -76,7 +69,7 @@ class TrainingSettings:
     clip_norm: float = 0.05
     average_decay: float = 0.99
     instance_loss: str = "weinberger"
-    loss_weights: tuple[float, float, float] = (PULL_WEIGHT, PUSH_WEIGHT, REGULARISATION_WEIGHT)
+    loss_weights: tuple[float, float, float] = WEIGHTS
     input_skip: bool = False
     residual: bool = False
     mask_threshold: float = 0.0

@@ -7,19 +7,18 @@ here calls its integrator directly, so that particle i stays Lagrangian site i, 
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .._utils.files import open_hdf5
+from .._utils.files import atomic_path, open_hdf5
 from ..exceptions import InitialConditionsError
 from ..fields.cosmology import PAPER_COSMOLOGY, Cosmology
 from ..fields.lattice import Lattice
@@ -38,18 +37,14 @@ class SimulationSettings:
 
     Attributes
     ----------
-    n : int
-        Particles per side.
+    n, mesh : int
+        Particles, and force mesh cells (a power of two), per side.
     box_size : float or length
         Comoving box side; a number is in Mpc/h.
-    mesh : int
-        Force mesh cells per side, a power of two.
     redshift : float
         Starting redshift.
-    courant_factor : float
-        Largest step: cells moved by the fastest particle.
-    max_expansion : float
-        Largest growth of the scale factor in a step, in percent.
+    courant_factor, max_expansion : float
+        Largest step: cells moved by the fastest particle, and growth of the scale factor in percent.
     cosmology : Cosmology
     """
 
@@ -91,8 +86,7 @@ def simulate(
         Run file at z = 0; other redshifts are added to the name, see `output_path`. An existing complete file of the
         same run is left alone.
     redshifts : sequence of float
-        Outputs, 0 or larger. A step ends at each, so that later labels differ from those of a run without that output
-        by as much as other steps change them: a few sites at the edges of haloes.
+        Outputs, 0 or larger. A step ends at each, which changes later labels by a few sites at the edges of haloes.
     report : callable, optional
         Called as ``report(step, scale_factor)`` after every step.
     checkpoint_seconds : float
@@ -104,10 +98,7 @@ def simulate(
     Returns
     -------
     list of Path
-        The run files in the order of `redshifts`: ``labels`` (int32, (n, n, n)), ``halo_position`` (K, 3) in
-        comoving Mpc/h, ``halo_velocity`` (K, 3) in km/s and ``halo_spin`` (K, 3), angular momentum per unit mass
-        about comoving positions in km/s Mpc/h, all at the output's redshift. The redshift, seed, cosmology and settings
-        are attributes; delta is generated again from the seed.
+        The run files in the order of `redshifts`, see `write_seed_run`.
 
     Raises
     ------
@@ -129,11 +120,17 @@ def simulate(
     started = time.perf_counter()
     checkpoint = filename.with_suffix(".checkpoint.npz")
     filename.parent.mkdir(parents=True, exist_ok=True)
-    particles = _initial_particles(seed, fine_seed, settings)
-    attributes = {"seed": seed} if fine_seed is None else {"seed": seed, "fine_seed": fine_seed}
-    for z, positions, velocities, steps in evolve(
-        *particles, settings, missing, checkpoint, report, checkpoint_seconds
-    ):
+    box = (settings.n, settings.box_size, seed)
+    attributes = {"seed": seed}
+    if fine_seed is None:
+        particles = lagrangian_particles(
+            generate_initial_conditions(*box, settings.cosmology, settings.redshift), settings.redshift
+        )
+    else:
+        particles = decimated_particles(*box, fine_seed, settings.cosmology, settings.redshift)
+        attributes["fine_seed"] = fine_seed
+    outputs = evolve(*particles, settings, missing, checkpoint, report, checkpoint_seconds)
+    for z, positions, velocities, steps in outputs:
         labels = friends_of_friends(positions, Lattice(settings.n, settings.box_size))
         seconds = time.perf_counter() - started
         stated = {**attributes, "steps": steps, "wall_seconds": seconds, "output_redshift": z}
@@ -162,15 +159,6 @@ def _check_same_run(
         )
 
 
-def _initial_particles(seed: int, fine_seed: int | None, settings: SimulationSettings) -> tuple[Particles, Particles]:
-    """Positions (comoving Mpc/h) and peculiar velocities (km/s) at the starting redshift, (n^3, 3) by site."""
-    box = (settings.n, settings.box_size, seed)
-    if fine_seed is not None:
-        return decimated_particles(*box, fine_seed, settings.cosmology, settings.redshift)
-    field = generate_initial_conditions(*box, settings.cosmology, settings.redshift)
-    return lagrangian_particles(field, settings.redshift)
-
-
 def evolve(
     positions: Particles,
     velocities: Particles,
@@ -185,11 +173,7 @@ def evolve(
     positions : float32, (n^3, 3), comoving Mpc/h; velocities : float32, (n^3, 3), peculiar km/s
     yields : from the highest, a redshift, positions (Mpc/h) and peculiar velocities (km/s) there in the same order,
         and the number of steps so far
-
-    Raises
-    ------
-    InitialConditionsError
-        The checkpoint is of other settings.
+    raises : `InitialConditionsError` if the checkpoint is of other settings
     """
     run = json.dumps(asdict(settings), sort_keys=True)
     outputs = sorted((1 / (1 + z), z) for z in redshifts)
@@ -218,7 +202,9 @@ def evolve(
                 if report is not None:
                     report(param["nsteps"], float(param["aexp"]))
                 if checkpoint is not None and time.monotonic() - saved_at > checkpoint_seconds:
-                    _save_checkpoint(checkpoint, position, velocity, param, run)
+                    arrays = {"position": position, "velocity": velocity}
+                    with atomic_path(checkpoint) as partial, partial.open("wb") as file:
+                        np.savez(file, **arrays, aexp=param["aexp"], nsteps=param["nsteps"], run=run)
                     saved_at = time.monotonic()
             # PySCo's units are those of the scale factor reached
             peculiar = velocity * np.float32(param["unit_l"] / param["unit_t"])
@@ -240,56 +226,26 @@ def _load_checkpoint(path: Path, first_end: float, param: Any, run: str) -> tupl
         return saved["position"], saved["velocity"]
 
 
-def _save_checkpoint(path: Path, position: Particles, velocity: Particles, param: Any, run: str) -> None:
-    partial = path.with_suffix(".partial.npz")
-    np.savez(partial, position=position, velocity=velocity, aexp=param["aexp"], nsteps=param["nsteps"], run=run)
-    os.replace(partial, path)
-
-
 def _import_pysco() -> dict[str, Any]:
     try:
         import pysco  # noqa: F401  (puts its modules on sys.path)
+        from pyfftw.interfaces import cache, numpy_fft
     except ImportError as error:
         raise ImportError("PySCo runs the simulations; install it with: pip install 'yt_protohalos[train]'") from error
-    from importlib import import_module
-
-    names = ("cosmotable", "fourier", "integration", "solver", "utils")
-    modules = {name: import_module(name) for name in names}
-    setattr(modules["fourier"], "fft_3D_real", _planned_forward)  # noqa: B010
-    setattr(modules["fourier"], "ifft_3D_real", _planned_inverse)  # noqa: B010
+    modules: dict[str, Any] = {
+        name: import_module(name) for name in ("cosmotable", "fourier", "integration", "solver", "utils")
+    }
+    # PySCo plans every transform anew with FFTW_ESTIMATE, which takes 3.8 s for 512^3 cells on two cores; with a plan
+    # measured once (40 s) it takes 0.4 to 0.6 s
+    cache.enable()
+    cache.set_keepalive_time(600)
+    modules["fourier"].fft_3D_real = lambda cells, threads: numpy_fft.rfftn(
+        cells, threads=threads, planner_effort="FFTW_MEASURE"
+    )
+    modules["fourier"].ifft_3D_real = lambda modes, threads: numpy_fft.irfftn(
+        modes, threads=threads, planner_effort="FFTW_MEASURE", overwrite_input=True
+    )
     return modules
-
-
-@lru_cache(maxsize=1)
-def _plans(n: int, threads: int) -> tuple[NDArray[Any], NDArray[Any], Any, Any]:
-    """Measured FFTW plans of a mesh and their buffers.
-
-    PySCo plans every transform anew with FFTW_ESTIMATE, which takes 3.8 s for 512^3 cells on two cores; a plan measured
-    once (40 s) takes 0.4 to 0.6 s.
-    """
-    import pyfftw
-
-    real = pyfftw.empty_aligned((n, n, n), dtype="float32")
-    spectrum = pyfftw.empty_aligned((n, n, n // 2 + 1), dtype="complex64")
-    options = {"axes": (0, 1, 2), "threads": threads, "flags": ("FFTW_MEASURE",)}
-    forward = pyfftw.FFTW(real, spectrum, **options)
-    inverse = pyfftw.FFTW(spectrum, real, direction="FFTW_BACKWARD", **options)
-    return real, spectrum, forward, inverse
-
-
-def _planned_forward(density: NDArray[np.float32], threads: int) -> NDArray[np.complex64]:
-    real, spectrum, forward, _ = _plans(len(density), threads)
-    real[:] = density
-    forward()
-    return spectrum
-
-
-def _planned_inverse(spectrum: NDArray[np.complex64], threads: int) -> NDArray[np.float32]:
-    real, buffer, _, inverse = _plans(len(spectrum), threads)
-    if spectrum is not buffer:
-        buffer[:] = spectrum
-    inverse()
-    return real
 
 
 def _parameters(settings: SimulationSettings, scratch: str) -> Any:

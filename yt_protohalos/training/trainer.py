@@ -22,9 +22,9 @@ from ..models.backend import import_keras, without_backend_lines
 from ..models.channels import EVOLVED_POSITION
 from ..models.vnet import build_vnet
 from .dataset import LabelledField, Sampler, make_sample, measure_beta, measure_normalisation, random_crop
-from .initial_weights import read_network, start_at_positions, start_with
+from .initial_weights import numbered_arrays, read_network, start_at_positions, start_with
 from .losses import INSTANCE_LOSSES, balanced_cross_entropy
-from .semantic_targets import add_membership, is_model
+from .semantic_targets import add_membership
 from .settings import TrainingSettings
 
 LOG_COLUMNS = ("step", "side", "seconds", "learning_rate", "loss", "held_out_loss")
@@ -45,21 +45,14 @@ def train(
 
     Parameters
     ----------
-    settings : TrainingSettings
+    settings, folder, seconds
+        As in `Trainer` and `Trainer.run`.
     runs, held_out : sequence of path
         Run files to train on, and others to measure the loss on.
-    folder : path
-        Holds checkpoint, log and settings.
     semantic : path or str, optional
         For an instance or contour network: the semantic network whose probability it sees, as a training folder (which
         is calibrated on `held_out`), a model folder or the name of a bundled model.
     progress : bool or callable
-    seconds : float
-        Wall time after which it stops, resumable.
-
-    Returns
-    -------
-    Trainer
 
     Raises
     ------
@@ -83,11 +76,7 @@ def train(
         )
     by_name = {path.stem: LabelledField.from_run(path) for path in paths}
     if semantic is not None:
-        if not held_out and not is_model(semantic):
-            raise ModelError("a semantic network in training needs --held-out runs (held_out=) to calibrate it with")
         by_name = add_membership(semantic, by_name, names[len(runs) :], folder, progress=progress)
-    if settings.head == "contour":
-        by_name = {name: run.with_contour() for name, run in by_name.items()}
     chosen = [by_name[name] for name in names]
     trainer = Trainer(settings, chosen[: len(runs)], chosen[len(runs) :], folder)
     trainer.run(progress, seconds)
@@ -100,7 +89,7 @@ class Trainer:
     Parameters
     ----------
     settings : TrainingSettings
-        Must be those of the folder if it holds a training already.
+        Those of the folder if it holds a training already.
     runs, held_out : sequence of LabelledField
         Runs to train on, and others to measure the loss on.
     folder : path
@@ -117,15 +106,13 @@ class Trainer:
         folder: str | Path,
         n_held_out_crops: int = 6,
     ) -> None:
-        self.settings, self.folder = settings, Path(folder)
+        self.settings, self.folder, self.n_held_out_crops = settings, Path(folder), n_held_out_crops
         self.folder.mkdir(parents=True, exist_ok=True)
         self.start = read_network(settings.start, settings.head) if settings.start else None
         self.constants = self._constants(runs)
         self.sampler = Sampler(runs, settings, self.constants["normalisation"])
         self.held_out = [run.with_evolution(settings.input_channels) for run in held_out]
-        self.n_held_out_crops = n_held_out_crops
-        self.step = 0
-        self.seconds = 0.0
+        self.step, self.seconds = 0, 0.0
         self.average: list[NDArray[np.float32]] | None = None
         self.model: Any = None
 
@@ -157,15 +144,14 @@ class Trainer:
         """Train until the last step, or for about `seconds` of wall time; resumes from the checkpoint."""
         total = self.settings.total_steps
         import_keras().utils.set_random_seed(self.settings.seed)
-        self._build(self.settings.side_at(0))
-        self._restore()
+        self._build_or_restore()
         before, started = self.seconds, time.monotonic()
         saved = started
+        steps = range(self.step, total)
         with ThreadPoolExecutor(1) as pool:
             # the next batch is made while the network trains on this one
-            pending = [pool.submit(self.sampler.batch, step) for step in range(self.step, total)[:1]]
-            title = f"Training the {self.settings.head} network"
-            for step in track(range(self.step, total), title, progress=progress):
+            pending = [pool.submit(self.sampler.batch, step) for step in steps[:1]]
+            for step in track(steps, f"Training the {self.settings.head} network", progress=progress):
                 channels, target = pending.pop().result()
                 pending = [pool.submit(self.sampler.batch, later) for later in range(step + 1, total)[:1]]
                 self._train_step(step, channels, target)
@@ -267,23 +253,21 @@ class Trainer:
         with atomic_path(self.folder / "checkpoint.npz") as partial, partial.open("wb") as file:
             np.savez(file, step=self.step, seconds=self.seconds, **arrays)
 
-    def _restore(self) -> None:
+    def _build_or_restore(self) -> None:
+        """Build the network, with weights and optimiser of the checkpoint if there is one."""
         path = self.folder / "checkpoint.npz"
         if not path.exists():
-            return
+            return self._build(self.settings.side_at(0))
         with np.load(path) as saved:
             self.step, self.seconds = int(saved["step"]), float(saved["seconds"])
-            groups = {
-                kind: [saved[name] for name in sorted(saved.files) if name.startswith(kind)]
-                for kind in ("weight_", "optimizer_", "average_")
-            }
+            self._build(self.settings.side_at(min(self.step, self.settings.total_steps - 1)))
+            self.model.set_weights(numbered_arrays(saved, "weight"))
+            for variable, value in zip(
+                self.model.optimizer.variables, numbered_arrays(saved, "optimizer"), strict=True
+            ):
+                variable.assign(value)
+            self.average = numbered_arrays(saved, "average") or None
         self._trim_log()
-        self.model.set_weights(groups["weight_"])
-        for variable, value in zip(self.model.optimizer.variables, groups["optimizer_"], strict=True):
-            variable.assign(value)
-        self.average = groups["average_"] or None
-        if self.step < self.settings.total_steps and self.settings.side_at(self.step) != self._side:
-            self._build(self.settings.side_at(self.step))
 
     def _trim_log(self) -> None:
         """Remove the rows of steps that the checkpoint does not hold: they will be run again."""
