@@ -18,7 +18,7 @@ from ..fields.lattice import Cube, Lattice, unwrap, wrap
 from ..fields.linear_field import LinearField
 from ..fields.units import Quantity, comoving_length
 from ..prediction.result import Prediction
-from .mass_function import linear_rms
+from .mass_function import checked_edges, lagrangian_radius, linear_rms
 from .metrics import ratio
 
 SMOOTHING = 6.0
@@ -28,10 +28,9 @@ BIAS_EDGES = tuple(np.linspace(11.0, 15.0, 9).tolist())
 BLOCKS = 3
 COLLAPSE = 1.686
 BIAS_FITS = {"tinker10": "SO, 200 times mean", "bhattacharya11": "FoF, peak-background split"}
-"""Fits of Eulerian bias as functions of peak height alone, with their haloes: Tinker et al. 2010, eq. 6 and table 2,
-haloes of 200 times the mean density (friends-of-friends haloes have some 10 % less, their abstract says); Bhattacharya
-et al. 2011, from their mass function of friends-of-friends haloes. The curve of Lazeyras et al. 2016 in the paper's
-figure 11 is not among them: the formulas of that work are for b2 and b3 as functions of b1."""
+"""Fits of Eulerian bias as functions of peak height alone, with their haloes: Tinker et al. 2010, eq. 6 and table 2
+(friends-of-friends haloes have some 10 % less, their abstract says); Bhattacharya et al. 2011, from their mass
+function. Lazeyras et al. 2016, in the paper's figure 11, give formulas only for b2 and b3 as functions of b1."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,10 +56,8 @@ class LagrangianBias:
 
     Examples
     --------
-    >>> box = ph.generate_initial_conditions(32, 200, seed=1)
-    >>> peaks = np.where(box.delta > 2, np.arange(1, 32**3 + 1).reshape(box.delta.shape), 0)
-    >>> bias = ph.lagrangian_bias(peaks, box, edges=(13, 15), smoothing=10)
-    >>> int(bias.number[0]) == int((peaks > 0).sum())
+    >>> bias = ph.lagrangian_bias(prediction, field, smoothing=1)
+    >>> bias.number.shape == bias.value.shape == bias.error.shape
     True
     """
 
@@ -82,8 +79,7 @@ def lagrangian_bias(
 ) -> LagrangianBias:
     """Bias of protohaloes from the linear overdensity at their Lagrangian centres, eq. 14.
 
-    A box far larger than `smoothing` is needed: what is missing beyond the box is missing in the bias too, which the
-    paper's figure 11 shows for 50 to 200 Mpc/h.
+    The box must be far larger than `smoothing`: the paper's figure 11 shows what is missing in 50 to 200 Mpc/h.
 
     Parameters
     ----------
@@ -92,7 +88,7 @@ def lagrangian_bias(
     field : LinearField
         Of the same lattice, at the redshift of the labels. For a prediction the redshift is set here.
     edges : sequence of float, (B + 1,)
-        Bin edges, log10 of Msun/h, ascending.
+        log10 of Msun/h, ascending.
     smoothing : float or quantity
         Width of the Gaussian kernel, comoving Mpc/h.
     blocks : int
@@ -134,7 +130,7 @@ def tracer_bias(
     smoothing: Quantity = SMOOTHING,
     blocks: int = BLOCKS,
 ) -> LagrangianBias:
-    """Measure the bias of any tracers, see `lagrangian_bias`.
+    """Measure the bias of any tracers.
 
     Parameters
     ----------
@@ -152,15 +148,12 @@ def tracer_bias(
     Examples
     --------
     >>> from yt_protohalos.analysis.bias import tracer_bias
-    >>> box = ph.generate_initial_conditions(32, 200, seed=1)
-    >>> sites = np.argwhere(box.delta > 2)
-    >>> bias = tracer_bias(sites, np.full(len(sites), 13.5), box, edges=(13, 14), smoothing=10)
+    >>> sites = np.argwhere(field.delta > 2)
+    >>> bias = tracer_bias(sites, np.full(len(sites), 13.5), field, edges=(13, 14), smoothing=1)
     >>> bool(bias.value[0] > 0)
     True
     """
-    bounds = np.asarray(edges, dtype=float)
-    if bounds.ndim != 1 or len(bounds) < 2 or not (np.diff(bounds) > 0).all():
-        raise ScoringError(f"edges {edges!r} do not ascend; give log10 masses in Msun/h")
+    bounds = checked_edges(edges)
     if isinstance(blocks, bool) or int(blocks) != blocks or not 1 <= blocks <= field.n:
         raise ScoringError(f"blocks = {blocks!r} is not a number of blocks per side; use 1 to {field.n}, e.g. {BLOCKS}")
     smoothing = comoving_length(smoothing, "smoothing", field.cosmology.h)
@@ -195,18 +188,13 @@ def tracer_bias(
 
 
 def lagrangian_centers(labels: NDArray[np.integer], lattice: Lattice) -> NDArray[np.float64]:
-    """Mean Lagrangian site of labels 1..K across periodic faces, float64 (K, 3), in units of the spacing.
-
-    Labels without sites have NaN.
-    """
+    """Mean site of labels 1..K across periodic faces, float64 (K, 3), in units of the spacing; NaN without sites."""
     occupied = np.flatnonzero(labels)
     owner = labels.ravel()[occupied] - 1
     count = np.bincount(owner)
-    centers = np.empty((len(count), 3))
     sites = unwrap(lattice.sites(occupied), lattice.n, owner)
-    for axis in range(3):
-        centers[:, axis] = ratio(np.bincount(owner, sites[:, axis], len(count)), count)
-    return wrap(centers, lattice.n)
+    sums = np.stack([np.bincount(owner, along, len(count)) for along in sites.T], axis=1)
+    return wrap(ratio(sums, count[:, None]), lattice.n)
 
 
 def smoothed_overdensity(delta: Cube, lattice: Lattice, width: float) -> Cube:
@@ -228,7 +216,7 @@ def response_bias(
     Parameters
     ----------
     sparse, dense : Prediction
-        Of one box with overdensities -delta_eps and delta_eps, see `experiments.add_overdensity` (uniform).
+        Of one box with uniform overdensities -delta_eps and delta_eps, see `add_overdensity`.
     delta_eps : float
         Linear overdensity at z = 0.
     edges : sequence of float, (B + 1,)
@@ -237,8 +225,8 @@ def response_bias(
     Returns
     -------
     value, error : float64, (B,)
-        The error is that of counts independent of each other, an upper bound, for both have the same phases. NaN
-        where either bin is empty.
+        NaN where either bin is empty. The error is an upper bound: it is that of independent counts, and both have the
+        same phases.
 
     Raises
     ------
@@ -275,7 +263,7 @@ def bias_fit(cosmology: Cosmology, log10_mass: ArrayLike, fit: str = "tinker10")
     log10_mass : array, (N,)
         log10 of Msun/h.
     fit : str
-        One of `BIAS_FITS`.
+        Key of `BIAS_FITS`.
 
     Returns
     -------
@@ -295,8 +283,7 @@ def bias_fit(cosmology: Cosmology, log10_mass: ArrayLike, fit: str = "tinker10")
     """
     if fit not in BIAS_FITS:
         raise CosmologyError(f"no bias fit {fit!r}; use one of {', '.join(BIAS_FITS)}")
-    mass = 10 ** np.atleast_1d(np.asarray(log10_mass, dtype=float))
-    height = COLLAPSE / linear_rms(cosmology, np.cbrt(3 * mass / (4 * np.pi * cosmology.mean_density)))
+    height = COLLAPSE / linear_rms(cosmology, lagrangian_radius(cosmology, log10_mass))
     if fit == "bhattacharya11":
         from colossus.lss import bias
 
@@ -307,14 +294,12 @@ def bias_fit(cosmology: Cosmology, log10_mass: ArrayLike, fit: str = "tinker10")
     rise, power = 1 + 0.24 * y * damped, 0.44 * y - 0.88
     shift = 0.019 + 0.107 * y + 0.19 * damped
     fraction = height**power / (height**power + COLLAPSE**power)
-    bias_minus_one: NDArray[np.float64] = -rise * fraction + 0.183 * height**1.5 + shift * height**2.4
-    return bias_minus_one
+    return np.asarray(-rise * fraction + 0.183 * height**1.5 + shift * height**2.4)
 
 
 def _sums_by_block(density: Cube, blocks: int, power: int) -> NDArray[np.float64]:
     """Sum of a power of the density over the sites of each block, (blocks^3,)."""
-    # the first site of each block
-    first = -(-np.arange(blocks) * len(density) // blocks)
+    first = -(-np.arange(blocks) * len(density) // blocks)  # site of each block
     sums = density.astype(np.float64) ** power
     for axis in range(3):
         sums = np.add.reduceat(sums, first, axis=axis)
@@ -322,6 +307,6 @@ def _sums_by_block(density: Cube, blocks: int, power: int) -> NDArray[np.float64
 
 
 def _jackknife_error(rest: NDArray[np.float64], number: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Standard deviation from values without one block each, (B, blocks) -> (B,); NaN unless two blocks hold haloes."""
+    """Standard deviation from values without one block each, (B, blocks); NaN unless two blocks hold haloes."""
     error = np.sqrt(rest.shape[1] - 1) * rest.std(axis=1)
     return np.where((number > 0).sum(axis=1) > 1, error, np.nan)

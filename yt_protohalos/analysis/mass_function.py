@@ -1,7 +1,6 @@
 """Haloes counted by mass, and fits to the mass function of friends-of-friends haloes for comparison.
 
-The fits are functions of the rms of the linear density alone; colossus holds their coefficients, and the rms comes from
-`Cosmology`, so that colossus' global cosmology stays untouched.
+The coefficients of the fits come from colossus, the rms from `Cosmology`: colossus' global cosmology is unused.
 """
 
 from __future__ import annotations
@@ -27,10 +26,7 @@ _STEPS = 20
 
 
 def linear_rms(cosmology: Cosmology, radius: ArrayLike) -> NDArray[np.float64]:
-    """Rms of the linear overdensity at z = 0 in top-hat spheres of comoving radius (Mpc/h), infinite volume.
-
-    Normalised to sigma_8 at 8 Mpc/h by the same integral.
-    """
+    """Rms of the linear overdensity at z = 0 in top-hat spheres of comoving radius (Mpc/h), infinite volume."""
     radius = np.atleast_1d(np.asarray(radius, dtype=float))
     log_k = np.linspace(np.log(1e-4), np.log(2e3), 4096)
     k = np.exp(log_k)
@@ -46,6 +42,20 @@ def linear_rms(cosmology: Cosmology, radius: ArrayLike) -> NDArray[np.float64]:
     return cosmology.sigma_8 * np.sqrt(variance(radius) / variance(np.array([8.0])))
 
 
+def lagrangian_radius(cosmology: Cosmology, log10_mass: ArrayLike) -> NDArray[np.float64]:
+    """Comoving radius (Mpc/h) of a sphere of mean density with log10 of the mass in Msun/h."""
+    mass = 10 ** np.asarray(log10_mass, dtype=float)
+    return np.asarray(np.cbrt(3 * mass / (4 * np.pi * cosmology.mean_density)))
+
+
+def checked_edges(edges: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float64]:
+    """Bin edges, log10 of Msun/h; `ScoringError` unless there are two or more that ascend."""
+    bounds = np.asarray(edges, dtype=float)
+    if bounds.ndim != 1 or len(bounds) < 2 or not (np.diff(bounds) > 0).all():
+        raise ScoringError(f"edges {edges!r} do not ascend; give log10 masses in Msun/h")
+    return bounds
+
+
 def fof_mass_function(
     cosmology: Cosmology, log10_mass: ArrayLike, fit: str = "watson13", redshift: float = 0.0
 ) -> NDArray[np.float64]:
@@ -57,13 +67,13 @@ def fof_mass_function(
     log10_mass : array, (N,)
         log10 of Msun/h.
     fit : str
-        One of `FOF_FITS`: of the rms alone, hence the same for every redshift.
+        One of `FOF_FITS`; every redshift has the same function of the rms.
     redshift : float
-        At which the rms is taken.
 
     Returns
     -------
-    float64, (N,), in (Mpc/h)^-3 a decade.
+    float64, (N,)
+        (Mpc/h)^-3 per decade.
 
     Raises
     ------
@@ -85,8 +95,7 @@ def fof_mass_function(
     log_growth = np.log(cosmology.growth_factor(redshift))
 
     def log_rms(log10: NDArray[np.float64]) -> NDArray[np.float64]:
-        radius = np.cbrt(3 * 10**log10 / (4 * np.pi * cosmology.mean_density))
-        return np.log(linear_rms(cosmology, radius)) + log_growth
+        return np.log(linear_rms(cosmology, lagrangian_radius(cosmology, log10))) + log_growth
 
     # dln(1/sigma) / dlog10 M
     slope = -(log_rms(log10_mass + step) - log_rms(log10_mass - step)) / (2 * step)
@@ -112,9 +121,7 @@ class HaloCounts:
     volume: float
 
     def __post_init__(self) -> None:
-        edges, number = np.asarray(self.edges, dtype=float), np.asarray(self.number)
-        if edges.ndim != 1 or len(edges) < 2 or not (np.diff(edges) > 0).all():
-            raise ScoringError(f"edges {self.edges!r} do not ascend; give log10 masses in Msun/h")
+        edges, number = checked_edges(self.edges), np.asarray(self.number)
         if number.shape != (len(edges) - 1,) or (number < 0).any():
             raise ScoringError(f"{number.shape} numbers for {len(edges) - 1} bins; give one each, none negative")
         if not np.isfinite(self.volume) or self.volume <= 0:
@@ -134,13 +141,7 @@ class HaloCounts:
 
     @classmethod
     def pooled(cls, counts: Iterable[HaloCounts]) -> HaloCounts:
-        """Counts of several boxes together.
-
-        Raises
-        ------
-        ScoringError
-            There is none, or the bins differ.
-        """
+        """Counts of several boxes together; `ScoringError` without any, or if the bins differ."""
         every = list(counts)
         if not every:
             raise ScoringError("no counts to pool; give those of at least one box")
@@ -151,7 +152,7 @@ class HaloCounts:
 
     @property
     def density(self) -> NDArray[np.float64]:
-        """Number density a decade of mass, (Mpc/h)^-3, (B,)."""
+        """Number density per decade of mass, (Mpc/h)^-3, (B,)."""
         return self.number / (self.volume * np.diff(self.edges))
 
     @property
@@ -172,15 +173,13 @@ def mean_fit(cosmology: Cosmology, edges: ArrayLike, fit: str) -> tuple[NDArray[
 def _mean_fit(
     cosmology: Cosmology, bounds: tuple[float, ...], fit: str
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Samples in the same bins share the work."""
     edges = np.array(bounds)
     width = np.diff(edges)
     inside = edges[:-1, None] + width[:, None] * (np.arange(_STEPS) + 0.5) / _STEPS
     value = fof_mass_function(cosmology, inside.ravel(), fit).reshape(inside.shape)
     mean = value.mean(axis=1)
     # the fits fall with mass
-    place = [np.interp(-m, -v, x) for m, v, x in zip(mean, value, inside, strict=True)]
-    return mean, np.array(place)
+    return mean, np.array([np.interp(-m, -v, x) for m, v, x in zip(mean, value, inside, strict=True)])
 
 
 def protohalo_mass_function(
@@ -192,7 +191,6 @@ def protohalo_mass_function(
     ----------
     prediction : Prediction
     bins_per_decade : int
-        Bins in a factor ten of mass.
 
     Returns
     -------

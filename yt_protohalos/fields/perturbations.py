@@ -1,18 +1,16 @@
 """Experiments on the initial conditions: large-scale density, large-scale tides, and the amplitude of all fluctuations.
 
-Source: López-Cano et al. 2024, section 4. Every transformation takes a `LinearField` and returns one, so they compose.
-A large-scale perturbation adds ``T_ij (q - q0)_i (q - q0)_j / 2`` to phi and ``tr T`` to delta, which is not periodic.
-There are two ways to add it to a periodic box:
+Source: López-Cano et al. 2024, section 4. A large-scale perturbation adds ``T_ij (q - q0)_i (q - q0)_j / 2`` to phi and
+``tr T`` to delta. There are two ways to add it to a periodic box:
 
 **uniform** (without `within`)
-    The perturbation is stored beside the cubes and added to every crop. A network sees phi without its mean and
-    gradient, so that q0 does not matter (eq. 12) and the whole box can be predicted. It works with models that use the
-    linear field alone, for example ``planck-v2``, because the evolved field is computed in a periodic box.
+    The perturbation is added to every crop. A network sees phi without its mean and gradient, so that q0 does not
+    matter (eq. 12). This is not periodic and cannot be evolved, so it needs a model that uses the linear field alone,
+    for example ``planck-v2``.
 **plateau** (`within` a `Region`)
-    The perturbation is the same inside the region and compensated outside, so that the field stays periodic and can be
-    evolved. Any model can predict the part of the region that has its context inside too, see `needed_context`. To
-    first order in the perturbation the inside equals that of the uniform one; later it responds to the compensation
-    outside, as a real overdensity does to its surroundings.
+    The perturbation is the same inside the region and compensated outside, so that the field stays periodic. Any model
+    can predict the part of the region that has its context inside too, see `needed_context`. To first order the inside
+    equals that of the uniform one; later it responds to the compensation, as a real overdensity to its surroundings.
 """
 
 from __future__ import annotations
@@ -41,15 +39,14 @@ _TRANSITION = 0.25
 class DeformedField(LinearField):
     """A linear field with a large-scale perturbation.
 
-    The attributes of `LinearField` hold the periodic part. Catalogue positions are those of the periodic part too: the
-    uniform part would move everything by ``-T q``.
+    Delta, phi and catalogue positions are those of the periodic part: the uniform part would move all by ``-T q``.
 
     Attributes
     ----------
     deformation : tuple of float, (3,)
-        Diagonal of T, dimensionless, at z = 0, of the uniform perturbation that `crop` adds.
+        Diagonal of T at z = 0, of the uniform perturbation that `crop` adds.
     plateau : Region or None
-        Region in which a perturbation that delta and phi hold is uniform; None if there is none.
+        Region in which a perturbation held by delta and phi is uniform.
 
     Examples
     --------
@@ -63,18 +60,15 @@ class DeformedField(LinearField):
     plateau: Region | None = None
 
     def crop(self, name: str, start: Triple, side: int) -> Cube:
-        """Crop of delta or phi with the uniform perturbation, q0 at the crop's centre.
-
-        Another q0 would change the mean and the gradient of phi, which networks do not see.
-        """
+        """Crop of delta or phi with the uniform perturbation, q0 at the crop's centre."""
         block = super().crop(name, start, side)
         if not any(self.deformation):
             return block
         if name == "delta":
             return block + np.float32(sum(self.deformation))
         square = 0.5 * ((np.arange(side) - 0.5 * (side - 1)) * self.spacing) ** 2
-        along = [(trace * square).astype(np.float32) for trace in self.deformation]
-        return block + along[0][:, None, None] + along[1][None, :, None] + along[2][None, None, :]
+        x, y, z = ((trace * square).astype(np.float32) for trace in self.deformation)
+        return block + x[:, None, None] + y[None, :, None] + z[None, None, :]
 
     def periodic_delta(self) -> Cube:
         """Overdensity of the whole box; `ExperimentError` if a uniform perturbation has been added."""
@@ -101,7 +95,7 @@ class DeformedField(LinearField):
 
 
 def add_overdensity(field: LinearField, delta_eps: float, within: Region | None = None) -> DeformedField:
-    """Add a large-scale overdensity, eqs. 11 and 12.
+    """Add a large-scale overdensity, eqs. 11 and 12; see `add_deformation` for the region and the errors.
 
     Parameters
     ----------
@@ -109,16 +103,10 @@ def add_overdensity(field: LinearField, delta_eps: float, within: Region | None 
     delta_eps : float
         Linear overdensity at z = 0, the paper's -0.5 to 0.5: delta + delta_eps, phi + delta_eps (q - q0)^2 / 6.
     within : Region, optional
-        Region of a plateau; uniform everywhere by default.
 
     Returns
     -------
     DeformedField
-
-    Raises
-    ------
-    ExperimentError
-        As `add_deformation`.
 
     Examples
     --------
@@ -130,7 +118,7 @@ def add_overdensity(field: LinearField, delta_eps: float, within: Region | None 
 
 
 def add_tide(field: LinearField, lambda_z: float, within: Region | None = None) -> DeformedField:
-    """Add a large-scale tidal field, eqs. 15 and 16.
+    """Add a large-scale tidal field, eqs. 15 and 16; see `add_deformation` for the region and the errors.
 
     Parameters
     ----------
@@ -139,21 +127,14 @@ def add_tide(field: LinearField, lambda_z: float, within: Region | None = None) 
         Eigenvalue along z at z = 0, the paper's -0.5 to 0.5; that along y is its negative. Positive values let matter
         fall in along z. Delta is not changed; with `within` it is not changed inside the plateau.
     within : Region, optional
-        Region of a plateau; uniform everywhere by default.
 
     Returns
     -------
     DeformedField
 
-    Raises
-    ------
-    ExperimentError
-        As `add_deformation`.
-
     Examples
     --------
-    >>> sheared = ph.add_tide(field, 0.3)
-    >>> sheared.deformation
+    >>> ph.add_tide(field, 0.3).deformation
     (0.0, -0.3, 0.3)
     """
     return add_deformation(field, (0.0, -lambda_z, lambda_z), within)
@@ -195,10 +176,16 @@ def add_deformation(field: LinearField, diagonal: Sequence[float], within: Regio
         return replace(before, deformation=(x, y, z))
     if before.plateau not in (None, within):
         raise ExperimentError(f"the field has a perturbation within {before.plateau} already; add this within the same")
+    box = field.lattice.box_size
+    if within.side > LARGEST_PLATEAU * box:
+        raise ExperimentError(
+            f"a plateau of {within.side:.4g} Mpc/h is more than two thirds of the box, {box:.4g} Mpc/h; "
+            f"use a box of at least {within.side / LARGEST_PLATEAU:.4g} Mpc/h, a smaller region, or a uniform "
+            "perturbation and a model that sees the linear field alone"
+        )
     delta, phi = before.delta.copy(), before.phi.copy()
-    half = 0.5 * _plateau_side(field.lattice, within)
     for trace, distance in zip(values, separation(field.lattice, within.center, field.site_offset), strict=True):
-        profile, bowl = _plateau(np.abs(distance.ravel()), half, field.lattice)
+        profile, bowl = _plateau(np.abs(distance.ravel()), 0.5 * within.side, field.lattice)
         delta += (trace * profile).astype(np.float32).reshape(distance.shape)
         phi += (trace * bowl).astype(np.float32).reshape(distance.shape)
     return replace(before, delta=delta, phi=phi, plateau=within)
@@ -212,13 +199,12 @@ def scale_amplitude(field: LinearField, sigma_8: float) -> LinearField:
     Parameters
     ----------
     field : LinearField
-        Field of the sigma_8 in its cosmology.
     sigma_8 : float
+        New value; the old one is that of the field's cosmology.
 
     Returns
     -------
     LinearField
-        Field with the new sigma_8 in its cosmology.
 
     Raises
     ------
@@ -244,24 +230,10 @@ def _deformed(field: LinearField) -> DeformedField:
     return DeformedField(**{f.name: getattr(field, f.name) for f in dataclass_fields(LinearField) if f.init})
 
 
-def _plateau_side(lattice: Lattice, within: Region) -> float:
-    if within.side > LARGEST_PLATEAU * lattice.box_size:
-        raise ExperimentError(
-            f"a plateau of {within.side:.4g} Mpc/h is more than two thirds of the box, {lattice.box_size:.4g} Mpc/h; "
-            f"use a box of at least {within.side / LARGEST_PLATEAU:.4g} Mpc/h, a smaller region, or a uniform "
-            "perturbation and a model that sees the linear field alone"
-        )
-    return within.side
-
-
 def _plateau(
     distance: NDArray[np.float64], half: float, lattice: Lattice
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Periodic profile along one axis that is 1 up to a distance, of zero mean, and its potential.
-
-    distance : float64, (n,), Mpc/h, from the middle of the plateau, at most half a box
-    returns : second derivative, 1 within `half`; potential in (Mpc/h)^2, hence distance^2 / 2 and a constant there
-    """
+    """Periodic profile of zero mean along one axis, 1 up to a distance `half`, and its potential, (Mpc/h)^2."""
     width = _TRANSITION * (0.5 * lattice.box_size - half)
     falling = np.clip((distance - half) / width, 0, 1)
     window = 0.5 * (1 + np.cos(np.pi * falling))
