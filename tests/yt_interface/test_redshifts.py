@@ -360,7 +360,7 @@ def test_both_redshifts_of_find_say_how_they_differ(capsys):
         cli.main(["find", "--help"])
     text = " ".join(capsys.readouterr().out.split())
     assert "redshift of the haloes to predict" in text
-    assert "for formats that do not say it; not that of the haloes" in text
+    assert "of the initial conditions, not the haloes, if the format does not state it" in text
 
 
 def test_the_bias_of_a_prediction_is_that_of_its_redshift():
