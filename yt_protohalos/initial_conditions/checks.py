@@ -34,13 +34,12 @@ def library_errors(
 
     Errors of this package, warnings, missing files, lack of memory and the types in `let_pass` pass unchanged.
     """
-    passed_on = _PASSED_ON + let_pass
     try:
         yield
-    except passed_on:
+    except _PASSED_ON + let_pass:
         raise
     except Exception as error:
-        said = " ".join(str(error).split()) or "no further word"
+        said = " ".join(str(error).split()) or "no message"
         raise kind(
             f"{name} cannot be read ({type(error).__name__}: {said[:200]}); a whole file in a known format is needed: "
             "it is truncated or damaged, copy or write it again"
@@ -50,39 +49,32 @@ def library_errors(
 def check_box(what: str, box_size: float, redshift: float, cosmology: Cosmology) -> None:
     """Raise `CosmologyError` for an impossible box size, redshift or cosmology.
 
-    Parameters
-    ----------
-    what : str
-        Named in the message.
-    box_size : float
-        Any unit of length.
-    redshift : float
-    cosmology : Cosmology
+    The unit of the box size may be any length; `what` is named in the message.
     """
     if not SMALLEST_BOX <= box_size <= LARGEST_BOX:
         raise CosmologyError(
-            f"{what} says a box size of {box_size:g}; it must lie in {SMALLEST_BOX:g}..{LARGEST_BOX:g}, whatever its "
+            f"{what} gives a box size of {box_size:g}; it must lie in {SMALLEST_BOX:g}..{LARGEST_BOX:g}, whatever its "
             "unit: correct it, or write the file again"
         )
     if not 0 <= redshift <= LARGEST_REDSHIFT:
         raise CosmologyError(
-            f"{what} says redshift {redshift:g}; it must lie in 0..{LARGEST_REDSHIFT:g}: correct it, or write the file "
+            f"{what} gives redshift {redshift:g}; it must lie in 0..{LARGEST_REDSHIFT:g}: correct it, or write the file "
             "again"
         )
     if not 0.1 <= cosmology.h <= 2:
         raise CosmologyError(
-            f"{what} says h = {cosmology.h:g}; it must lie in 0.1..2, the Hubble constant in 100 km/s/Mpc: correct it"
+            f"{what} gives h = {cosmology.h:g}; it must lie in 0.1..2, the Hubble constant in 100 km/s/Mpc: correct it"
         )
     if not 1e-3 <= cosmology.omega_m <= 3 or abs(cosmology.omega_lambda) > 3:
         raise CosmologyError(
-            f"{what} says Omega_m {cosmology.omega_m:g} and Omega_Lambda {cosmology.omega_lambda:g}; the first must "
+            f"{what} gives Omega_m {cosmology.omega_m:g} and Omega_Lambda {cosmology.omega_lambda:g}; the first must "
             "lie in 0.001..3 and the second within 3, the densities today over the critical one: correct them"
         )
     stretch = np.linspace(1.0, 1.0 + redshift, 200)
     curvature = 1 - cosmology.omega_m - cosmology.omega_lambda
     if np.any(cosmology.omega_m * stretch**3 + curvature * stretch**2 + cosmology.omega_lambda <= 0):
         raise CosmologyError(
-            f"{what} says Omega_m {cosmology.omega_m:g} and Omega_Lambda {cosmology.omega_lambda:g}, under which no "
+            f"{what} gives Omega_m {cosmology.omega_m:g} and Omega_Lambda {cosmology.omega_lambda:g}, under which no "
             f"universe expands from redshift {redshift:g} to 0; correct them"
         )
 
@@ -94,7 +86,7 @@ def check_time(what: str, redshift: float, time: float) -> None:
     """
     if 0 < time <= 1 and abs(time * (1 + redshift) - 1) > _TIME_TOLERANCE:
         raise CosmologyError(
-            f"{what} says redshift {redshift:g} and scale factor {time:g}, which is redshift {1 / time - 1:g}; both "
+            f"{what} gives redshift {redshift:g} and scale factor {time:g}, which is redshift {1 / time - 1:g}; both "
             "must agree: correct the header"
         )
 
@@ -115,7 +107,7 @@ def header_numbers(file_name: str, attributes: dict[str, Any], name: str, count:
     if values.dtype.kind not in "fiu" or values.size < 1 or (count is not None and values.size != count):
         raise FormatError(
             f"{name} of {file_name} holds {values.size} values of type {values.dtype}; "
-            f"{'one number' if count in (None, 1) else f'{count} numbers'} must stand there: write the file again"
+            f"{'one number' if count in (None, 1) else f'{count} numbers'} must be there: write the file again"
         )
     return values.astype(np.float64)
 
@@ -126,13 +118,7 @@ def quiet_casts() -> np.errstate:
 
 
 class Reach:
-    """Largest absolute value, and number of values that are not finite, of an array that comes in parts.
-
-    Parameters
-    ----------
-    name : str
-        Named in the messages.
-    """
+    """Largest absolute value, and number of values that are not finite, of an array that comes in parts."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -182,7 +168,7 @@ def check_reach(name: str, values: NDArray[Any], limit: float, unit: str, why: s
 def check_peak(name: str, values: NDArray[Any]) -> None:
     """Raise `InitialConditionsError` if one value is too far from the others for a Gaussian field."""
     _, rms = mean_and_rms(values)
-    peak = float(max(abs(float(values.max())), abs(float(values.min()))))
+    peak = max(float(values.max()), -float(values.min()))
     if peak > LARGEST_PEAK * rms:
         raise InitialConditionsError(
             f"{name} reach {peak:.4g}, {peak / rms:.0f} times their rms; linear initial conditions stay below "

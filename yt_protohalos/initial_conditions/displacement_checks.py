@@ -23,13 +23,7 @@ class DisplacementChecks:
 
     Errors are raised at the end, when all axes are known: one axis may have no displacement at all.
 
-    Parameters
-    ----------
-    lattice : Lattice
-    scale : float
-        Rms displacement along an axis, over all axes, in Mpc/h.
-    rate : float
-        Growth rate f1.
+    `scale` is the rms displacement along an axis, over all axes, in Mpc/h, and `rate` the growth rate f1.
     """
 
     def __init__(self, lattice: Lattice, scale: float, rate: float) -> None:
@@ -80,12 +74,7 @@ class DisplacementChecks:
         return (bad, worst) if bad else None
 
     def judge(self, redshift: float) -> None:
-        """Raise for displacements that are not linear, and for velocities that do not belong to them.
-
-        Raises
-        ------
-        InitialConditionsError, UnitsError
-        """
+        """Raise `InitialConditionsError` or `UnitsError` unless all is linear and velocities fit displacements."""
         # differences of neighbours are up to a third below the derivative, still far from the limit
         _, rms = mean_and_rms(self._divergence)
         if rms == 0.0:

@@ -17,15 +17,7 @@ Chunk = dict[str, NDArray[Any]]
 
 
 class ParticleSource(Protocol):
-    """One particle type of a file or of memory.
-
-    Attributes
-    ----------
-    count : int
-        Number of particles.
-    names : frozenset of str
-        Which of ``positions``, ``velocities``, ``ids`` and ``masses`` there are; positions always.
-    """
+    """One particle type of a file or in memory."""
 
     @property
     def count(self) -> int:
@@ -33,10 +25,10 @@ class ParticleSource(Protocol):
 
     @property
     def names(self) -> frozenset[str]:
-        """Quantities there are."""
+        """Available quantities: ``positions``, and any of ``velocities``, ``ids`` and ``masses``."""
 
     def chunks(self, *names: str) -> Iterator[Chunk]:
-        """Quantities of one chunk of particles after the other, in the same order every time.
+        """Yield the named quantities chunk by chunk, in the same order in every call.
 
         positions : float, (M, 3), comoving Mpc/h from the box's corner, wrapped or not
         velocities : float, (M, 3), peculiar velocities a dx/dt in km/s
@@ -50,10 +42,8 @@ class ArraySource:
 
     Parameters
     ----------
-    positions : array, (N, 3)
-    velocities : array, (N, 3), or None
-    ids : array, (N,), or None
-    masses : array, (N,) or scalar, or None
+    positions, velocities, ids, masses : array or None
+        Shapes and units as in `ParticleSource.chunks`; `masses` may be one number.
     chunk : int
         Largest number of particles per chunk.
     """
@@ -68,7 +58,7 @@ class ArraySource:
     ) -> None:
         self.count = len(positions)
         if ids is not None and len(ids) != self.count:
-            raise LatticeError(f"{len(ids)} IDs for {self.count} particles; give one ID a particle")
+            raise LatticeError(f"{len(ids)} IDs for {self.count} particles; give one ID per particle")
         given = {"positions": positions, "velocities": velocities, "ids": ids}
         self._arrays = {name: np.asarray(values) for name, values in given.items() if values is not None}
         if masses is not None:
@@ -86,12 +76,9 @@ class ArraySource:
 
 
 def numbered(source: ParticleSource, *names: str) -> Iterator[tuple[int, Chunk]]:
-    """Chunks with the place of their first particle in the order of storage.
+    """Yield each chunk with the number of particles before it.
 
-    Raises
-    ------
-    InitialConditionsError
-        Where the chunks hold more or fewer particles than the source counts.
+    Raises `InitialConditionsError` if the chunks hold more or fewer particles than ``source.count``.
     """
     start = 0
     for chunk in source.chunks(*names):
@@ -101,7 +88,7 @@ def numbered(source: ParticleSource, *names: str) -> Iterator[tuple[int, Chunk]]
         start += size
     if start != source.count:
         raise InitialConditionsError(
-            f"{start} particles were read where {source.count} are counted; both must agree: the file is truncated or "
+            f"{start} particles were read, but the file counts {source.count}; both must agree: the file is truncated or "
             "damaged, copy or write it again"
         )
 

@@ -13,7 +13,7 @@ from yt.data_objects.static_output import _cached_datasets
 
 from ..exceptions import InitialConditionsError
 from ..fields.linear_field import LinearField
-from ..initial_conditions.readers.music_conf import BoxFacts
+from ..initial_conditions.readers.music import BoxFacts
 from ..initial_conditions.site_assignment import SiteMap
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from ..fields.lattice import Lattice
 from ..fields.linear_field import LinearField
 from ..fields.units import Quantity
 from ..initial_conditions.checks import Reach, check_written, library_errors, quiet_casts, whole_ids
-from ..initial_conditions.readers.music_conf import BoxFacts
+from ..initial_conditions.readers.music import BoxFacts
 from ..initial_conditions.reconstruction import field_from_density, field_from_displacements, field_from_source
 from ..initial_conditions.sources import in_memory
 from .dataset_state import check_unchanged, state_of

@@ -22,8 +22,7 @@ from ..initial_conditions.checks import library_errors
 from ..initial_conditions.readers import enzo, tipsy
 from ..initial_conditions.readers.gadget_binary import is_gadget_binary
 from ..initial_conditions.readers.grafic import is_grafic
-from ..initial_conditions.readers.music_conf import BoxFacts, find_conf, read_conf
-from ..initial_conditions.readers.music_generic import is_generic
+from ..initial_conditions.readers.music import BoxFacts, find_conf, is_generic, read_conf
 from .dataset_state import file_fingerprint, forget_changed, state_of
 from .frontends.gadget import load_gadget_binary, load_gadget_hdf5
 from .frontends.grafic import GraficDataset

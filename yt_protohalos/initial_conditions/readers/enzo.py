@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from ..._utils.files import open_hdf5
 from ...exceptions import FormatError, InitialConditionsError, LatticeError
+from ...fields.cosmology import Cosmology
 from ..checks import check_reach, library_errors, stored_dataset
-from .music_conf import BoxFacts
+from .music import BoxFacts
 
 _NAMES = ("Particle", "Grid", "RefinementMask", "parameter_file")
 _PARAMETER_FILES = (".txt", ".enzo", ".param")
@@ -31,8 +32,6 @@ class EnzoGrids:
         In box sides, x on axis 0.
     velocity : float64, (3, n, n, n), or None
         In Enzo's velocity unit.
-    facts : BoxFacts
-        From the files' attributes and the parameter file.
     """
 
     displacement: NDArray[np.float64]
@@ -47,7 +46,7 @@ def is_enzo(path: Path) -> bool:
 
 
 def folder_of(path: Path) -> Path:
-    """The folder of initial conditions, from itself or any file in it."""
+    """Folder of initial conditions, given itself or any file in it."""
     return path if path.is_dir() else path.parent
 
 
@@ -99,15 +98,10 @@ def _vector(folder: Path, name: str) -> NDArray[np.float64]:
 
 
 def _facts(folder: Path) -> BoxFacts:
-    from ...fields.cosmology import Cosmology
-
     parameters = _parameters(folder)
     names = ("CosmologyHubbleConstantNow", "CosmologyOmegaMatterNow", "CosmologyOmegaLambdaNow")
-    known = [parameters.get(name) for name in names]
-    h, omega_m, omega_lambda = known
-    cosmology = None
-    if h is not None and omega_m is not None and omega_lambda is not None:
-        cosmology = Cosmology(h, omega_m, omega_lambda)
+    known = all(name in parameters for name in names)
+    cosmology = Cosmology(*(parameters[name] for name in names)) if known else None
     return BoxFacts(parameters.get("CosmologyComovingBoxSize"), parameters.get("CosmologyInitialRedshift"), cosmology)
 
 

@@ -1,4 +1,4 @@
-"""The layout of Gadget-2 binary files, formats 1 and 2, told from the block sizes."""
+"""Layout of Gadget-2 binary files, formats 1 and 2, found from the sizes of their blocks."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 import struct
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -34,6 +35,11 @@ class GadgetHeader:
     omega_lambda: float
     h: float
 
+    @property
+    def particles(self) -> int:
+        """Number of particles in this file."""
+        return sum(self.counts)
+
 
 @dataclass(frozen=True)
 class GadgetLayout:
@@ -41,10 +47,8 @@ class GadgetLayout:
 
     Attributes
     ----------
-    path : Path
     file_format : {1, 2}
     endian : {"<", ">"}
-    header : GadgetHeader
     offsets : dict of str to int
         First data byte of "Coordinates", "Velocities", "ParticleIDs", "Mass", as present.
     float_size, id_size : int
@@ -61,7 +65,7 @@ class GadgetLayout:
 
     @property
     def variable_mass(self) -> tuple[int, ...]:
-        """Particle types whose masses stand in the Mass block."""
+        """Particle types whose masses are in the Mass block."""
         header = self.header
         return tuple(i for i in range(6) if header.counts[i] and header.masses[i] == 0)
 
@@ -102,15 +106,16 @@ def read_layout(path: Path) -> GadgetLayout:
         mark = file.read(4)
         endian = "<" if struct.unpack("<i", mark)[0] in (HEADER_SIZE, 8) else ">"
         file_format = 2 if struct.unpack(f"{endian}i", mark)[0] == 8 else 1
-        file.seek(0)
-        if file_format == 2:
-            file.seek(16)
+        file.seek(16 if file_format == 2 else 0)
         header = _read_header(file.read(HEADER_SIZE + 8)[4:-4], endian)
-        particles = sum(header.counts)
-        if particles == 0:
+        if header.particles == 0:
             raise FormatError(f"{path.name} holds no particles; give initial conditions with at least one")
-        blocks = _walk(file, file.tell(), size, endian, file_format, path)
-    return _assemble(path, file_format, endian, header, blocks)
+        blocks = _walk(file, size, endian, file_format, path.name)
+    if file_format == 2:
+        found = {BLOCK_NAMES[name]: (start, length) for name, start, length in blocks if name in BLOCK_NAMES}
+    else:
+        found = _name_blocks([(start, length) for _, start, length in blocks], header.particles)
+    return _assemble(path, file_format, endian, header, found)
 
 
 def numbered_files(path: Path, count: int) -> list[Path]:
@@ -121,14 +126,12 @@ def numbered_files(path: Path, count: int) -> list[Path]:
     if count <= 1:
         return [path]
     if count > MOST_FILES:
-        raise FormatError(
-            f"{path.name} says it is one of {count} files; at most {MOST_FILES} can be, its header is damaged"
-        )
+        raise FormatError(f"the header of {path.name} counts {count} files; at most {MOST_FILES} can be: it is damaged")
     suffix = path.suffix if path.suffix in (".hdf5", ".h5") else ""
     match = re.fullmatch(r"(.*?)\d+", path.name.removesuffix(suffix))
     if match is None:
         raise FormatError(
-            f"{path.name} says it is one of {count} files, but its name has no number; name them NAME.0, NAME.1, ..."
+            f"the header of {path.name} counts {count} files, but its name has no number; name them NAME.0, NAME.1, ..."
         )
     names = [path.with_name(f"{match[1]}{i}{suffix}") for i in range(count)]
     missing = [name.name for name in names if not name.is_file()]
@@ -140,7 +143,7 @@ def numbered_files(path: Path, count: int) -> list[Path]:
 def _read_header(raw: bytes, endian: str) -> GadgetHeader:
     if len(raw) < HEADER_SIZE:
         raise FormatError(f"the header has {len(raw)} of {HEADER_SIZE} bytes; the file is truncated, copy it again")
-    values = struct.unpack(f"{endian}6i6d2d2i6I2i4d2i6I", raw[: 24 + 48 + 16 + 8 + 24 + 8 + 32 + 8 + 24])
+    values = struct.unpack_from(f"{endian}6i6d2d2i6I2i4d2i6I", raw)
     counts, masses, (time, redshift) = values[0:6], values[6:12], values[12:14]
     totals, files = values[16:22], values[23]
     box_size, omega_m, omega_lambda, h = values[24:28]
@@ -156,49 +159,43 @@ def _read_header(raw: bytes, endian: str) -> GadgetHeader:
     return GadgetHeader(counts, masses, whole, time, redshift, max(files, 1), box_size, omega_m, omega_lambda, h)
 
 
-def _walk(file: object, start: int, size: int, endian: str, file_format: int, path: Path) -> list[tuple[str, int, int]]:
+def _walk(file: BinaryIO, size: int, endian: str, file_format: int, name: str) -> list[tuple[str, int, int]]:
     """(name, first byte, bytes) of each record after the header; names are empty in format 1."""
     blocks: list[tuple[str, int, int]] = []
-    position, name = start, ""
+    position, block_name = file.tell(), ""
     while position + 8 <= size:
-        file.seek(position)  # type: ignore[attr-defined]
-        (length,) = struct.unpack(f"{endian}I", file.read(4))  # type: ignore[attr-defined]
+        file.seek(position)
+        (length,) = struct.unpack(f"{endian}I", file.read(4))
         if position + 8 + length > size:
             raise FormatError(
-                f"{path.name} ends {position + 8 + length - size} bytes early in its block {len(blocks) + 1}; "
+                f"{name} ends {position + 8 + length - size} bytes early in its block {len(blocks) + 1}; "
                 "it is truncated, copy it again"
             )
         if len(blocks) >= MOST_BLOCKS:
             raise FormatError(
-                f"{path.name} has over {MOST_BLOCKS} blocks; a Gadget file has some ten: it is damaged or zero-filled, "
+                f"{name} has over {MOST_BLOCKS} blocks; a Gadget file has some ten: it is damaged or zero-filled, "
                 "copy it again"
             )
-        data = position + 4
-        if file_format == 2 and not name and length == 8:
-            name = file.read(4).decode("ascii", "replace").strip()  # type: ignore[attr-defined]
+        if file_format == 2 and not block_name and length == 8:
+            block_name = file.read(4).decode("ascii", "replace").strip()
         else:
-            blocks.append((name, data, length))
-            name = ""
-        file.seek(data + length)  # type: ignore[attr-defined]
-        (closing,) = struct.unpack(f"{endian}I", file.read(4))  # type: ignore[attr-defined]
+            blocks.append((block_name, position + 4, length))
+            block_name = ""
+        file.seek(position + 4 + length)
+        (closing,) = struct.unpack(f"{endian}I", file.read(4))
         if closing != length:
             raise FormatError(
-                f"block {len(blocks)} of {path.name} opens with {length} bytes and closes with {closing}; both must "
+                f"block {len(blocks)} of {name} opens with {length} bytes and closes with {closing}; both must "
                 "agree: the file is corrupted or holds blocks over 4 GiB, split it over several files"
             )
-        position = data + length + 4
+        position += length + 8
     return blocks
 
 
 def _assemble(
-    path: Path, file_format: int, endian: str, header: GadgetHeader, blocks: list[tuple[str, int, int]]
+    path: Path, file_format: int, endian: str, header: GadgetHeader, found: dict[str, tuple[int, int]]
 ) -> GadgetLayout:
-    particles = sum(header.counts)
-    found: dict[str, tuple[int, int]] = {}
-    if file_format == 2:
-        found = {BLOCK_NAMES[name]: (at, size) for name, at, size in blocks if name in BLOCK_NAMES}
-    else:
-        found = _name_blocks(blocks, particles)
+    particles = header.particles
     if "Coordinates" not in found:
         raise FormatError(f"{path.name} has no positions for its {particles} particles; it is truncated, copy it again")
     float_size = _item_size("positions", found["Coordinates"][1], 3 * particles, path)
@@ -207,9 +204,8 @@ def _assemble(
             f"{path.name} has {found['Velocities'][1]} bytes of velocities; as many as positions are needed"
         )
     id_size = _item_size("IDs", found["ParticleIDs"][1], particles, path) if "ParticleIDs" in found else 0
-    layout = GadgetLayout(
-        path, file_format, endian, header, {name: at for name, (at, _) in found.items()}, float_size, id_size
-    )
+    offsets = {name: start for name, (start, _) in found.items()}
+    layout = GadgetLayout(path, file_format, endian, header, offsets, float_size, id_size)
     if layout.variable_mass:
         count = sum(header.counts[i] for i in layout.variable_mass)
         if "Mass" not in found or found["Mass"][1] != count * float_size:
@@ -220,10 +216,9 @@ def _assemble(
     return layout
 
 
-def _name_blocks(blocks: list[tuple[str, int, int]], particles: int) -> dict[str, tuple[int, int]]:
-    """Name the unnamed blocks of format 1 by their order and size: positions, velocities if any, IDs, masses."""
+def _name_blocks(rest: list[tuple[int, int]], particles: int) -> dict[str, tuple[int, int]]:
+    """Name the blocks of format 1 by their order and size: positions, velocities if any, IDs, masses."""
     found: dict[str, tuple[int, int]] = {}
-    rest = [(at, size) for _, at, size in blocks]
     if rest:
         found["Coordinates"] = rest.pop(0)
     if rest and rest[0][1] == found["Coordinates"][1]:

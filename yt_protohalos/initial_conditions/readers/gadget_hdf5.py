@@ -1,4 +1,4 @@
-"""Gadget HDF5 files: writing initial conditions, and what the header of any says."""
+"""Gadget HDF5 files: writing initial conditions, and reading the header of any."""
 
 from __future__ import annotations
 
@@ -33,13 +33,8 @@ def write_gadget_hdf5(
         Comoving Mpc/h; their precision is the file's.
     velocities : same dtype and shape
         Peculiar velocities a dx/dt in km/s; stored divided by sqrt(a), as Gadget does.
-    lattice : Lattice
-    cosmology : Cosmology
-    redshift : float
-
-    Returns
-    -------
-    Path
+    lattice, cosmology, redshift
+        Of the particles; written to the header.
 
     Raises
     ------
@@ -97,7 +92,7 @@ def _check_agreement(name: str, header: dict[str, Any], parameters: dict[str, An
         one, other = (header_numbers(name, each, key) for each in (header, parameters))
         if not np.allclose(one, other, rtol=1e-5, atol=0.0):
             raise CosmologyError(
-                f"{name} says {key} {one.tolist()} in its Header and {other.tolist()} in its Parameters; both must "
+                f"{name} gives {key} {one.tolist()} in its Header and {other.tolist()} in its Parameters; both must "
                 "agree: correct one"
             )
 
@@ -118,7 +113,7 @@ def _mass_of_type(name: str, file: Any, index: int, count: int, each: float) -> 
         if found.shape != shape or found.dtype.kind not in kind or found.dtype.itemsize not in (4, 8):
             raise FormatError(
                 f"{name} counts {count} particles of type {index}, but {field} holds {found.dtype} {found.shape}; "
-                f"{'whole' if kind == 'iu' else 'real'} numbers of 4 or 8 bytes in shape {shape} must stand there: "
+                f"{'whole' if kind == 'iu' else 'real'} numbers of 4 or 8 bytes in shape {shape} are needed: "
                 "write the file again"
             )
     with quiet_casts():

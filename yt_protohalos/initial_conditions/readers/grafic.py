@@ -24,14 +24,11 @@ class GraficLayout:
 
     Attributes
     ----------
-    folder : Path
     n : int
         Cells per side.
     endian : {"<", ">"}
     box_size : float
         Comoving Mpc/h.
-    redshift : float
-    cosmology : Cosmology
     fields : tuple of str
         Names of the files present.
     """
@@ -55,7 +52,7 @@ class GraficLayout:
             records = np.fromfile(file, dtype=record, count=self.n)
         if len(records) != self.n or np.any(records["open"] != 4 * plane) or np.any(records["close"] != 4 * plane):
             raise FormatError(
-                f"{name} has {len(records)} whole planes of {self.n}x{self.n} float32 values, its header says "
+                f"{name} has {len(records)} whole planes of {self.n}x{self.n} float32 values, its header gives "
                 f"{self.n}; it is truncated or not grafic2, copy it again"
             )
         with quiet_casts():
@@ -63,7 +60,7 @@ class GraficLayout:
 
 
 def grafic_folder(path: Path) -> Path | None:
-    """The folder with ``ic_deltab`` that `path` means: itself, its parent, or its only level folder."""
+    """Folder with ``ic_deltab``: `path` itself, its parent, or its only level folder."""
     for folder in (path, path.parent):
         if path.is_dir() is (folder == path) and (folder / "ic_deltab").is_file():
             return folder
@@ -115,7 +112,8 @@ def read_grafic_layout(path: Path) -> GraficLayout:
         )
     if not 0 < shape[0] < 2**16:
         raise FormatError(
-            f"ic_deltab says {shape[0]} cells per side; between 1 and 65535 can be: it is damaged or not grafic2"
+            f"the header of ic_deltab gives {shape[0]} cells per side; 1 to 65535 are possible: it is damaged or not "
+            "grafic2"
         )
     if any(not abs(value) <= 1e-3 * abs(spacing) for value in origin):
         raise InitialConditionsError(
@@ -124,20 +122,18 @@ def read_grafic_layout(path: Path) -> GraficLayout:
         )
     if not (0 < scale <= 1 and spacing > 0 and hubble > 1):
         raise FormatError(
-            f"ic_deltab says a = {scale:g}, spacing {spacing:g} Mpc, H0 = {hubble:g}; that is not grafic2"
+            f"the header of ic_deltab gives a = {scale:g}, spacing {spacing:g} Mpc, H0 = {hubble:g}; a in (0, 1], a "
+            "positive spacing and H0 in km/s/Mpc are needed: it is not grafic2"
         )
     h = round(hubble / 100, 8)
     cosmology = Cosmology(h, omega_m, omega_lambda)
     present = tuple(name for name in FIELDS if (folder / name).is_file())
+    size_needed = HEADER_BYTES + 8 + shape[0] * (4 * shape[0] ** 2 + 8)
     for name in present:
-        _check_size(folder / name, shape[0])
+        size = (folder / name).stat().st_size
+        if size != size_needed:
+            raise FormatError(
+                f"{name} has {size} bytes, {shape[0]} planes of {shape[0]}x{shape[0]} float32 values need "
+                f"{size_needed}; it is truncated or not grafic2, copy it again"
+            )
     return GraficLayout(folder, shape[0], endian, shape[0] * spacing * h, round(1 / scale - 1, 6), cosmology, present)
-
-
-def _check_size(path: Path, n: int) -> None:
-    size, needed = path.stat().st_size, HEADER_BYTES + 8 + n * (4 * n**2 + 8)
-    if size != needed:
-        raise FormatError(
-            f"{path.name} has {size} bytes, {n} planes of {n}x{n} float32 values need {needed}; it is truncated or not "
-            "grafic2, copy it again"
-        )

@@ -17,13 +17,7 @@ VELOCITY_UNIT = np.sqrt(8 * np.pi / 3)
 """Hubble constant in TIPSY units (critical density 1, box 1, G = 1)."""
 LARGEST = 1e6
 """Of any mass, position or velocity: the box has side and critical mass 1."""
-DARK_FIELDS = (
-    ("mass", "f4", 1),
-    ("position", "f4", 3),
-    ("velocity", "f4", 3),
-    ("softening", "f4", 1),
-    ("phi", "f4", 1),
-)
+DARK_FIELDS = {"mass": 1, "position": 3, "velocity": 3, "softening": 1, "phi": 1}
 
 
 @dataclass(frozen=True)
@@ -38,7 +32,6 @@ class TipsyParticles:
         TIPSY units; `velocity_to_kms` converts.
     masses : float32, (N,)
         In units of critical density times box volume: they add up to Omega_m.
-    redshift : float
     """
 
     positions: NDArray[np.float32]
@@ -69,7 +62,7 @@ def read_tipsy(path: Path) -> TipsyParticles:
     endian = _endian(path)
     if endian is None:
         raise FormatError(
-            f"{path.name} ({path.stat().st_size} bytes) does not have the size its TIPSY header says; it is truncated, "
+            f"{path.name} ({path.stat().st_size} bytes) does not have the size its TIPSY header gives; it is truncated, "
             "in double precision, or not TIPSY: copy it again, or write it in single precision"
         )
     with path.open("rb") as file:
@@ -80,7 +73,7 @@ def read_tipsy(path: Path) -> TipsyParticles:
                 f"{path.name} holds {gas} gas and {stars} star particles; dark matter alone is read, write it without "
                 "baryons"
             )
-        record = np.dtype([(name, endian + kind, width) for name, kind, width in DARK_FIELDS])
+        record = np.dtype([(name, endian + "f4", width) for name, width in DARK_FIELDS.items()])
         data = np.fromfile(file, dtype=record, count=dark)
     if not 0 < time <= 1:
         raise FormatError(

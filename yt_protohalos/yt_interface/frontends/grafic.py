@@ -9,7 +9,7 @@ from yt.fields.field_info_container import FieldInfoContainer
 
 from ...fields.cosmology import Cosmology
 from ...initial_conditions.readers.grafic import is_grafic, read_grafic_layout
-from ...initial_conditions.readers.music_conf import BoxFacts
+from ...initial_conditions.readers.music import BoxFacts
 from .unigrid import UnigridDataset
 
 

@@ -14,8 +14,7 @@ from yt.frontends.gadget.data_structures import GadgetHDF5Dataset
 
 from ...exceptions import ProtohaloWarning
 from ...fields.cosmology import Cosmology
-from ...initial_conditions.readers.music_conf import find_conf, read_conf
-from ...initial_conditions.readers.music_generic import is_generic, read_generic_layout
+from ...initial_conditions.readers.music import find_conf, is_generic, read_conf, read_generic_layout
 from .unigrid import UnigridDataset
 
 

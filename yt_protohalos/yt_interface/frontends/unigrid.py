@@ -14,7 +14,7 @@ from yt.utilities.io_handler import BaseIOHandler
 
 from ...fields.cosmology import Cosmology
 from ...fields.units import Quantity
-from ...initial_conditions.readers.music_conf import BoxFacts
+from ...initial_conditions.readers.music import BoxFacts
 
 
 class UnigridIndex(CM1Hierarchy):
