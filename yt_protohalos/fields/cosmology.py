@@ -130,12 +130,7 @@ class Cosmology:
 def target_redshift(redshift: float) -> float:
     """Redshift at which haloes are predicted, as a float.
 
-    Raises
-    ------
-    CosmologyError
-        It is no number, negative or not finite.
-    UnitsError
-        It has a unit.
+    Raises `CosmologyError` if it is no number, negative or not finite, and `UnitsError` if it has a unit.
     """
     redshift = without_unit(redshift, "redshift")
     if isinstance(redshift, bool) or not isinstance(redshift, int | float | np.number):

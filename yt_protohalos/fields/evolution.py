@@ -21,6 +21,7 @@ from scipy import fft
 
 from .._utils.progress import Progress, track
 from .._utils.system import available_cores
+from .fourier import Spectrum, to_spectrum
 from .lattice import Lattice
 from .linear_field import LinearField
 
@@ -117,7 +118,7 @@ def evolve_field(
     velocity = make("velocity", (3, *lattice.shape), np.float32)
     moved = make("displacement", (3, *lattice.shape), np.float32)
     density = make("density", (len(DENSITY_NAMES), *lattice.shape), np.float16)
-    spectrum = fft.rfftn(delta.astype(np.float32, copy=False), workers=available_cores())
+    spectrum = to_spectrum(delta.astype(np.float32, copy=False))
     for axis in range(3):
         velocity[axis] = _inverse_gradient(spectrum, lattice, axis)
         moved[axis] = 0
@@ -146,7 +147,7 @@ def _memory(start: float, middle: float, end: float) -> float:
 def _kick(
     velocity: NDArray[np.float32], moved: NDArray[np.float32], lattice: Lattice, memory: float, growth: float
 ) -> None:
-    spectrum = fft.rfftn(_deposit(moved), workers=available_cores())
+    spectrum = to_spectrum(_deposit(moved))
     keep, gain = np.float32(memory), np.float32((1 - memory) / growth)
     for axis in range(3):
         pull = _inverse_gradient(spectrum, lattice, axis)
@@ -159,7 +160,7 @@ def _wavenumbers(lattice: Lattice) -> list[NDArray[np.float32]]:
     return [(k * lattice.spacing).astype(np.float32) for k in lattice.wavenumbers()]
 
 
-def _inverse_gradient(spectrum: NDArray[np.complex64], lattice: Lattice, axis: int) -> NDArray[np.float32]:
+def _inverse_gradient(spectrum: Spectrum, lattice: Lattice, axis: int) -> NDArray[np.float32]:
     """One component of -grad(laplacian^-1(density)), in sites, of the spectrum of a density contrast."""
     k = _wavenumbers(lattice)
     odd = k[axis].copy()
@@ -175,8 +176,8 @@ def _inverse_gradient(spectrum: NDArray[np.complex64], lattice: Lattice, axis: i
     return _to_cube(component, lattice)
 
 
-def _to_cube(spectrum: NDArray[np.complex64], lattice: Lattice) -> NDArray[np.float32]:
-    """Cube of a half spectrum, which is overwritten; irfftn would hold a copy of it, and gives the same bits."""
+def _to_cube(spectrum: Spectrum, lattice: Lattice) -> NDArray[np.float32]:
+    """Cube of a half spectrum, which is overwritten, as `fourier.to_cube` but scaled in single precision at the end."""
     cores = available_cores()
     spectrum = fft.ifftn(spectrum, axes=(0, 1), norm="forward", workers=cores, overwrite_x=True)
     cube: NDArray[np.float32] = fft.irfft(spectrum, n=lattice.n, axis=2, norm="forward", workers=cores)
@@ -187,7 +188,7 @@ def _to_cube(spectrum: NDArray[np.complex64], lattice: Lattice) -> NDArray[np.fl
 def _log_densities(moved: NDArray[np.float32], lattice: Lattice, result: NDArray[np.float16]) -> None:
     """Write the log densities of one time, one for each smoothing width."""
     mesh = _deposit(moved)
-    spectrum = fft.rfftn(mesh, workers=available_cores())
+    spectrum = to_spectrum(mesh)
     k = _wavenumbers(lattice)
     for i, width in enumerate(SMOOTHING):
         if width:

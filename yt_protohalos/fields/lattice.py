@@ -88,8 +88,7 @@ class Lattice:
 
         Parameters
         ----------
-        cube : array, shape (n, n, n, ...)
-            One value (or vector) per site; numpy array or h5py dataset read into memory by the caller.
+        cube : array, (n, n, n, ...)
         start : tuple of int
             First site of the block, any integers.
         shape : tuple of int
@@ -97,7 +96,7 @@ class Lattice:
 
         Returns
         -------
-        array, shape ``shape + cube.shape[3:]``, dtype of `cube`.
+        array, ``shape + cube.shape[3:]``
         """
         self.check_cube(cube)
         ix, iy, iz = (self.axis_indices(s, m) for s, m in zip(start, shape, strict=True))

@@ -102,18 +102,14 @@ class LinearField:
         redshift : float
             Redshift of the initial conditions.
         site_offset : float
-            Site i sits at ``(i + site_offset) * spacing``.
+            As the attribute.
         overwrite : bool
             Let a float32 `delta` become the field's own array, without a copy.
 
         Raises
         ------
-        LatticeError
-            `delta` is not a cube.
-        InitialConditionsError
-            `delta` is not finite.
-        UnitsError
-            A unit of another dimension.
+        LatticeError, InitialConditionsError, UnitsError
+            `delta` is not a cube or not finite, or a unit has another dimension.
         """
         delta = np.asarray(delta)
         if delta.ndim != 3 or len(set(delta.shape)) != 1:
@@ -186,15 +182,7 @@ class LinearField:
 
         The cosmology keeps its sigma_8, which is that of z = 0.
 
-        Parameters
-        ----------
-        redshift : float
-            Target redshift, 0 or larger.
-
-        Raises
-        ------
-        CosmologyError
-            The redshift is negative or not a finite number.
+        Raises `CosmologyError` if the redshift is negative or not a finite number.
         """
         target = target_redshift(redshift)
         if target == self.target_redshift:

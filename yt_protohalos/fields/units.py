@@ -45,10 +45,6 @@ def comoving_length(value: Quantity, name: str, h: float | None = None) -> float
     h : float, optional
         Hubble constant in 100 km/s/Mpc, where the function knows it.
 
-    Returns
-    -------
-    float
-
     Raises
     ------
     UnitsError
@@ -86,13 +82,7 @@ def mass_msun_h(value: Quantity, name: str, h: float | None = None) -> float:
 
 
 def dimensionless(value: float | unyt_quantity, name: str) -> float:
-    """Convert a redshift, or another number without unit, to a float.
-
-    Raises
-    ------
-    UnitsError
-        The value has a unit, or is not one number.
-    """
+    """Convert a redshift, or another number without unit, to a float; `UnitsError` for anything else."""
     return float(_plain(without_unit(value, name), name, "a number"))
 
 
@@ -106,25 +96,9 @@ def without_unit(value: Any, name: str) -> Any:
 
 
 def parse_quantity(text: str, name: str = "quantity") -> tuple[float, str]:
-    """Split a number and its unit.
+    """Split a text such as ``"3sites"`` into a number and its unit, which is empty if there is none.
 
-    Parameters
-    ----------
-    text : str
-        E.g. ``"0.5 Mpc/h"``, ``"3sites"`` or ``"2"``.
-    name : str
-        The parameter, for messages.
-
-    Returns
-    -------
-    float
-    str
-        The unit as it was written, empty if there was none.
-
-    Raises
-    ------
-    UnitsError
-        The text does not start with a number.
+    Raises `UnitsError` if the text does not start with a number.
 
     Examples
     --------

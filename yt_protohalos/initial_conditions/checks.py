@@ -58,8 +58,8 @@ def check_box(what: str, box_size: float, redshift: float, cosmology: Cosmology)
         )
     if not 0 <= redshift <= LARGEST_REDSHIFT:
         raise CosmologyError(
-            f"{what} gives redshift {redshift:g}; it must lie in 0..{LARGEST_REDSHIFT:g}: correct it, or write the file "
-            "again"
+            f"{what} gives redshift {redshift:g}; it must lie in 0..{LARGEST_REDSHIFT:g}: correct it, or write the "
+            "file again"
         )
     if not 0.1 <= cosmology.h <= 2:
         raise CosmologyError(

@@ -11,13 +11,7 @@ from scipy import fft
 
 from ..exceptions import InitialConditionsError
 from ..fields.cosmology import PAPER_COSMOLOGY, Cosmology
-from ..fields.fourier import (
-    displacement_component,
-    potential,
-    second_order_source,
-    to_spectrum,
-    zero_nyquist,
-)
+from ..fields.fourier import displacement_component, potential, second_order_source, to_spectrum, zero_nyquist
 from ..fields.lattice import Lattice
 from ..fields.linear_field import LinearField
 from ..fields.units import Quantity, comoving_length, dimensionless
@@ -60,10 +54,8 @@ def generate_initial_conditions(
 
     Raises
     ------
-    LatticeError, CosmologyError, InitialConditionsError
-        A lattice, cosmology or redshift that is not possible.
-    UnitsError
-        A unit of another dimension.
+    LatticeError, CosmologyError, InitialConditionsError, UnitsError
+        A lattice, cosmology, redshift or unit that is not possible.
 
     Examples
     --------
@@ -74,9 +66,7 @@ def generate_initial_conditions(
     redshift = _starting_redshift(redshift)
     lattice = Lattice(n, comoving_length(box_size, "box_size", cosmology.h))
     noise = np.random.default_rng(seed).standard_normal(lattice.shape, dtype=np.float32)
-    field = LinearField.from_density(
-        colour_noise(noise, lattice, cosmology, wiggles), lattice.box_size, cosmology, redshift
-    )
+    field = _coloured(noise, lattice, cosmology, redshift, wiggles)
     if filename is not None:
         from .readers.gadget_hdf5 import write_gadget_hdf5
 
@@ -92,10 +82,10 @@ def _starting_redshift(redshift: float) -> float:
     return redshift
 
 
-def colour_noise(
-    noise: NDArray[np.float32], lattice: Lattice, cosmology: Cosmology, wiggles: bool = True
-) -> NDArray[Any]:
-    """Give unit white noise, float32 (n, n, n), the linear power spectrum: delta at z = 0, zero on Nyquist planes."""
+def _coloured(
+    noise: NDArray[np.float32], lattice: Lattice, cosmology: Cosmology, redshift: float, wiggles: bool = True
+) -> LinearField:
+    """Field of unit white noise (n, n, n) times the square root of the linear power, zero on the Nyquist planes."""
     spectrum = to_spectrum(noise)
     kx, ky, kz = lattice.wavenumbers()
     k = np.sqrt(kx**2 + ky**2 + kz**2)
@@ -107,7 +97,8 @@ def colour_noise(
     amplitude[0, 0, 0] = 0.0
     # displacements cannot hold the modes on the Nyquist planes
     spectrum *= zero_nyquist(amplitude, lattice.n)
-    return _to_cube(spectrum.astype(np.complex64, copy=False), lattice.n)
+    delta = _to_cube(spectrum.astype(np.complex64, copy=False), lattice.n)
+    return LinearField.from_density(delta, lattice.box_size, cosmology, redshift)
 
 
 def _to_cube(spectrum: NDArray[np.complexfloating], n: int) -> NDArray[Any]:
@@ -150,7 +141,7 @@ def lagrangian_particles(
         second_growth = 3 / 7 * growth**2 * cosmology.matter_fraction(redshift) ** (-1 / 143)
     positions = np.empty((lattice.n_sites, 3), dtype=np.float32)
     velocities = np.empty_like(positions)
-    axis_sites = (np.arange(lattice.n) + field.site_offset) * lattice.spacing
+    sites = np.ix_(*((np.arange(lattice.n) + field.site_offset) * lattice.spacing,) * 3)
     for axis in range(3):
         first = growth * displacement_component(field.phi, lattice, axis)
         shift, rate_of_shift = first.copy(), rate * first
@@ -158,9 +149,7 @@ def lagrangian_particles(
             second = second_growth * displacement_component(phi2, lattice, axis)
             shift += second
             rate_of_shift += second_rate * second
-        shape = [1, 1, 1]
-        shape[axis] = lattice.n
-        moved = (axis_sites.reshape(shape) + shift).ravel() % lattice.box_size
+        moved = (sites[axis] + shift).ravel() % lattice.box_size
         positions[:, axis] = np.where(moved.astype(np.float32) < lattice.box_size, moved, 0.0)
         velocities[:, axis] = (to_velocity * rate_of_shift).ravel()
     return positions, velocities
@@ -208,13 +197,10 @@ def decimated_particles(
     """
     redshift = _starting_redshift(redshift)
     fine = Lattice(REFINEMENT * n, comoving_length(box_size, "box_size", cosmology.h))
-    noise = shared_noise(n, seed, fine_seed)
-    field = LinearField.from_density(colour_noise(noise, fine, cosmology), fine.box_size, cosmology, redshift)
+    field = _coloured(shared_noise(n, seed, fine_seed), fine, cosmology, redshift)
     kept = (slice(None, None, REFINEMENT),) * 3
-    positions, velocities = (
-        values.reshape(*fine.shape, 3)[kept].reshape(-1, 3) for values in lagrangian_particles(field, redshift)
-    )
-    return np.ascontiguousarray(positions), np.ascontiguousarray(velocities)
+    positions, velocities = (values.reshape(*fine.shape, 3)[kept] for values in lagrangian_particles(field, redshift))
+    return positions.reshape(-1, 3), velocities.reshape(-1, 3)
 
 
 def shared_noise(n: int, seed: int, fine_seed: int) -> NDArray[np.float32]:
@@ -222,8 +208,7 @@ def shared_noise(n: int, seed: int, fine_seed: int) -> NDArray[np.float32]:
     coarse = to_spectrum(np.random.default_rng(seed).standard_normal((n, n, n), dtype=np.float32))
     side = REFINEMENT * n
     # a stream of its own: the same numbers as another run's coarse noise would correlate the two
-    fine_noise = np.random.default_rng([fine_seed, 1]).standard_normal((side, side, side), dtype=np.float32)
-    spectrum = to_spectrum(fine_noise)
+    spectrum = to_spectrum(np.random.default_rng([fine_seed, 1]).standard_normal((side,) * 3, dtype=np.float32))
     inside = (n - 1) // 2
     coarse_index = np.r_[0 : inside + 1, n - inside : n]
     fine_index = np.r_[0 : inside + 1, side - inside : side]

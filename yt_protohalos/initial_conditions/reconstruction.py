@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..exceptions import InitialConditionsError, LatticeError, PositionsOnlyWarning, UnitsError
-from ..fields.cosmology import CRITICAL_DENSITY, Cosmology
+from ..fields.cosmology import Cosmology
 from ..fields.fourier import (
     derivative_spectrum,
     mean_and_rms,
@@ -59,7 +60,7 @@ def field_from_source(
     ----------
     source : ParticleSource
         One particle per lattice site. Without velocities, delta keeps its second-order part and a
-        `PositionsOnlyWarning` says how large that is. Masses must be equal and add up to the matter of the box.
+        `PositionsOnlyWarning` gives its size. Masses must be equal and add up to the matter of the box.
     box_size : float
         Comoving Mpc/h.
     cosmology : Cosmology
@@ -86,10 +87,7 @@ def field_from_source(
         )
     moving, id_range = _survey(source, lattice, cosmology)
     sites = locate_sites(source, id_range, moving, lattice, cosmology, redshift)
-
-    def component(axis: int) -> tuple[Cube, Cube | None]:
-        return _component(source, sites, moving, axis)
-
+    component = partial(_component, source, sites, moving)
     field = _field_from_components(component, sites.scale, lattice, cosmology, redshift, sites.site_offset)
     return field, sites.site_map(source)
 
@@ -139,7 +137,7 @@ def _check_masses(low: float, high: float, total: float, lattice: Lattice, cosmo
             f"particle masses run from {low:.4g} to {high:.4g} Msun/h (zoom levels?); one uniform lattice has one "
             "mass: give unigrid initial conditions, or the zoom's coarse run"
         )
-    implied = (total / (cosmology.omega_m * CRITICAL_DENSITY)) ** (1 / 3)
+    implied = (total / cosmology.mean_density) ** (1 / 3)
     if not 0.98 < implied / lattice.box_size < 1.02:
         raise UnitsError(
             f"the particles' mass fills {implied:.5g} Mpc/h, but the box is {lattice.box_size:.5g} Mpc/h; both must "
@@ -185,10 +183,8 @@ def field_from_displacements(
         called twice.
     velocity : callable, or None
         The same for the peculiar velocity in km/s; called once.
-    lattice : Lattice
-    cosmology : Cosmology
-    redshift : float
-    site_offset : float
+    lattice, cosmology, redshift, site_offset
+        Of the initial conditions.
 
     Returns
     -------
@@ -208,8 +204,7 @@ def field_from_displacements(
         return displacement(axis), speed
 
     square = 0.0
-    for axis in range(3):
-        place = displacement(axis)
+    for place in map(displacement, range(3)):
         check_reach("displacements", place, FARTHEST * lattice.box_size, " Mpc/h", f"{FARTHEST:g} box sides")
         square += dot_product(place, place)
         del place
@@ -270,7 +265,7 @@ def first_order_displacement(
 
 
 def _positions_only_message(field: LinearField, growth: float) -> str:
-    """Say how large the second-order part of delta is, relative to delta, from (a block of) the field itself."""
+    """Warning with the size of the second-order part relative to delta, from (a block of) the field itself."""
     side = min(field.n, _SECOND_ORDER_SIDE)
     block = Lattice(side, side * field.spacing)
     delta = field.lattice.crop(field.delta, (0, 0, 0), block.shape)

@@ -33,15 +33,14 @@ class SiteMap:
 
     Attributes
     ----------
-    lattice : Lattice
     site_offset : float
-        Site i sits at ``(i + site_offset) * spacing``.
+        Site i is at ``(i + site_offset) * spacing``.
     id_base : int or None
         First particle ID where IDs count the sites; None where sites are looked up by position.
     axis_order : {"C", "F"}
-        Whether IDs count z fastest ("C", row-major) or x fastest ("F").
+        IDs count z fastest ("C", row-major) or x fastest ("F").
     shift : (int, int, int)
-        Sites by which the IDs' own lattice is moved in the box.
+        Sites by which the lattice that the IDs count is moved in the box.
     keys, sites : arrays, shape (n^3,)
         Sorted position keys and the flat site of each, where `id_base` is None.
     """
@@ -57,26 +56,25 @@ class SiteMap:
     def flat_from_ids(self, ids: NDArray[Any]) -> NDArray[np.int64]:
         """Flat row-major site of particle IDs, shape (N,); `LatticeError` for an ID without a site."""
         if self.id_base is None:
-            raise LatticeError("the IDs of this file do not count lattice sites; look sites up by position")
+            raise LatticeError("the IDs of this file do not number the lattice sites; look sites up by position")
         count = np.asarray(ids).astype(np.int64) - self.id_base
-        if count.size and (count.min() < 0 or count.max() >= self.lattice.n_sites):
+        outside = np.flatnonzero((count < 0) | (count >= self.lattice.n_sites))
+        if outside.size:
             raise LatticeError(
-                "particle ID "
-                f"{int(count.max() if count.max() >= self.lattice.n_sites else count.min()) + self.id_base} lies "
-                f"outside {self.id_base}..{self.id_base + self.lattice.n_sites - 1}; pass particles of the type the "
-                "lattice was found from"
+                f"particle ID {count[outside[0]] + self.id_base} lies outside {self.id_base}.."
+                f"{self.id_base + self.lattice.n_sites - 1}; pass particles of the type the lattice was found from"
             )
         return _flat_from_count(count, self.lattice, self.axis_order, self.shift)
 
     def flat_from_positions(self, positions: NDArray[Any]) -> NDArray[np.int64]:
-        """Flat site of particles by the exact positions (N, 3) the map was made from, in the same units."""
+        """Flat site of particles at positions (N, 3), which must equal those that the map was made from."""
         if self.keys is None or self.sites is None:
             raise LatticeError("this map finds sites by particle ID; pass IDs")
         wanted = position_keys(positions)
         at = np.minimum(np.searchsorted(self.keys, wanted), self.keys.size - 1)
         unknown = int(np.count_nonzero(self.keys[at] != wanted))
         if unknown:
-            raise LatticeError(f"{unknown} positions are not the initial conditions'; pass unmoved particles")
+            raise LatticeError(f"{unknown} positions are not in the initial conditions; pass unmoved particles")
         return self.sites[at].astype(np.int64)
 
 
@@ -96,15 +94,10 @@ class ParticleSites:
 
     Parameters
     ----------
-    lattice : Lattice
-    site_offset : float
-        Site i sits at ``(i + site_offset) * spacing``.
+    lattice, site_offset, id_base, order, shift
+        As in `SiteMap`.
     scale : float
         Rms displacement from the sites along an axis, over all axes, in Mpc/h.
-    id_base : int, optional
-        First particle ID, where IDs count the sites.
-    order, shift : optional
-        Axis order and whole-site shift of the count of sites, see `SiteMap`.
     table : integers, (n^3,), optional
         Flat site of each particle in the order of storage.
     """
@@ -132,12 +125,9 @@ class ParticleSites:
         return _flat_from_count(count, self.lattice, self._order, self._shift)
 
     def site_map(self, source: ParticleSource) -> SiteMap:
-        """Map that finds the sites again; the table is used up.
+        """Map that finds the sites again; it takes over the table of this object.
 
-        Raises
-        ------
-        InitialConditionsError
-            Two particles have the same position, and IDs do not count the sites.
+        Raises `InitialConditionsError` if it needs positions and two particles share one.
         """
         if self._id_base is not None:
             return SiteMap(self.lattice, self.site_offset, self._id_base, self._order, self._shift)
@@ -148,12 +138,14 @@ class ParticleSites:
             sites[part], keys[part] = self.flat(start, chunk), position_keys(chunk["positions"])
         _sort_together(keys, sites)
         if np.any(keys[1:] == keys[:-1]):
-            raise InitialConditionsError("two particles share one position and IDs do not count sites; give such IDs")
+            raise InitialConditionsError(
+                "two particles share one position, and IDs do not number the sites; give IDs that do"
+            )
         return SiteMap(self.lattice, self.site_offset, keys=keys, sites=sites)
 
 
 def _sort_together(keys: NDArray[np.uint64], sites: NDArray[np.integer]) -> None:
-    """Sort keys in place, each with its site; an order of all of them would take another 8 bytes per site or more."""
+    """Sort keys and their sites in place, bucket by bucket: `argsort` of all would take another 8 bytes per site."""
     start = _into_buckets(keys, sites)
     for first, last in pairwise(start.tolist()):
         order = np.argsort(keys[first:last])
@@ -162,7 +154,7 @@ def _sort_together(keys: NDArray[np.uint64], sites: NDArray[np.integer]) -> None
 
 @njit(cache=True, nogil=True)
 def _into_buckets(keys: NDArray[np.uint64], sites: NDArray[np.integer]) -> NDArray[np.int64]:
-    """Order keys by their highest byte, in place; returns where each of the 256 begins, and the end."""
+    """Order keys by their highest byte, in place; return the first index of each of the 256 buckets, and the end."""
     start = np.zeros(257, dtype=np.int64)
     for key in keys:
         start[(key >> np.uint64(56)) + 1] += 1
@@ -206,9 +198,8 @@ def locate_sites(
         Lowest and highest ID, if there are IDs.
     moving : bool
         Use the velocities.
-    lattice : Lattice
-    cosmology : Cosmology
-    redshift : float
+    lattice, cosmology, redshift
+        Of the particles.
 
     Raises
     ------
@@ -242,7 +233,7 @@ def _flat_from_count(count: NDArray[np.int64], lattice: Lattice, order: str, shi
 
 
 def _check_unique(source: ParticleSource, base: int, counting: bool, lattice: Lattice) -> None:
-    """Raise unless each ID is there once; where IDs do not count the sites, all of them are held for it."""
+    """Raise `InitialConditionsError` unless IDs are unique; IDs that do not number the sites are all held in memory."""
     if counting:
         present = np.zeros(lattice.n_sites, dtype=bool)
         for _, chunk in numbered(source, "ids"):
@@ -262,7 +253,7 @@ def _check_unique(source: ParticleSource, base: int, counting: bool, lattice: La
 
 
 def _measured_order(source: ParticleSource, id_base: int | None, lattice: Lattice) -> ParticleSites | None:
-    """Sites by a count of the particles, their IDs or their order of storage, if one axis order fits the positions."""
+    """Sites from IDs, or from the order of storage without `id_base`; None if no axis order fits the positions."""
     names = () if id_base is None else ("ids",)
     for order in ("C", "F"):
         centre: NDArray[np.float64] | None = None
@@ -291,7 +282,7 @@ def _measured_order(source: ParticleSource, id_base: int | None, lattice: Lattic
 
 
 def _separation(chunk: Chunk, count: NDArray[np.int64], lattice: Lattice, axis: int, order: str) -> NDArray[np.float64]:
-    """Positions less the counted sites along an axis, in box sides."""
+    """Position minus site along an axis, in box sides."""
     site = axis_site(count, lattice, axis if order == "C" else 2 - axis)
     return np.asarray(chunk["positions"][:, axis] / lattice.box_size - site / lattice.n, dtype=np.float64)
 
@@ -355,7 +346,7 @@ def _sites_from_positions(
     if empty:
         raise LatticeError(
             f"{empty} of {lattice.n_sites} lattice sites get no particle and others several; one each is needed: give "
-            "IDs that count the sites, or initial conditions at a higher redshift"
+            "IDs that number the sites, or initial conditions at a higher redshift"
         )
     scale = float(np.sqrt(square / (3 * lattice.n_sites)))
     return ParticleSites(lattice, offset, scale, table=flat)

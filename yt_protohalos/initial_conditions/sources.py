@@ -88,8 +88,8 @@ def numbered(source: ParticleSource, *names: str) -> Iterator[tuple[int, Chunk]]
         start += size
     if start != source.count:
         raise InitialConditionsError(
-            f"{start} particles were read, but the file counts {source.count}; both must agree: the file is truncated or "
-            "damaged, copy or write it again"
+            f"{start} particles were read, but the file counts {source.count}; both must agree: the file is truncated "
+            "or damaged, copy or write it again"
         )
 
 

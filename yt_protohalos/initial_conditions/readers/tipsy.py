@@ -62,8 +62,8 @@ def read_tipsy(path: Path) -> TipsyParticles:
     endian = _endian(path)
     if endian is None:
         raise FormatError(
-            f"{path.name} ({path.stat().st_size} bytes) does not have the size its TIPSY header gives; it is truncated, "
-            "in double precision, or not TIPSY: copy it again, or write it in single precision"
+            f"{path.name} ({path.stat().st_size} bytes) does not have the size its TIPSY header gives; it is "
+            "truncated, in double precision, or not TIPSY: copy it again, or write it in single precision"
         )
     with path.open("rb") as file:
         time, _, _, gas, dark, stars = struct.unpack(endian + HEADER, file.read(28))
