@@ -30,10 +30,8 @@ class SimulatedHaloes:
     ----------
     labels : int, (n, n, n)
         1..K on the initial lattice, 0 outside.
-    position : float64, (K, 3)
-        Mean of the members, comoving Mpc/h.
-    velocity : float64, (K, 3), optional
-        Peculiar, km/s.
+    position, velocity : float64, (K, 3)
+        Mean of the members, comoving Mpc/h; peculiar, km/s, optional.
     spin : float64, (K, 3), optional
         Angular momentum per unit of mass about that position, in any unit: only its direction is used.
     """
@@ -69,20 +67,16 @@ class CatalogErrors(_Errors):
 
     Attributes
     ----------
-    log10_mass : float64, (M,)
-        Of the simulated halo, Msun/h.
-    distance : float64, (M,)
-        Between predicted and simulated position, comoving Mpc/h.
+    log10_mass, distance : float64, (M,)
+        Mass of the simulated halo, Msun/h; between predicted and simulated position, comoving Mpc/h.
     velocity_error, speed : float64, (M,)
         Length of the difference of the velocities, and of the simulated one, km/s; NaN if unknown.
     spin_cosine : float64, (M,)
         Cosine of the angle between the two spins; NaN if either is unknown.
-    confidence, log10_predicted_mass : float64, (P,)
-        Of every predicted halo; mass in Msun/h.
+    confidence, log10_predicted_mass, purity : float64, (P,)
+        Of every predicted halo; mass in Msun/h; share of its sites that end in any halo.
     found : bool, (P,)
         True for a match.
-    purity : float64, (P,)
-        Share of its sites that end in any halo.
     """
 
     log10_mass: Floats
@@ -129,15 +123,7 @@ class ShapeErrors(_Errors):
 
 
 def catalog_errors(catalog: Catalog, haloes: SimulatedHaloes, site_mass_msun_h: float) -> CatalogErrors:
-    """Compare a catalogue with the simulation of the same initial conditions.
-
-    Parameters
-    ----------
-    catalog : Catalog
-    haloes : SimulatedHaloes
-        On the lattice of the catalogue.
-    site_mass_msun_h : float
-        Mass of a site, Msun/h.
+    """Compare a catalogue with the simulation of the same initial conditions; mass of a site in Msun/h.
 
     Raises
     ------
@@ -173,9 +159,8 @@ def shape_errors(catalog: Catalog, true: Catalog, site_mass_msun_h: float) -> Sh
 
     Parameters
     ----------
-    catalog : Catalog
-    true : Catalog
-        Result of `protohalo_catalog` for the simulation's labels, on the same lattice and field.
+    catalog, true : Catalog
+        On one lattice; `true` is the result of `protohalo_catalog` for the simulation's labels and the same field.
     site_mass_msun_h : float
         Mass of a site, Msun/h.
 

@@ -34,22 +34,14 @@ class Comparison:
     ----------
     matched : int64, (M, 2)
         Pairs of labels (a, b) with an intersection over union above `MATCH_IOU`, by the label of a.
-    iou : float64, (M,)
-        Of the pairs.
-    log10_mass_ratio : float64, (M,)
-        log10 of the mass in b over the mass in a, of the pairs.
-    heir : int64, (Ka,)
-        The object of b with more than half of the sites of object i + 1 of a, or 0.
-    origin : int64, (Kb,)
-        The object of a with more than half of the sites of object i + 1 of b, or 0.
-    merged : int64, (P,)
-        Objects of b that are the heir of several of a, see `parts_of_merged`.
-    split : int64, (Q,)
-        Objects of a that are the origin of several of b, see `parts_of_split`.
-    vanished : int64, (V,)
-        Objects of a with at least half of their sites in no object of b.
-    new : int64, (W,)
-        Objects of b with at least half of their sites in no object of a.
+    iou, log10_mass_ratio : float64, (M,)
+        Intersection over union of the pairs, and log10 of the mass in b over the mass in a.
+    heir, origin : int64, (Ka,), (Kb,)
+        The object of b with more than half of the sites of object i + 1 of a, or 0; the same with a and b exchanged.
+    merged, split : int64, (P,), (Q,)
+        Objects of b that are the heir of several of a; objects of a that are the origin of several of b.
+    vanished, new : int64, (V,), (W,)
+        Objects of a with at least half of their sites in no object of b; the same with a and b exchanged.
     size_a, size_b : int64, (Ka,), (Kb,)
         Sites.
     site_mass_msun : float
@@ -88,9 +80,10 @@ class Comparison:
 
     def summary(self) -> dict[str, Any]:
         """Counts, and the median and spread of the mass ratio, as JSON values; None without matches."""
-        low, middle, high = (
-            np.quantile(self.log10_mass_ratio, (0.16, 0.5, 0.84)).tolist() if len(self.matched) else (None,) * 3
-        )
+        low = middle = high = iou = None
+        if len(self.matched):
+            low, middle, high = np.quantile(self.log10_mass_ratio, (0.16, 0.5, 0.84)).tolist()
+            iou = float(np.median(self.iou))
         return {
             "objects_a": len(self.size_a),
             "objects_b": len(self.size_b),
@@ -103,23 +96,26 @@ class Comparison:
             "split_parts": int(np.isin(self.origin, self.split).sum()),
             "vanished": len(self.vanished),
             "new": len(self.new),
-            "median_iou": float(np.median(self.iou)) if len(self.matched) else None,
+            "median_iou": iou,
             "log10_mass_ratio_median": middle,
             "log10_mass_ratio_16": low,
             "log10_mass_ratio_84": high,
         }
 
     def table(self, largest: int = 10) -> str:
-        """Print the summary, and a line for each of the largest objects of a.
-
-        largest : number of these objects; 0 for the summary alone
-        """
+        """Print the summary, and a line for each of the `largest` objects of a; 0 for the summary alone."""
         found = self.summary()
+        pairs = ""
+        if len(self.matched):
+            pairs = (
+                "   median IoU {median_iou:.2f}, log10 mass ratio {log10_mass_ratio_median:+.3f} "
+                "({log10_mass_ratio_16:+.3f} to {log10_mass_ratio_84:+.3f} for two thirds)"
+            ).format(**found)
         lines = [
             f"{'':12s} {'a':>9s} {'b':>9s}",
             f"{'objects':12s} {found['objects_a']:9d} {found['objects_b']:9d}",
             f"{'sites':12s} {found['sites_a']:9d} {found['sites_b']:9d}",
-            f"matched  {found['matched']:6d}" + self._matched_text(found),
+            f"matched  {found['matched']:6d}" + pairs,
             f"merged   {found['merged']:6d}   out of {found['merged_parts']} of a",
             f"split    {found['split']:6d}   into {found['split_parts']} of b",
             f"vanished {found['vanished']:6d}",
@@ -130,15 +126,6 @@ class Comparison:
             lines += ["", f"{'a':>6s} {'mass [Msun]':>12s} {'b':>6s} {'mass [Msun]':>12s} {'log10 ratio':>12s}  became"]
             lines += [self._line(label) for label in (np.argsort(-self.size_a, kind="stable")[:shown] + 1).tolist()]
         return "\n".join(lines)
-
-    def _matched_text(self, found: dict[str, Any]) -> str:
-        if found["median_iou"] is None:
-            return ""
-        low, middle, high = (found[f"log10_mass_ratio_{name}"] for name in ("16", "median", "84"))
-        return (
-            f"   median IoU {found['median_iou']:.2f}, log10 mass ratio {middle:+.3f} "
-            f"({low:+.3f} to {high:+.3f} for two thirds)"
-        )
 
     def _line(self, label: int) -> str:
         mass = self.size_a[label - 1] * self.site_mass_msun
@@ -183,9 +170,7 @@ def compare(prediction_a: LabelledSites, prediction_b: LabelledSites) -> Compari
 
     Examples
     --------
-    >>> lower = ph.predict(ds, threshold=0.4)
-    >>> relation = ph.compare(prediction, lower)
-    >>> pairs = relation.matched
+    >>> pairs = ph.compare(prediction, ph.predict(ds, threshold=0.4)).matched
     """
     if prediction_a.lattice != prediction_b.lattice:
         raise ScoringError(
@@ -207,7 +192,7 @@ def compare_labels(
     labels_a, labels_b : int, of one shape
         0 none, 1..K without gaps.
     site_mass_msun : float or quantity
-        Mass of a site, Msun; see `fields.units`.
+        Msun.
 
     Returns
     -------
@@ -253,10 +238,8 @@ class Matches:
 
     Attributes
     ----------
-    label : int64, (K,)
-        Predicted label of largest IoU with true label i + 1; 0 where none overlaps.
-    iou : float64, (K,)
-        Intersection over union of the pair.
+    label, iou : int64 and float64, (K,)
+        Predicted label of largest intersection over union (IoU) with true label i + 1, and that; 0 without overlap.
     size : int64, (K,)
         Sites of the true halo.
     """
@@ -277,13 +260,7 @@ class Matches:
 
 
 def match_haloes(predicted: NDArray[np.integer], true: NDArray[np.integer]) -> Matches:
-    """Match true haloes (labels 1..K, 0 outside) to predicted ones by intersection over union.
-
-    Raises
-    ------
-    ScoringError
-        The cubes differ in shape or hold negative labels.
-    """
+    """Match true haloes to predicted ones by IoU; `ScoringError` for cubes of two shapes or negative labels."""
     true_label, label, _, iou, size, _ = _overlaps(true, predicted)
     best_iou, best_label = np.zeros(len(size)), np.zeros(len(size), dtype=np.int64)
     # of entries assigned to one halo the last stays

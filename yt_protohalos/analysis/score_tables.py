@@ -102,10 +102,8 @@ def validation_table(runs: Sequence[BlockCounts], seed: int = 0, draws: int = DR
     ----------
     runs : sequence of BlockCounts
         One for each run. Their counts are summed, so a large run weighs more.
-    seed : int
-        Of the numpy Generator that draws blocks.
-    draws : int
-        Bootstrap draws.
+    seed, draws : int
+        Seed of the numpy Generator that draws blocks, and number of bootstrap draws.
 
     Returns
     -------
@@ -122,23 +120,14 @@ def validation_table(runs: Sequence[BlockCounts], seed: int = 0, draws: int = DR
 def pair_table(
     forward: Sequence[BlockCounts], backward: Sequence[BlockCounts], seed: int = 0, draws: int = DRAWS
 ) -> Table:
-    """Figures of baseline pairs, the mean of both ways: each run as the prediction of the other.
+    """Figures of baseline pairs as `validation_table`, the mean of both ways: each run as the prediction of the other.
 
     Parameters
     ----------
     forward, backward : sequence of BlockCounts
-        Of each pair, and of the same pair with the two runs exchanged.
+        Of each pair, and of the same pair with the two runs exchanged; `ScoringError` if their lengths differ.
     seed, draws
         As in `validation_table`.
-
-    Returns
-    -------
-    dict
-
-    Raises
-    ------
-    ScoringError
-        The two sequences differ in length, or as in `validation_table`.
     """
     if len(forward) != len(backward):
         raise ScoringError(f"{len(forward)} runs forward and {len(backward)} backward; give both ways of each pair")
@@ -168,11 +157,11 @@ def spread(draws: Values) -> Values:
 def _bootstrapped(ways: Sequence[BlockCounts], runs: int, seed: int, draws: int) -> Table:
     """Table of the mean over several counts of the same blocks; one draw of blocks serves all of them."""
     weights = bootstrap_weights(ways[0].n_blocks, draws, seed)
-    values, drawn = (_mean([figures(one) for one in rows])
-                     for rows in ([way.total() for way in ways], [way.weighted(weights) for way in ways]))  # fmt: skip
+    values, drawn = [figures(way.total()) for way in ways], [figures(way.weighted(weights)) for way in ways]
     table: Table = {"runs": runs, "blocks": ways[0].n_blocks}
-    for name, value in values.items():
-        error = spread(drawn[name])
+    for name in values[0]:
+        value = np.mean([one[name] for one in values], axis=0)
+        error = spread(np.mean([one[name] for one in drawn], axis=0))
         if name in BINNED_FIGURES:
             bins = [list(window) for window in BINNED_FIGURES[name][0]]
             table[name] = {"bins": bins, "value": _json(value[0]), "error": _json(error)}
@@ -181,26 +170,14 @@ def _bootstrapped(ways: Sequence[BlockCounts], runs: int, seed: int, draws: int)
     return table
 
 
-def _mean(several: Sequence[dict[str, Values]]) -> dict[str, Values]:
-    return {name: np.mean([one[name] for one in several], axis=0) for name in several[0]}
-
-
 def _json(values: Values) -> list[float | None]:
     return [round(float(value), 4) if np.isfinite(value) else None for value in values]
 
 
 def format_table(columns: dict[str, Table]) -> str:
-    """Print several tables side by side.
+    """Print tables side by side, by the heads of their columns: ``value+-error``, a line for each figure and bin.
 
-    Parameters
-    ----------
-    columns : dict
-        Tables by the heads of their columns.
-
-    Returns
-    -------
-    str
-        ``value+-error``, a line for each figure and bin. The figures in `UNPRINTED` are left out.
+    The figures in `UNPRINTED` are left out.
     """
     width = max(16, *(len(name) + 2 for name in columns))
 

@@ -69,18 +69,15 @@ class Validation:
     ----------
     model, precision : str
         Name of the model, and the precision its networks ran in.
-    scores : dict of dict
-        `score_table` of each run.
-    tables : dict of dict
-        `validation_table` of the ``model`` and of each simple method, and `pair_table` of the ``pair``.
+    scores, tables : dict of dict
+        `score_table` of each run; `validation_table` of the ``model`` and of each simple method, and `pair_table` of
+        the ``pair``.
     verdicts : list of dict
         `verdict_table` of the model.
     catalog : dict, optional
-        Errors of the catalogue, see `catalog_tables.catalog_tables`.
-    counts : BlockCounts
-        Of the model, runs pooled.
-    pair_counts : BlockCounts, optional
-        Of the baseline pair, both ways pooled.
+        `catalog_tables` of the runs.
+    counts, pair_counts : BlockCounts
+        Of the model, runs pooled, and of the baseline pair, both ways pooled; None without a pair.
     cosmology : Cosmology
         Of the first run.
     redshift, threshold : float
@@ -93,7 +90,6 @@ class Validation:
     >>> from yt_protohalos.analysis.validation import SimulatedRun, validate
     >>> predictor = ph.ProtohaloPredictor.from_pretrained("planck-v2")
     >>> result = validate({"mine": SimulatedRun(field, prediction.labels)}, predictor, progress=False)
-    >>> result.write("scores.json")
     >>> paths = result.save_figures("figures")
     """
 
@@ -132,11 +128,10 @@ class Validation:
     def save_figures(self, folder: str | Path) -> list[Path]:
         """Draw the figures as PNG files into a folder; returns their paths."""
         Path(folder).mkdir(parents=True, exist_ok=True)
-        paths = []
-        for name, figure in self.figures().items():
-            paths.append(Path(folder) / f"{name}.png")
-            save_figure(figure, paths[-1])
-        return paths
+        figures = {Path(folder) / f"{name}.png": figure for name, figure in self.figures().items()}
+        for path, figure in figures.items():
+            save_figure(figure, path)
+        return list(figures)
 
     def figures(self) -> dict[str, Figure]:
         """Draw the figures of the paper; those of haloes only for a model that separates them."""
@@ -156,8 +151,6 @@ class Validation:
 
 
 class _RunScores(NamedTuple):
-    """Counts of one run, of the model and of each simple method, and the errors of the catalogue."""
-
     model: BlockCounts
     simple: dict[str, BlockCounts]
     catalog: CatalogComparison | None
@@ -184,7 +177,6 @@ def validate(
     runs : mapping of str to SimulatedRun, or to a function that returns one
         By name. With functions only one run is in memory at a time; each is called twice.
     predictor : ProtohaloPredictor
-        The model.
     pair : tuple of two int (n, n, n), optional
         Halo labels of a baseline pair, two simulations whose initial conditions differ only below the resolution: the
         limit of every method.
@@ -197,7 +189,6 @@ def validate(
     predict : function, optional
         Makes the prediction of a field, e.g. one that uses a cache; by default the predictor's own.
     progress : bool or function
-        Progress bars of the networks.
 
     Returns
     -------

@@ -69,7 +69,7 @@ def _rate_rows(table: Table, pair: Table | None) -> Iterator[Row]:
 
 def _mass_function_rows(table: Table, pair: Table | None) -> Iterator[Row]:
     for i, window in enumerate(BINS):
-        centre = _centre(window)
+        centre = round(sum(window) / 2, 3)
         floor = 0.15 if 11.95 < centre < 13.25 else None
         goal = 0.05 if floor else (0.15 if 11.3 <= centre < 12 else None)
         one, limit = _bin(table["mass_function_ratio"], i), _value(pair, "mass_function_ratio", i)
@@ -81,7 +81,7 @@ def _offset_rows(table: Table, pair: Table | None) -> Iterator[Row]:
     # a bin of a few haloes says nothing of the mass; its figures are reported without a verdict
     haloes = dict(zip(BINS, table["simulated_haloes"]["value"], strict=True))
     for i, window in sorted(enumerate(OFFSET_WINDOWS), key=lambda numbered: numbered[1]):
-        centre = _centre(window)
+        centre = round(sum(window) / 2, 3)
         paper = PAPER_OFFSET.get(centre, PAPER_OFFSET_ABOVE[1] if window[0] >= PAPER_OFFSET_ABOVE[0] else None)
         one, limit = _bin(table["voxel_offset_median"], i), _value(pair, "voxel_offset_median", i)
         goal = 0.05 if window[0] >= 11.5 else None
@@ -121,10 +121,6 @@ def _judge(value: float | None, error: float | None, rule: str, bound: float | N
     if lack <= EPSILON:
         return "yes"
     return "within error" if lack <= (error or 0) + EPSILON else "no"
-
-
-def _centre(window: tuple[float, float]) -> float:
-    return round(sum(window) / 2, 3)
 
 
 def _bin(entry: Row, i: int) -> Row:
