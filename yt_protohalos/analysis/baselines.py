@@ -60,15 +60,11 @@ def threshold_mask(
     if inside == 0:
         return np.zeros(lattice.shape, dtype=bool)
     level = np.partition(smooth.ravel(), lattice.n_sites - inside)[lattice.n_sites - inside]
-    mask: NDArray[np.bool_] = smooth >= level
-    return mask
+    return np.asarray(smooth >= level)
 
 
 def smoothed(delta: Cube, lattice: Lattice, smoothing: Quantity) -> Cube:
-    """Periodic Gaussian smoothing in real space, float32 (n, n, n).
-
-    Every site is treated alike, so the result is exactly covariant under periodic shifts.
-    """
+    """Periodic Gaussian smoothing in real space, exactly covariant under periodic shifts, float32 (n, n, n)."""
     lattice.check_cube(delta, "delta")
     width = comoving_length(smoothing, "smoothing")
     if not width >= 0:
@@ -86,10 +82,9 @@ def excursion_set_spheres(
 ) -> NDArray[np.int32]:
     """Spheres that have collapsed in the spherical model, the largest first.
 
-    For each radius of the ladder, from the largest, the local maxima (26 neighbours) of the top-hat smoothed delta at
-    or above the barrier are taken in descending order. A maximum whose site lies in a sphere accepted before is
-    dropped: that matter has collapsed on a larger scale. Where spheres overlap, the earlier one keeps the sites. (Peak
-    Patch, Bond & Myers 1996, without the ellipsoidal collapse and the merging of half-overlapping patches.)
+    For each radius, from the largest, the local maxima (26 neighbours) of the top-hat smoothed delta at or above the
+    barrier are taken in descending order, except those inside an earlier sphere, which keeps its sites. (Peak Patch,
+    Bond & Myers 1996, without the ellipsoidal collapse and the merging of half-overlapping patches.)
 
     Parameters
     ----------
@@ -133,8 +128,7 @@ def radius_ladder(lattice: Lattice, min_sites: int = MIN_SITES, ratio: float = 1
     """Ascending radii (Mpc/h) from a sphere of `min_sites` sites to a quarter of the box, a factor `ratio` apart."""
     smallest = lattice.spacing * np.cbrt(3 * min_sites / (4 * np.pi))
     steps = int(np.floor(np.log(max(lattice.box_size / 4, smallest) / smallest) / np.log(ratio)))
-    radii: NDArray[np.float64] = smallest * ratio ** np.arange(steps + 1)
-    return radii
+    return np.asarray(smallest * ratio ** np.arange(steps + 1))
 
 
 def top_hat(x: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -150,8 +144,7 @@ def _ball(radius: float) -> NDArray[np.int64]:
     reach = int(np.floor(radius))
     axis = np.arange(-reach, reach + 1)
     grid = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1).reshape(-1, 3)
-    offsets: NDArray[np.int64] = grid[(grid**2).sum(axis=1) <= radius**2]
-    return offsets
+    return np.asarray(grid[(grid**2).sum(axis=1) <= radius**2])
 
 
 @njit(cache=True)

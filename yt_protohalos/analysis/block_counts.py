@@ -1,8 +1,7 @@
-"""Counts of a prediction beside a simulation, by spatial block of the box.
+"""Counts of a prediction beside a simulation, by spatial block of the box. Masses are in Msun/h.
 
 Every score of this package is a function of sums over sites and haloes. `BlockCounts` holds these sums for each block,
-so runs are pooled by adding counts, never by averaging ratios, and a bootstrap over blocks reads no cube again. A
-single run is a pool of one. Masses are in Msun/h.
+so runs are pooled by adding counts, never by averaging ratios, and a bootstrap over blocks reads no cube again.
 """
 
 from __future__ import annotations
@@ -64,10 +63,8 @@ class BlockCounts:
     matched : (B, 2, 2)
         Number of true haloes: of at most and of more than `LARGE` sites; without and with a predicted counterpart of an
         intersection over union (IoU) above `MATCH_IOU`.
-    large_haloes : (B, K)
-        1 in the block of each true halo of more than `LARGE` sites, else 0.
-    large_ious : (K,)
-        Best IoU of these haloes with a predicted one.
+    large_haloes, large_ious : (B, K), (K,)
+        1 in the block of each true halo of more than `LARGE` sites, else 0; their best IoU with a predicted one.
     probability_sites, probability_members : (B, N_PROBABILITIES)
         Sites and true members by predicted probability; zero where there is no probability.
     probability_sum : (B, N_RELIABILITY)
@@ -112,13 +109,7 @@ class BlockCounts:
 
     @classmethod
     def pooled(cls, several: Sequence[BlockCounts]) -> BlockCounts:
-        """Join the blocks of several boxes, one box after the other.
-
-        Raises
-        ------
-        ScoringError
-            The sequence is empty.
-        """
+        """Join the blocks of several boxes, one box after the other; `ScoringError` if there is none."""
         if not several:
             raise ScoringError("no counts to pool; score at least one run")
         columns = {field.name: [getattr(one, field.name) for one in several] for field in fields(cls)}
@@ -188,7 +179,6 @@ def count_box(
 def _site_counts(
     true_labels: Array, labels: Array, inside: Array, block: Array, site_mass_msun_h: float
 ) -> dict[str, Array]:
-    """Counts of sites and of haloes."""
     matches = match_haloes(labels, true_labels)
     # everything is a sum over the combinations of labels, mask and block that occur
     true, label, masked, where, sites = contingency(true_labels, labels, inside.astype(np.int8), block)
@@ -243,13 +233,7 @@ def _mass_bins(sizes: NDArray[np.int64], site_mass_msun_h: float) -> NDArray[np.
 
 
 def mass_index(log10_mass: float) -> int:
-    """First mass bin at or above an edge, log10 of Msun/h, which must be a multiple of `MASS_STEP`.
-
-    Raises
-    ------
-    ScoringError
-        The edge is no such multiple, or is outside the range of the mass bins.
-    """
+    """First mass bin at an edge, log10 of Msun/h; `ScoringError` if it is outside the bins or inside one."""
     index = (log10_mass - MASS_START) / MASS_STEP
     if abs(index - round(index)) > 1e-6 or not 0 <= round(index) <= N_MASSES:
         raise ScoringError(
@@ -260,18 +244,18 @@ def mass_index(log10_mass: float) -> int:
 
 def _probability_counts(probability: Array | None, member: Array, block: Array) -> dict[str, Array]:
     n_blocks = int(block[-1, -1, -1]) + 1
-    fine_shape, coarse_shape = (n_blocks, N_PROBABILITIES), (n_blocks, N_RELIABILITY)
+    shape = (n_blocks, N_PROBABILITIES)
     if probability is None:
-        zeros = np.zeros(fine_shape, dtype=np.int64)
-        return {"probability_sites": zeros, "probability_members": zeros, "probability_sum": np.zeros(coarse_shape)}
+        sites, total = np.zeros(shape, dtype=np.int64), np.zeros((n_blocks, N_RELIABILITY))
+        return {"probability_sites": sites, "probability_members": sites, "probability_sum": total}
     if not (probability.min() >= 0 and probability.max() <= 1):
         raise ScoringError(f"probability from {probability.min()} to {probability.max()}; it must lie in [0, 1]")
     fine = np.minimum((probability * N_PROBABILITIES).astype(np.int64), N_PROBABILITIES - 1)
     # the coarse bins are whole numbers of fine ones, whatever the rounding at their edges
     coarse = block * N_RELIABILITY + fine // (N_PROBABILITIES // N_RELIABILITY)
+    sums = np.bincount(coarse.ravel(), probability.ravel(), n_blocks * N_RELIABILITY)
     return {
-        "probability_sites": _histogram([block.ravel(), fine.ravel()], None, fine_shape),
-        "probability_members": _histogram([block[member], fine[member]], None, fine_shape),
-        "probability_sum": np.bincount(coarse.ravel(), probability.ravel(), n_blocks * N_RELIABILITY)
-        .reshape(coarse_shape),
-    }  # fmt: skip
+        "probability_sites": _histogram([block.ravel(), fine.ravel()], None, shape),
+        "probability_members": _histogram([block[member], fine[member]], None, shape),
+        "probability_sum": sums.reshape(n_blocks, N_RELIABILITY),
+    }

@@ -118,14 +118,7 @@ def _rms(values: Floats) -> float:
 
 
 def catalog_tables(several: Sequence[CatalogComparison]) -> dict[str, Table]:
-    """Pool the comparisons of several runs into one table for each kind of error.
-
-    Returns
-    -------
-    dict of dict
-        `errors_by_mass` of the catalogue (``by_mass``) and of one made from the true members
-        (``by_mass_true_members``), `confidence_table` (``by_confidence``) and `shapes_by_mass` (``shapes``).
-    """
+    """Pool the comparisons of several runs: a table of errors by mass, by confidence, with true members, of shapes."""
     predicted, true, shapes = zip(*several, strict=True)
     errors = CatalogErrors.pooled(predicted)
     return {
@@ -138,12 +131,11 @@ def catalog_tables(several: Sequence[CatalogComparison]) -> dict[str, Table]:
 
 def format_catalog_tables(tables: Mapping[str, Table]) -> str:
     """Print the result of `catalog_tables`."""
-    return "\n".join([
-        format_catalog(tables["by_mass"], tables["by_confidence"]),
-        "\nthe same with the true members: what is left is the error of their approximate motion",
-        format_catalog(tables["by_mass_true_members"]),
-        "\n" + format_shapes(tables["shapes"]),
-    ])  # fmt: skip
+    return (
+        f"{format_catalog(tables['by_mass'], tables['by_confidence'])}\n\n"
+        "the same with the true members: what is left is the error of their approximate motion\n"
+        f"{format_catalog(tables['by_mass_true_members'])}\n\n{format_shapes(tables['shapes'])}"
+    )
 
 
 def format_catalog(by_mass: Mapping[str, Sequence[Any]], confidence: Mapping[str, Sequence[Any]] | None = None) -> str:
@@ -176,10 +168,7 @@ def _cell(value: float | None) -> str:
 def format_shapes(table: Mapping[str, Sequence[Any]]) -> str:
     """Print a table of `shapes_by_mass`."""
     names = {"b_a": "b/a", "c_a": "c/a", "lambda_1": "lambda 1", "lambda_2": "lambda 2", "lambda_3": "lambda 3"}
-    shares = {
-        "major_cosine": "cos a", "minor_cosine": "cos c",
-        "several_pieces": "pieces", "true_several_pieces": "(true)",
-    }  # fmt: skip
+    shares = dict(major_cosine="cos a", minor_cosine="cos c", several_pieces="pieces", true_several_pieces="(true)")
     lines = [
         "haloes matched: mean axis ratios and tidal eigenvalues of the simulated, mean and scatter of predicted minus "
         "simulated, median cosines of the axes; shares of all haloes that have several pieces",

@@ -31,8 +31,7 @@ RATE_WINDOWS: Windows = tuple((round(c - 0.15, 2), round(c + 0.15, 2)) for c in 
 def ratio(part: ArrayLike, whole: ArrayLike) -> Values:
     """Part over whole, NaN where the whole is 0."""
     part, whole = np.broadcast_arrays(np.asarray(part, dtype=float), np.asarray(whole, dtype=float))
-    result: Values = np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
-    return result
+    return np.asarray(np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0))
 
 
 def site_scores(counts: BlockCounts) -> dict[str, Values]:
@@ -59,8 +58,7 @@ def window_sums(by_mass: Array, windows: Windows) -> Values:
     """Counts by mass, (D, N_MASSES), summed over windows of log10 mass: (D, W)."""
     running = np.concatenate([np.zeros((len(by_mass), 1)), np.cumsum(by_mass, axis=-1)], axis=-1)
     edges = np.array([[mass_index(low), mass_index(high)] for low, high in windows])
-    sums: Values = running[:, edges[:, 1]] - running[:, edges[:, 0]]
-    return sums
+    return np.asarray(running[:, edges[:, 1]] - running[:, edges[:, 0]])
 
 
 def true_positive_rate(counts: BlockCounts, windows: Windows = BINS) -> Values:
@@ -94,8 +92,7 @@ def histogram_quantile(counts: Array, quantile: float, step: float, first_edge: 
     index = np.minimum(np.sum(running < target * (1 - 1e-12), axis=-1, keepdims=True), counts.shape[-1] - 1)
     here = np.take_along_axis(counts, index, -1)
     before = np.take_along_axis(running, index, -1) - here
-    value: Values = ((first_edge + index + ratio(target - before, here)) * step)[..., 0]
-    return value
+    return np.asarray(((first_edge + index + ratio(target - before, here)) * step)[..., 0])
 
 
 def mass_function_ratio(counts: BlockCounts, windows: Windows = BINS) -> Values:
@@ -117,8 +114,7 @@ def median_iou(counts: BlockCounts) -> Values:
     # without haloes the upper index points behind the last
     ious = np.append(counts.large_ious[order], np.nan)
     lower, upper = np.sum(running < half, axis=-1), np.sum(running <= half, axis=-1)
-    median: Values = 0.5 * (ious[lower] + ious[upper])
-    return median
+    return np.asarray(0.5 * (ious[lower] + ious[upper]))
 
 
 def reliability_curve(counts: BlockCounts) -> tuple[Values, Values]:
@@ -131,19 +127,13 @@ def reliability_curve(counts: BlockCounts) -> tuple[Values, Values]:
 def calibration_error(counts: BlockCounts) -> Values:
     """Largest distance of observed share and mean probability in a bin, (D,)."""
     mean, observed = reliability_curve(counts)
-    error: Values = np.fmax.reduce(np.abs(observed - mean), axis=-1)
-    return error
+    return np.asarray(np.fmax.reduce(np.abs(observed - mean), axis=-1))
 
 
 def scores_by_threshold(counts: BlockCounts) -> tuple[Values, dict[str, Values]]:
-    """Scores of every semantic threshold (figure C1).
+    """Semantic thresholds from 0 to 1, (N_PROBABILITIES + 1,), and the scores of each (figure C1).
 
-    Returns
-    -------
-    threshold : float64, (N_PROBABILITIES + 1,)
-        From 0 to 1.
-    scores : dict
-        As `site_scores`, (D, N_PROBABILITIES + 1) each: members are the sites at or above the threshold.
+    As `site_scores`, (D, N_PROBABILITIES + 1) each: members are the sites at or above the threshold.
     """
 
     def above(by_probability: Array) -> Array:
