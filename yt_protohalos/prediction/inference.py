@@ -30,7 +30,7 @@ _MEMORY_ERRORS = ("ResourceExhaustedError", "OutOfMemoryError", "MemoryError")
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error of any backend says that memory ran out, by its name or message: no backend is imported.
+    """Recognise a lack of memory in an error of any backend, by its name or message: no backend is imported.
 
     tensorflow raises ResourceExhaustedError, torch OutOfMemoryError, jax XlaRuntimeError with RESOURCE_EXHAUSTED.
     """

@@ -1,4 +1,4 @@
-"""What a prediction is: probabilities, labels and masses on the lattice, with their provenance."""
+"""Predictions: probabilities, labels and masses on the lattice, with their provenance."""
 
 from __future__ import annotations
 

@@ -243,7 +243,7 @@ class PredictionCache:
 
 
 def cache_folder() -> Path:
-    """Where cached predictions are kept, by the environment at the time of the call."""
+    """Folder of cached predictions, by the environment at the time of the call."""
     if os.environ.get(CACHE_VARIABLE):
         return Path(os.environ[CACHE_VARIABLE]).expanduser()
     base = os.environ.get("XDG_CACHE_HOME")

@@ -57,7 +57,7 @@ class OverlapGraph:
         return replace(self, label=final[self.node].astype(np.int32))
 
     def to_networkx(self) -> networkx.Graph:
-        """As a networkx graph.
+        """Convert to a networkx graph.
 
         Returns
         -------

@@ -27,7 +27,7 @@ Fingerprint = dict[str, tuple[int, int, int]]
 
 @dataclass(eq=False)
 class DatasetState:
-    """What is kept for a dataset. Nothing here refers to the dataset, so that both are freed together.
+    """Everything kept for a dataset. Nothing here refers to the dataset, so that both are freed together.
 
     `fingerprint` is that of its files when they were opened, and `given` what the user said of the box. `fields` holds
     linear fields at z = 0 by the particle type and cell field that `linear_field` takes, and `predictions` is by model,
