@@ -85,9 +85,10 @@ class Cosmology:
     def matter_fraction(self, redshift: float) -> float:
         """Matter density over critical density, Omega_m(z)."""
         z = float(_checked_redshift(redshift))
-        return self.omega_m * (1 + z) ** 3 / self._expansion_squared(z)
+        return float(self.omega_m * (1 + z) ** 3 / self.expansion_squared(z))
 
-    def _expansion_squared(self, redshift: float) -> float:
+    def expansion_squared(self, redshift: Any) -> Any:
+        """Squared expansion rate E(z)^2 = H(z)^2 / H(0)^2 at one or more redshifts."""
         curvature = 1 - self.omega_m - self.omega_lambda
         return self.omega_m * (1 + redshift) ** 3 + curvature * (1 + redshift) ** 2 + self.omega_lambda
 
@@ -98,7 +99,7 @@ class Cosmology:
         """
         z = float(_checked_redshift(redshift))
         a = 1 / (1 + z)
-        expansion = np.sqrt(self._expansion_squared(z))
+        expansion = np.sqrt(self.expansion_squared(z))
         curvature = 1 - self.omega_m - self.omega_lambda
         slope = -(1.5 * self.omega_m / a**3 + curvature / a**2) / expansion**2
         growth = float(self._colossus.growthFactorUnnormalized(z))
@@ -110,7 +111,7 @@ class Cosmology:
 
     def hubble(self, redshift: float) -> float:
         """Hubble rate H(z) = 100 E(z) in km/s per proper Mpc/h."""
-        return 100 * float(np.sqrt(self._expansion_squared(float(_checked_redshift(redshift)))))
+        return 100 * float(np.sqrt(self.expansion_squared(float(_checked_redshift(redshift)))))
 
     def linear_power(self, wavenumber: ArrayLike, wiggles: bool = True) -> NDArray[np.float64]:
         """Linear power at z = 0 in (Mpc/h)^3, Eisenstein & Hu (1998), for wavenumbers in h/Mpc."""

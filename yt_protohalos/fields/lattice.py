@@ -31,10 +31,8 @@ class Lattice:
 
     Raises
     ------
-    LatticeError
-        A number of sites or a box size that is not positive and finite.
-    UnitsError
-        A box size that is not a length in Mpc/h.
+    LatticeError, UnitsError
+        A number of sites or a box size that is not positive and finite, or no length.
 
     Examples
     --------
@@ -83,6 +81,9 @@ class Lattice:
         """Site indices ``start .. start + length - 1`` on one axis, wrapped as often as needed."""
         return np.arange(start, start + length, dtype=np.int64) % self.n
 
+    def _open_mesh(self, start: Triple, shape: tuple[int, ...]) -> tuple[NDArray[np.int64], ...]:
+        return np.ix_(*(self.axis_indices(first, length) for first, length in zip(start, shape, strict=True)))
+
     def crop(self, cube: NDArray[Any], start: Triple, shape: Triple) -> NDArray[Any]:
         """Copy a periodic block.
 
@@ -99,16 +100,14 @@ class Lattice:
         array, ``shape + cube.shape[3:]``
         """
         self.check_cube(cube)
-        ix, iy, iz = (self.axis_indices(s, m) for s, m in zip(start, shape, strict=True))
-        return cube[ix[:, None, None], iy[None, :, None], iz[None, None, :]]
+        return cube[self._open_mesh(start, shape)]
 
     def paste(self, cube: NDArray[Any], block: NDArray[Any], start: Triple) -> None:
         """Write a block into `cube` in place, wrapped; `LatticeError` if the block is larger than the box."""
         self.check_cube(cube)
         if max(block.shape[:3]) > self.n:
             raise LatticeError(f"block {block.shape[:3]} exceeds the lattice side {self.n}; paste at most one period")
-        ix, iy, iz = (self.axis_indices(s, m) for s, m in zip(start, block.shape[:3], strict=True))
-        cube[ix[:, None, None], iy[None, :, None], iz[None, None, :]] = block
+        cube[self._open_mesh(start, block.shape[:3])] = block
 
     def shifted(self, cube: NDArray[Any], shift: Triple) -> NDArray[Any]:
         """Cube whose value at site ``i + shift`` is the old one at ``i``."""

@@ -27,10 +27,8 @@ class Region:
 
     Raises
     ------
-    LatticeError
-        A centre that is not three finite numbers, or a side that is not positive and finite.
-    UnitsError
-        A centre or side that is not a length in Mpc/h.
+    LatticeError, UnitsError
+        A centre that is not three finite lengths, or a side that is not a positive and finite one.
 
     Examples
     --------

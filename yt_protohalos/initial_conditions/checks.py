@@ -70,9 +70,7 @@ def check_box(what: str, box_size: float, redshift: float, cosmology: Cosmology)
             f"{what} gives Omega_m {cosmology.omega_m:g} and Omega_Lambda {cosmology.omega_lambda:g}; the first must "
             "lie in 0.001..3 and the second within 3, the densities today over the critical one: correct them"
         )
-    stretch = np.linspace(1.0, 1.0 + redshift, 200)
-    curvature = 1 - cosmology.omega_m - cosmology.omega_lambda
-    if np.any(cosmology.omega_m * stretch**3 + curvature * stretch**2 + cosmology.omega_lambda <= 0):
+    if np.any(cosmology.expansion_squared(np.linspace(0.0, redshift, 200)) <= 0):
         raise CosmologyError(
             f"{what} gives Omega_m {cosmology.omega_m:g} and Omega_Lambda {cosmology.omega_lambda:g}, under which no "
             f"universe expands from redshift {redshift:g} to 0; correct them"
@@ -194,12 +192,9 @@ def check_written(name: str, values: NDArray[Any]) -> None:
 
 
 def whole_ids(ids: NDArray[Any], name: str) -> NDArray[np.int64]:
-    """Convert particle IDs (N,) to int64; yt reads them as float64, which is exact below 2^53.
+    """Convert particle IDs (N,) of the file `name` to int64; yt reads them as float64, which is exact below 2^53.
 
-    Raises
-    ------
-    InitialConditionsError
-        The IDs are not whole numbers below 2^53, or not one per particle; `name` says whose IDs they are.
+    Raises `InitialConditionsError` unless the IDs are whole numbers below 2^53, one per particle.
     """
     values = np.asarray(ids)
     if values.ndim != 1 or values.dtype.kind not in "iuf":

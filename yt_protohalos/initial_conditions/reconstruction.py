@@ -63,16 +63,13 @@ def field_from_source(
         `PositionsOnlyWarning` gives its size. Masses must be equal and add up to the matter of the box.
     box_size : float
         Comoving Mpc/h.
-    cosmology : Cosmology
-    redshift : float
-        Redshift of the particles.
+    cosmology, redshift
+        Of the particles.
 
     Returns
     -------
-    LinearField
-        delta and phi at z = 0.
-    SiteMap
-        Finds the site of any of the particles.
+    LinearField, SiteMap
+        delta and phi at z = 0, and the map that finds the site of any of the particles.
 
     Raises
     ------
@@ -299,10 +296,8 @@ def field_from_density(
 
     Raises
     ------
-    LatticeError
-        For an array that is not a cube.
-    InitialConditionsError
-        For NaNs, a constant field, or a density that is already non-linear.
+    LatticeError, InitialConditionsError
+        For an array that is not a cube, NaNs, a constant field, or a density that is already non-linear.
     """
     delta = np.asarray(delta)
     if delta.ndim != 3 or len(set(delta.shape)) != 1:

@@ -98,11 +98,11 @@ def in_memory(source: ParticleSource) -> ArraySource:
 
     Positions as float64, IDs as int64, velocities and masses as float32.
     """
-    shapes = {"positions": (source.count, 3), "velocities": (source.count, 3)}
     types = {"positions": np.float64, "ids": np.int64}
     arrays: dict[str, NDArray[Any]] = {}
     for name in source.names:
-        arrays[name] = np.empty(shapes.get(name, (source.count,)), dtype=types.get(name, np.float32))
+        shape = (source.count, 3) if name in ("positions", "velocities") else (source.count,)
+        arrays[name] = np.empty(shape, dtype=types.get(name, np.float32))
         for start, chunk in numbered(source, name):
             arrays[name][start : start + len(chunk[name])] = chunk[name]
     return ArraySource(arrays["positions"], arrays.get("velocities"), arrays.get("ids"), arrays.get("masses"))

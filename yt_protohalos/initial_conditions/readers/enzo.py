@@ -55,10 +55,8 @@ def read_enzo(path: Path) -> EnzoGrids:
 
     Raises
     ------
-    FormatError, LatticeError
-        For missing or misshapen grids.
-    InitialConditionsError
-        For nested grids.
+    FormatError, LatticeError, InitialConditionsError
+        For missing, misshapen or nested grids.
     """
     folder = folder_of(path)
     nested = sorted(file.name for file in folder.glob("ParticleDisplacements_x.*"))

@@ -65,10 +65,8 @@ def read_header(path: Path) -> tuple[dict[str, Any], dict[str, Any], float]:
 
     Raises
     ------
-    FormatError
-        For a file that is truncated, empty, or whose counts do not fit its arrays.
-    CosmologyError
-        For groups that contradict each other.
+    FormatError, CosmologyError
+        For a file that is truncated, empty, or contradicts itself.
     """
     with library_errors(path.name), open_hdf5(path) as file:
         own, parameters = dict(file["Header"].attrs), dict(file["Parameters"].attrs) if "Parameters" in file else {}

@@ -85,10 +85,8 @@ def read_grafic_layout(path: Path) -> GraficLayout:
 
     Raises
     ------
-    FormatError
-        For a header that is not grafic2's.
-    LatticeError, InitialConditionsError
-        For a box that is not a cube, or a nested level.
+    FormatError, LatticeError, InitialConditionsError
+        For a header of another format, a box that is not a cube, or a nested level.
     """
     folder = grafic_folder(path)
     if folder is None:

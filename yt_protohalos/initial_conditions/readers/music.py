@@ -29,12 +29,7 @@ _CONF_NAMES = {"omega_b": "omega_b", "sigma_8": "sigma_8", "nspec": "n_s", "n_s"
 class BoxFacts:
     """Box size, redshift and cosmology of initial conditions, as far as known.
 
-    Attributes
-    ----------
-    box_size : float, quantity or None
-        A plain number is in comoving Mpc/h.
-    redshift : float or None
-    cosmology : Cosmology or None
+    A plain number for the box size is in comoving Mpc/h.
     """
 
     box_size: Quantity | None = None
@@ -184,10 +179,8 @@ def read_generic_layout(path: Path) -> GenericLayout:
 
     Raises
     ------
-    InitialConditionsError
-        For zoom levels.
-    FormatError, LatticeError
-        For a file without dark-matter fields, or whose fields are no cube.
+    FormatError, LatticeError, InitialConditionsError
+        For a file without dark-matter fields, fields that are not cubes, or zoom levels.
     """
     with library_errors(path.name), open_hdf5(path) as file:
         levels = [match for match in map(_LEVEL.fullmatch, file) if match]

@@ -54,10 +54,8 @@ def read_tipsy(path: Path) -> TipsyParticles:
 
     Raises
     ------
-    FormatError
-        For a file whose size does not fit its header.
-    InitialConditionsError
-        For gas or star particles, which carry no single dark-matter lattice.
+    FormatError, InitialConditionsError
+        For a size that does not fit the header, and for gas or star particles.
     """
     endian = _endian(path)
     if endian is None:
