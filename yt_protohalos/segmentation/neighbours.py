@@ -13,7 +13,7 @@ from numba import njit
 from numpy.typing import NDArray
 from pykdtree.kdtree import KDTree
 
-_CELLS = 64  # per axis, in which points are sorted: a search reads what the one before has left in the cache
+_CELLS, _SUBCELLS = 2**6, 2**14  # per axis of the embedding, and per axis of a cell
 _BLOCK_ENTRIES = 2**22  # neighbours of one query, 50 MB
 
 
@@ -65,7 +65,7 @@ def nearest_points(
 
 
 def _distinct_locations(points: NDArray[np.float64]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """Points in the order of cells and, within a cell, of coordinates.
+    """Sort points by cell and, within a cell, by coordinates.
 
     Returns
     -------
@@ -76,8 +76,12 @@ def _distinct_locations(points: NDArray[np.float64]) -> tuple[NDArray[np.int32],
     """
     lowest, extent = points.min(axis=0), np.ptp(points, axis=0)
     share = np.divide(points - lowest, extent, out=np.zeros_like(points), where=extent > 0)
-    cell = np.ravel_multi_index(tuple((share * (_CELLS - 1)).astype(np.int64).T), (_CELLS,) * 3)
-    members = np.lexsort((points[:, 2], points[:, 1], points[:, 0], cell))
+    cell, subcell = np.divmod((share * (_CELLS * _SUBCELLS - 1)).astype(np.int64).T, _SUBCELLS)
+    # near points are near in this order, so that a search reads what the one before has left in the cache
+    key = np.ravel_multi_index((*cell, *subcell), (_CELLS,) * 3 + (_SUBCELLS,) * 3)
+    members = np.argsort(key)
+    if (np.diff(key[members]) == 0).any():
+        members = np.lexsort((points[:, 2], points[:, 1], points[:, 0], key))
     moved = (np.diff(points[members], axis=0) != 0).any(axis=1)
     return members.astype(np.int32), np.concatenate([[0], np.flatnonzero(moved) + 1, [len(points)]])
 
