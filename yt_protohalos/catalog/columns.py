@@ -20,17 +20,10 @@ _DESCENDING = {"_1": (0,), "_2": (1,), "_3": (2,)}
 class Column:
     """A quantity of each protohalo, in one column of the file per component.
 
-    Attributes
-    ----------
-    name : str
-        Without the suffix of the component.
-    unit : str
-        Unit in the file, ``""`` for a number. Lengths are proper at the redshift of the catalogue.
-    meaning : str
-    of : callable
-        Values in the units of `Catalog`, (K, ...).
-    components : mapping
-        Index of each component by its suffix; one component without suffix by default.
+    name : without the suffix of the component
+    unit : in the file, ``""`` for a number; lengths are proper at the redshift of the catalogue
+    of : values in the units of `Catalog`, (K, ...)
+    components : index of each component by its suffix; one component without suffix by default
     """
 
     name: str

@@ -26,15 +26,9 @@ _CATALOG_SUFFIX = ".0.h5"
 class LatticeRegion:
     """Sites of one protohalo.
 
-    Attributes
-    ----------
-    lattice : Lattice
-    site_offset : float
-        Site i sits at ``(i + site_offset) * spacing``.
-    members : int64, (M,)
-        Row-major indices.
-    h : float or None
-        Hubble constant in 100 km/s/Mpc, where it is known.
+    site_offset : site i sits at ``(i + site_offset) * spacing``
+    members : (M,), row-major indices
+    h : Hubble constant in 100 km/s/Mpc, where it is known
     """
 
     lattice: Lattice
@@ -47,14 +41,8 @@ def stored_region(path: Path, halo_id: int) -> LatticeRegion:
     """Sites of a protohalo of a stored catalogue, of a stored prediction, or of a folder with one of them.
 
     Catalogues written before they held lattice sites need the prediction beside them, unless their member IDs are site
-    indices.
-
-    Raises
-    ------
-    CatalogError
-        There is no such protohalo, or no file says which sites it has.
-    StoreError
-        The file is missing or cannot be read.
+    indices. Raises `CatalogError` if there is no such protohalo or no file says which sites it has, and `StoreError` if
+    the file is missing or cannot be read.
     """
     path = (catalog_in(path) or path / PREDICTION_NAME) if path.is_dir() else path
     if not path.is_file():

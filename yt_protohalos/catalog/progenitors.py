@@ -145,13 +145,7 @@ def linked_levels(
 
 
 def check_redshifts(redshifts: Iterable[float]) -> tuple[float, ...]:
-    """Target redshifts of a stack in descending order.
-
-    Raises
-    ------
-    CatalogError
-        There are fewer than two, or one of them twice.
-    """
+    """Target redshifts in descending order; raise `CatalogError` if there are fewer than two, or one of them twice."""
     found = tuple(sorted(redshifts, reverse=True))
     if len(found) < 2 or len(set(found)) < len(found):
         raise CatalogError(
@@ -163,18 +157,7 @@ def check_redshifts(redshifts: Iterable[float]) -> tuple[float, ...]:
 def link_labels(
     earlier: NDArray[np.integer], later: NDArray[np.integer]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Descendant of each label of one cube among those of another, and the sites that they share.
-
-    Parameters
-    ----------
-    earlier, later : int, (n, n, n)
-        0 none, 1..K by descending size.
-
-    Returns
-    -------
-    descendant, shared : int64, (K of `earlier`,)
-        See `ProgenitorLinks`.
-    """
+    """Arrays `descendant` and `shared` of `ProgenitorLinks` for two levels of labels, 1..K by descending size."""
     count = int(earlier.max(initial=0))
     descendant = np.full(count, NO_DESCENDANT, dtype=np.int64)
     shared = np.zeros(count, dtype=np.int64)

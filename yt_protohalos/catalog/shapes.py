@@ -22,23 +22,14 @@ def second_moment(inertia: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def principal_axes(inertia: NDArray[np.float64], spacing: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Semi-axes and directions of the homogeneous ellipsoid with the inertia tensor of each region.
+    """Semi-axes a >= b >= c, (K, 3), Mpc/h, and axes, (K, 3, 3), of the homogeneous ellipsoid with each inertia tensor.
 
-    Parameters
-    ----------
-    inertia : float64, (K, 3, 3)
-        Of points at the sites, for each unit of mass, (Mpc/h)^2.
-    spacing : float
-        Mpc/h. Sites count as cubes of this side, which adds spacing^2 / 12 to the second moment along each axis: a
-        brick of sites has exactly the axis ratios of the brick, and a single site is round.
+    The rows of the axes are unit vectors along a, b and c, right-handed. An axis has no sign of its own: the largest
+    component of rows 0 and 2 is positive. Sites count as cubes, which adds spacing^2 / 12 to the second moment along
+    each axis: a brick of sites has exactly the axis ratios of the brick, and a single site is round.
 
-    Returns
-    -------
-    semi_axes : float64, (K, 3), Mpc/h
-        Descending, a >= b >= c; the square root of 5 times the second moment.
-    axes : float64, (K, 3, 3)
-        Unit vectors: row 0 along a, 1 along b, 2 along c, right-handed. An axis has no sign of its own: the largest
-        component of rows 0 and 2 is positive.
+    inertia : (K, 3, 3), of points at the sites for each unit of mass, (Mpc/h)^2
+    spacing : Mpc/h
     """
     moment = second_moment(inertia) + spacing**2 / 12 * np.eye(3)
     values, vectors = np.linalg.eigh(moment)
@@ -56,27 +47,15 @@ def _with_sign(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
 def tidal_tensors(
     phi: Cube, lattice: Lattice, center: NDArray[np.float64], n_sites: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """Tidal tensor of each region, smoothed at the region's own scale.
+    """Tidal tensor of each region at its own scale, (K, 3, 3), dimensionless; its trace is the overdensity of the ball.
 
-    Parameters
-    ----------
-    phi : float32, (n, n, n)
-        Potential at z = 0 with laplacian(phi) = delta, comoving (Mpc/h)^2.
-    lattice : Lattice
-    center : float64, (K, 3)
-        In sites, from site 0.
-    n_sites : int64, (K,)
-        Sites of each region.
+    It is the mean of d^2 phi / dq_i dq_j over the sites of the ball about the centre that has the volume of the region
+    (top hat of the Lagrangian radius, as Porciani, Dekel & Hoffman 2002). Takes one forward and six inverse transforms,
+    and 12 bytes per site.
 
-    Returns
-    -------
-    float64, (K, 3, 3), dimensionless
-        Mean of d^2 phi / dq_i dq_j over the sites of the ball about the centre that has the volume of the region (top
-        hat of the Lagrangian radius, as Porciani, Dekel & Hoffman 2002). Its trace is the overdensity of that ball.
-
-    Notes
-    -----
-    One forward and six inverse transforms, 12 bytes per site: three seconds at 256^3 on one core.
+    phi : potential at z = 0 with laplacian(phi) = delta, comoving (Mpc/h)^2
+    center : (K, 3), in sites, from site 0
+    n_sites : (K,), sites of each region
     """
     radius = np.maximum(np.cbrt(3 * n_sites / (4 * np.pi)), _SMALLEST_RADIUS)
     tide = np.empty((len(n_sites), 3, 3))
@@ -114,22 +93,10 @@ def tidal_eigenvalues(tide: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def tidal_torque(inertia: NDArray[np.float64], tide: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Spin that the tide gives each region, for each unit of mass and of a^2 dD/dt.
+    """Spin that the tide gives each region, for each unit of mass and of a^2 dD/dt, (K, 3), (Mpc/h)^2 (White 1984).
 
-    Parameters
-    ----------
-    inertia : float64, (K, 3, 3), (Mpc/h)^2
-    tide : float64, (K, 3, 3), dimensionless
-
-    Returns
-    -------
-    float64, (K, 3), (Mpc/h)^2
-        epsilon_ijk T_jl C_lk with C the second moment: mean of r x (-T r), right-handed. Zero where the two tensors
-        have the same axes.
-
-    Notes
-    -----
-    White 1984; the first-order term of the mean of r x v with v = -a (dD/dt) grad(phi).
+    It is epsilon_ijk T_jl C_lk with C the second moment, (Mpc/h)^2: the mean of r x (-T r), right-handed, first-order
+    term of that of r x v with v = -a (dD/dt) grad(phi). It is zero where the two tensors have the same axes.
     """
     product = tide @ second_moment(inertia)
     antisymmetric = product - np.swapaxes(product, 1, 2)

@@ -1,10 +1,8 @@
-"""Density clustering of the instance network's embedding into protohalo labels.
+"""Density clustering of the instance network's embedding into protohalo labels (López-Cano et al. 2024, appendix B).
 
-Source: López-Cano et al. 2024, A&A 685, A37, appendix B, with its misprint corrected: two groups that meet
-at point i merge when (lower rho_max) / rho_i <= persistence, and both stay when the ratio is larger.
-
-Where the paper leaves a choice, one input has one partition, on any number of threads: equal densities and
-equally distant neighbours are ordered by point index, and "denser" means earlier in the density order.
+Its misprint is corrected: two groups that meet at point i merge when (lower rho_max) / rho_i <= persistence, and both
+stay when the ratio is larger. Ties of density and of distance are ordered by point index, so that one input has one
+partition on any number of threads.
 """
 
 from __future__ import annotations
@@ -28,11 +26,11 @@ def cluster_embedding(
 ) -> NDArray[np.int32]:
     """Group points of pseudo-space into the descending manifolds of persistent density maxima.
 
-    Points are visited from the densest to the least dense (equal densities: by index). The density of a
-    point is rho = 3 k / (4 pi r_k^3), eq. B1, with r_k the distance to its k-th neighbour, k = n_dens. Of
-    its n_ngb nearest points, the (up to) two closest that are denser decide: none starts a group, one group
-    takes the point, and two groups merge when (lower maximum) / rho <= persistence; otherwise both stay and
-    the point joins the group of the denser of the two. k and n_ngb count the point itself.
+    Points are visited from the densest to the least dense (equal densities: by index). The density of a point is
+    rho = 3 k / (4 pi r_k^3), eq. B1, with r_k the distance to its k-th neighbour, k = n_dens. Of its n_ngb nearest
+    points, the (up to) two closest that come earlier in this order decide: none starts a group, one group takes the
+    point, and two groups merge when (lower maximum) / rho <= persistence; otherwise both stay and the point joins the
+    group of the denser of the two. k and n_ngb count the point itself.
 
     Parameters
     ----------

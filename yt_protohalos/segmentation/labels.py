@@ -22,20 +22,7 @@ _PART = 2**15  # sites read at a time
 
 
 def label_sizes(labels: NDArray[np.integer], n_labels: int = 0) -> NDArray[np.int64]:
-    """Number of sites of each label.
-
-    Parameters
-    ----------
-    labels : int, any shape
-        Not negative.
-    n_labels : int
-        Least length of the result.
-
-    Returns
-    -------
-    int64, (largest label + 1,) or longer
-        Entry 0 counts the sites outside all objects.
-    """
+    """Number of sites of each label, int64, (largest label + 1,) or at least (n_labels,); entry 0 is outside all."""
     sizes = np.zeros(max(int(labels.max(initial=0)) + 1, n_labels), dtype=np.int64)
     for part in _parts(labels):
         found = np.bincount(part)
@@ -44,23 +31,9 @@ def label_sizes(labels: NDArray[np.integer], n_labels: int = 0) -> NDArray[np.in
 
 
 def relabel_by_size(labels: ArrayLike, min_sites: int = 0) -> Labels:
-    """Number labels by descending number of sites, without those of fewer than `min_sites`.
+    """Number labels 1..K by descending number of sites (ties: by first site), without those below `min_sites`.
 
-    Parameters
-    ----------
-    labels : int, shape (n, n, n)
-        0 = none.
-    min_sites : int, not negative
-
-    Returns
-    -------
-    int32, shape (n, n, n)
-        0 none, 1..K by descending number of sites (ties: by first site).
-
-    Raises
-    ------
-    StitchingError
-        `labels` is not a cube of integers of at least 0, or `min_sites` is negative.
+    Raises `StitchingError` unless labels are a cube of integers of at least 0, and `min_sites` is one too.
     """
     if isinstance(min_sites, bool) or not isinstance(min_sites, numbers.Integral) or min_sites < 0:
         raise StitchingError(f"min_sites = {min_sites!r} is not a number of sites; use an integer of at least 0")
@@ -96,16 +69,7 @@ def map_labels(labels: NDArray[np.integer], new: NDArray[np.int32], out: Labels 
 def label_map(old: NDArray[np.integer], new: NDArray[np.integer], n_labels: int = 0) -> NDArray[np.int64]:
     """New label of each old one, for cubes of which one is the other with labels renamed, joined or removed.
 
-    Parameters
-    ----------
-    old, new : int, of one shape
-    n_labels : int
-        Least length of the result.
-
-    Returns
-    -------
-    int64, (largest old label + 1,) or longer
-        0 for labels that do not occur.
+    returns : int64, (largest old label + 1,) or at least (n_labels,); 0 for labels that do not occur
     """
     table = np.zeros(max(int(old.max(initial=0)) + 1, n_labels), dtype=np.int64)
     for old_part, new_part in zip(_parts(old), _parts(new), strict=True):
@@ -114,17 +78,9 @@ def label_map(old: NDArray[np.integer], new: NDArray[np.integer], n_labels: int 
 
 
 def contingency(*labellings: NDArray[np.integer]) -> tuple[NDArray[np.int64], ...]:
-    """Number of sites that the labels of two or more labellings have in common.
+    """Number of sites that the labels of two or more labellings have in common; 0 is a label like any other.
 
-    Parameters
-    ----------
-    *labellings : int, of one shape
-        Not negative; 0 is a label like any other here.
-
-    Returns
-    -------
-    tuple of int64, (P,)
-        The combinations of labels that occur, in ascending order, an array for each labelling; then their sites.
+    returns : int64, (P,) each, the combinations that occur, ascending, an array per labelling; then their sites
     """
     shape = tuple(int(labels.max(initial=0)) + 1 for labels in labellings)
     codes, counts = [np.empty(0, dtype=np.int64)], [np.empty(0, dtype=np.int64)]
@@ -147,19 +103,7 @@ def _summed(code: NDArray[np.int64], count: NDArray[np.int64]) -> tuple[NDArray[
 
 
 def lowest_connected(pairs: NDArray[np.integer], n_labels: int) -> NDArray[np.int32]:
-    """Lowest label among those that pairs of labels connect with each label.
-
-    Parameters
-    ----------
-    pairs : int, (P, 2)
-        Labels below `n_labels`.
-    n_labels : int
-
-    Returns
-    -------
-    int32, (n_labels,)
-        The label itself where it is in no pair.
-    """
+    """Lowest label that pairs, (P, 2), connect with each label, (n_labels,); itself where it is in no pair."""
     links = coo_array((np.ones(len(pairs), dtype=np.int8), (pairs[:, 0], pairs[:, 1])), shape=(n_labels, n_labels))
     n_components, component = connected_components(links, directed=False)
     lowest = np.full(n_components, n_labels, dtype=np.int32)
@@ -170,14 +114,8 @@ def lowest_connected(pairs: NDArray[np.integer], n_labels: int) -> NDArray[np.in
 def count_pieces(labels: NDArray[np.integer]) -> NDArray[np.int64]:
     """Number of separate pieces of each label, across periodic faces; sites are connected that share a face.
 
-    Parameters
-    ----------
-    labels : int, (n, n, n)
-        0 none, 1..K.
-
-    Returns
-    -------
-    int64, (K,)
+    labels : int, (n, n, n), 0 none, 1..K
+    returns : int64, (K,)
     """
     from skimage.measure import label
 
@@ -210,17 +148,7 @@ def _touching(first: tuple[NDArray[Any], NDArray[Any]], second: tuple[NDArray[An
 
 
 def touches_faces(labels: NDArray[np.integer]) -> NDArray[np.bool_]:
-    """Find the labels with sites on a face of the cube.
-
-    Parameters
-    ----------
-    labels : int, (n, n, n)
-        0 none, 1..K.
-
-    Returns
-    -------
-    bool, (K,)
-    """
+    """Find the labels 1..K with sites on a face of the cube, bool, (K,)."""
     found = np.zeros(int(labels.max(initial=0)) + 1, dtype=bool)
     for axis in range(3):
         for face in (0, -1):

@@ -1,13 +1,7 @@
-"""Join the fragments of one protohalo, in pseudo-space and by where they end. Both steps are ours; the paper has none.
+"""Join the fragments of one protohalo, in pseudo-space and by final positions. The paper has neither step.
 
-Where the network is unsure, a large protohalo stays wider than the pull margin and has several density maxima that the
-persistence ratio of appendix B takes for haloes; a ratio high enough to join them joins small neighbours too. But the
-loss contracts an instance and pushes the centres of two apart: groups whose centres are no farther apart than their
-widths are one (`merge_groups`).
-
-The network tells apart what collapses on its own. Friends-of-friends makes one halo of two such bodies if their
-outskirts touch at the target time. The approximately evolved field says well where whole protohaloes end, if not where
-single sites do (`join_in_contact`).
+A large protohalo may have several density maxima in the embedding. The training loss pushes centres apart, so that
+groups closer than their widths are one. Friends-of-friends joins bodies whose outskirts touch at the target time.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """Exact nearest neighbours of every point of an embedding, with equally distant ones in the order of their index.
 
-A k-d tree returns ties in any order, and cuts them off at the last place of a query. So the tree holds the distinct
-locations of the points, and what it returns is put in order here.
+A k-d tree returns ties in any order and cuts them off at the last place, so its results are put in order here.
 """
 
 from __future__ import annotations
@@ -22,21 +21,10 @@ def nearest_points(
 ) -> tuple[NDArray[np.int32], NDArray[np.float64], NDArray[np.int32]]:
     """Distance to the k-th neighbour and the nearest points, for each distinct location.
 
-    Parameters
-    ----------
-    points : float64, shape (N, 3), N > 0
-        Finite.
-    n_dens, n_ngb : int, 1 to N
-        k, and the number of nearest points; both count the point itself and all others at its location.
-
-    Returns
-    -------
-    location : int32, shape (N,)
-        Number of the location of each point, below U.
-    radius : float64, shape (U,)
-        Distance to the `n_dens`-th point.
-    neighbours : int32, shape (U, n_ngb)
-        Nearest points by (distance, index).
+    points : (N, 3), N > 0, finite
+    n_dens, n_ngb : 1 to N, k and the number of nearest points; both count all points at the location itself
+    returns : number of the location of each point, (N,), below U; distance to the k-th point, (U,); nearest points by
+        (distance, index), (U, n_ngb)
     """
     members, first = _distinct_locations(points)
     sites = points[members[first[:-1]]]
@@ -67,12 +55,8 @@ def nearest_points(
 def _distinct_locations(points: NDArray[np.float64]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     """Sort points by cell and, within a cell, by coordinates.
 
-    Returns
-    -------
-    members : int32, shape (N,)
-        Point indices, location after location, ascending within a location.
-    first : int64, shape (U + 1,)
-        Where each of the U locations begins in `members`; then N.
+    returns : point indices, (N,), location after location, ascending within each; first place of each of the U
+        locations in these, then N, (U + 1,)
     """
     lowest, extent = points.min(axis=0), np.ptp(points, axis=0)
     share = np.divide(points - lowest, extent, out=np.zeros_like(points), where=extent > 0)

@@ -1,7 +1,6 @@
-"""Overlap graph of crop labels, kept as arrays because a box of 1024^3 sites has some 10^7 labels.
+"""Overlap graph of the labels of both lattices' cores (López-Cano et al. 2024, appendix D (iv)).
 
-Nodes are the labels of the cores of both lattices, edges join labels that are the same object (López-Cano et al. 2024,
-appendix D (iv)).
+It is kept as arrays because a box of 1024^3 sites has some 10^7 labels.
 """
 
 from __future__ import annotations
@@ -23,20 +22,10 @@ LATTICES = ("a", "b")
 class OverlapGraph:
     """Crop labels and which of them are the same object.
 
-    Attributes
-    ----------
-    node : int32, (N,)
-        Crop labels in use, those of lattice a first, ascending.
-    size : int64, (N,)
-        Their sites.
-    in_b : bool, (N,)
-        Whether a label belongs to lattice b.
-    edge : int32, (E, 2)
-        Labels of lattice a and b that are one object.
-    iou : float64, (E,)
-        Their largest intersection over union in an octant.
-    label : int32, (N,)
-        Protohalo that each became; 0 for none.
+    node : (N,), crop labels in use, those of lattice a first, ascending
+    size, in_b, label : (N,), their sites, true in lattice b, and the protohalo that each became; 0 for none
+    edge : (E, 2), labels of lattice a and b that are one object
+    iou : (E,), their largest intersection over union in an octant, not below the threshold
     """
 
     node: NDArray[np.int32]
@@ -57,13 +46,9 @@ class OverlapGraph:
         return replace(self, label=final[self.node].astype(np.int32))
 
     def to_networkx(self) -> networkx.Graph:
-        """Convert to a networkx graph.
+        """Graph of nodes with ``size``, ``lattice`` ("a" or "b") and ``label``, and edges with ``iou``.
 
-        Returns
-        -------
-        networkx.Graph
-            Nodes: crop labels with ``size``, ``lattice`` ("a" or "b") and ``label``. Edges: ``iou``. It takes
-            some 500 bytes per node, which is too much for a box of 1024^3 sites.
+        It takes some 500 bytes per node, which is too much for a box of 1024^3 sites.
         """
         graph = networkx.Graph()
         columns = (column.tolist() for column in (self.node, self.size, self.in_b, self.label))

@@ -40,14 +40,8 @@ Edges = tuple[NDArray[np.int64], NDArray[np.float64]]
 class StitchResult:
     """Labels of a box, and the crop labels that they were made of.
 
-    Attributes
-    ----------
-    labels : int32, shape (n, n, n)
-        0 none, 1..K by descending number of sites (ties: by first site).
-    overlap : OverlapGraph
-        Crop labels and the pairs of them that are one object; ``iou`` is in [threshold, 1].
-    component : int32, shape (largest crop label + 1,)
-        Final label of each crop label; 0 for numbers not in use and for objects that lost all their sites.
+    labels : (n, n, n), 0 none, 1..K by descending number of sites (ties: by first site)
+    component : (largest crop label + 1,), final label of each; 0 for unused ones and objects that lost all their sites
     """
 
     labels: Labels

@@ -1,7 +1,6 @@
 """Tiling of a periodic box with crops of a network: two lattices of cores, offset by half a core.
 
-Source: López-Cano et al. 2024, A&A 685, A37, appendix D (i)-(iii); generalised to boxes of any side by
-cores of nearly equal side instead of 64 sites exactly.
+Source: López-Cano et al. 2024, appendix D (i)-(iii); for boxes of any side by cores of nearly 64 sites per side.
 """
 
 from __future__ import annotations
@@ -24,22 +23,12 @@ Which = Literal["a", "b"]
 class Crop:
     """One evaluation of a network: its input, the context that it drops, and the core that is kept.
 
-    Attributes
-    ----------
-    lattice : {"a", "b"}
-        Lattice of cores it belongs to.
-    index : int
-        Position in the row-major order of that lattice's cores.
-    core_start : tuple of int
-        First site of the core, in [0, n); the core may wrap around the box.
-    core_shape : tuple of int
-        Sites of the core per side.
-    input_start : tuple of int
-        First site of the network's input, any integers: `Lattice.crop` wraps them as often as needed.
-    side : int
-        Sites of the input per side; the core is at its centre.
-    context : int
-        Sites the network drops on each face: its output is ``side - 2 * context`` sites per side.
+    lattice, index : lattice of cores it belongs to, and place in the row-major order of these
+    core_start : first site of the core, in [0, n); the core may wrap around the box
+    core_shape : sites of the core per side
+    input_start : first site of the input, any integers: `Lattice.crop` wraps them as often as needed
+    side : sites of the input per side; the core is at its centre
+    context : sites that the network drops on each face
     """
 
     lattice: Which
@@ -90,21 +79,11 @@ class CropPlan:
     "b" cuts at the midpoints of a's cores, so its last core wraps around the box. A box of at most `core` sites
     has one crop for each lattice; a box smaller than `crop` repeats inside the crop.
 
-    Attributes
-    ----------
-    n : int
-        Sites of the box per side; any positive integer.
-    crop : int
-        Sites of a network's input per side.
-    context : int
-        Sites the network drops on each face.
-    core : int
-        Largest side of a core; at most ``crop - 2 * context``.
+    Raises `TilingError` for sides that are not positive integers, and for cores larger than the network's output.
 
-    Raises
-    ------
-    TilingError
-        Sides that are not positive integers, or cores larger than the network's output.
+    n, crop : sites per side of the box and of the input of a network
+    context : sites that the network drops on each face
+    core : largest side of a core in sites; at most ``crop - 2 * context``
     """
 
     n: int
@@ -149,10 +128,7 @@ class CropPlan:
 
     @property
     def offset_boundaries(self) -> NDArray[np.int64]:
-        """Boundaries of lattice b's cores on an axis, int64, shape (n_cores + 1,), from the first in [0, n) on.
-
-        The last is the first plus `n`.
-        """
+        """Boundaries of lattice b's cores on an axis, int64, (n_cores + 1,), from one in [0, n) to that plus n."""
         middles = (self.boundaries[:-1] + self.boundaries[1:]) // 2
         return np.append(middles, middles[0] + self.n)
 
@@ -165,17 +141,7 @@ class CropPlan:
         return np.union1d(self.boundaries, self.offset_boundaries[:-1])
 
     def crops(self, which: Which) -> list[Crop]:
-        """Crops of one lattice, row-major by core.
-
-        Parameters
-        ----------
-        which : {"a", "b"}
-
-        Returns
-        -------
-        list of Crop
-            Their cores cover each site of the box once.
-        """
+        """Crops of one lattice, row-major by core; their cores cover each site of the box once."""
         if which not in get_args(Which):
             raise TilingError(f"lattice {which!r} does not exist; use 'a' or 'b'")
         bounds = (self.boundaries if which == "a" else self.offset_boundaries).tolist()

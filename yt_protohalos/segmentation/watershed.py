@@ -1,8 +1,6 @@
 """Instances by watershed (López-Cano et al. 2024, appendix A): contours to learn, seeds, and the flooding from them.
 
-A contour network predicts the surfaces of protohaloes. The foreground without contours consists of separate pieces, one
-seed for each protohalo. A marker-controlled watershed (Meyer 1994) floods the inverted membership probability from the
-seeds, within the members.
+The pieces of the foreground between the contours that a network predicts are the seeds, one for each protohalo.
 """
 
 from __future__ import annotations
@@ -161,7 +159,7 @@ def find_seeds(
 
 
 def flood(probability: NDArray[np.float32], seeds: NDArray[np.int32], members: NDArray[np.bool_]) -> NDArray[np.int32]:
-    """Marker-controlled watershed of the inverted probability within the members.
+    """Marker-controlled watershed (Meyer 1994) of the inverted probability within the members.
 
     Parameters
     ----------
