@@ -441,7 +441,7 @@ def test_a_catalogue_in_several_files_is_one_catalogue(layout, given, ics, cube,
 
 
 @pytest.mark.parametrize(
-    ("count", "match"), [(4, "one of 4 files"), (0, "one of 0"), (-2, "one of -2"), (2**31 - 1, "at most 65536")]
+    ("count", "match"), [(4, "counts 4 files"), (0, "one of 0"), (-2, "one of -2"), (2**31 - 1, "at most 65536")]
 )
 def test_a_set_whose_names_have_no_number_is_refused(count, match, tmp_path):
     path = tmp_path / "cat.h5"
