@@ -43,16 +43,12 @@ class LagrangianBias:
         Bin edges, log10 of Msun/h.
     log10_mass : float64, (B,)
         Mean of log10 of the mass (Msun/h) in a bin; NaN in empty ones.
-    value : float64, (B,)
-        b1L; NaN in empty bins.
-    error : float64, (B,)
-        Jackknife standard deviation; NaN where fewer than two blocks hold haloes.
+    value, error : float64, (B,)
+        b1L, NaN in empty bins; jackknife standard deviation, NaN where fewer than two blocks hold haloes.
     number : int64, (B,)
         Haloes in a bin.
-    smoothing : float
-        Width of the Gaussian kernel, Mpc/h.
-    variance : float
-        Of the smoothed linear overdensity, sigma^2 of eq. 14.
+    smoothing, variance : float
+        Width of the Gaussian kernel, Mpc/h; variance of the smoothed linear overdensity, sigma^2 of eq. 14.
 
     Examples
     --------

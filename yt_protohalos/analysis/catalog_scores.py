@@ -18,6 +18,7 @@ from ..fields.evolution import evolve_field
 from ..fields.linear_field import LinearField
 from ..prediction.result import Prediction
 from .matching import MATCH_IOU, match_haloes
+from .metrics import ratio
 
 Floats = NDArray[np.float64]
 
@@ -26,14 +27,10 @@ Floats = NDArray[np.float64]
 class SimulatedHaloes:
     """Haloes of a run at the redshift of the catalogue.
 
-    Attributes
-    ----------
-    labels : int, (n, n, n)
-        1..K on the initial lattice, 0 outside.
-    position, velocity : float64, (K, 3)
-        Mean of the members, comoving Mpc/h; peculiar, km/s, optional.
-    spin : float64, (K, 3), optional
-        Angular momentum per unit of mass about that position, in any unit: only its direction is used.
+    labels : int, (n, n, n), 1..K on the initial lattice, 0 outside
+    position, velocity : float64, (K, 3), means of the members, comoving Mpc/h; peculiar, km/s, optional
+    spin : float64, (K, 3), optional, angular momentum per unit of mass about that position, in any unit: only its
+        direction is used
     """
 
     labels: NDArray[np.integer]
@@ -65,18 +62,12 @@ class _Errors:
 class CatalogErrors(_Errors):
     """Errors of a catalogue, of M matched haloes and P predicted ones.
 
-    Attributes
-    ----------
-    log10_mass, distance : float64, (M,)
-        Mass of the simulated halo, Msun/h; between predicted and simulated position, comoving Mpc/h.
-    velocity_error, speed : float64, (M,)
-        Length of the difference of the velocities, and of the simulated one, km/s; NaN if unknown.
-    spin_cosine : float64, (M,)
-        Cosine of the angle between the two spins; NaN if either is unknown.
-    confidence, log10_predicted_mass, purity : float64, (P,)
-        Of every predicted halo; mass in Msun/h; share of its sites that end in any halo.
-    found : bool, (P,)
-        True for a match.
+    log10_mass, distance : (M,), mass of the simulated halo, Msun/h; from the predicted to its position, comoving Mpc/h
+    velocity_error, speed : (M,), length of the difference of velocities, and of the simulated one, km/s; NaN if unknown
+    spin_cosine : (M,), cosine of the angle between the two spins; NaN if either is unknown
+    confidence, log10_predicted_mass, purity : (P,), of every predicted halo; mass in Msun/h; share of its sites that
+        end in any halo
+    found : bool, (P,), True for a match
     """
 
     log10_mass: Floats
@@ -94,20 +85,14 @@ class CatalogErrors(_Errors):
 class ShapeErrors(_Errors):
     """Shapes, tides and pieces of M matched regions, and of all T simulated and P predicted ones.
 
-    Attributes
-    ----------
-    log10_mass : float64, (M,)
-        Of the simulated halo, Msun/h.
-    axis_ratios, true_axis_ratios : float64, (M, 2)
-        b/a and c/a of the predicted region and of the halo's own members on the initial lattice.
-    axis_cosines : float64, (M, 3)
-        Cosine, from 0 to 1, of the angle between the two regions' axes a, b and c.
-    eigenvalues, true_eigenvalues : float64, (M, 3)
-        Of the tidal tensors at the two centres and scales, descending; NaN without a field.
-    log10_true_mass, log10_predicted_mass : float64, (T,) and (P,)
-        Msun/h.
-    true_pieces, pieces : int64, (T,) and (P,)
-        Separate pieces of a region, see `segmentation.labels.count_pieces`.
+    log10_mass : (M,), of the simulated halo, Msun/h
+    axis_ratios, true_axis_ratios : (M, 2), b/a and c/a of the predicted region and of the halo's own members on the
+        initial lattice
+    axis_cosines : (M, 3), cosine, from 0 to 1, of the angle between the two regions' axes a, b and c
+    eigenvalues, true_eigenvalues : (M, 3), of the tidal tensors at the two centres and scales, descending; NaN without
+        a field
+    log10_true_mass, log10_predicted_mass : (T,) and (P,), Msun/h
+    true_pieces, pieces : (T,) and (P,), separate pieces of a region, see `segmentation.labels.count_pieces`
     """
 
     log10_mass: Floats
@@ -123,13 +108,7 @@ class ShapeErrors(_Errors):
 
 
 def catalog_errors(catalog: Catalog, haloes: SimulatedHaloes, site_mass_msun_h: float) -> CatalogErrors:
-    """Compare a catalogue with the simulation of the same initial conditions; mass of a site in Msun/h.
-
-    Raises
-    ------
-    ScoringError
-        The labels are on another lattice.
-    """
+    """Compare a catalogue with the simulation of the same initial conditions; `ScoringError` if lattices differ."""
     lattice = catalog.lattice
     if haloes.labels.shape != lattice.shape:
         raise ScoringError(f"labels have shape {haloes.labels.shape}, the catalogue {lattice.shape}; use one lattice")
@@ -157,17 +136,8 @@ def catalog_errors(catalog: Catalog, haloes: SimulatedHaloes, site_mass_msun_h: 
 def shape_errors(catalog: Catalog, true: Catalog, site_mass_msun_h: float) -> ShapeErrors:
     """Compare the regions of a catalogue with the Lagrangian regions of a simulation's haloes.
 
-    Parameters
-    ----------
-    catalog, true : Catalog
-        On one lattice; `true` is the result of `protohalo_catalog` for the simulation's labels and the same field.
-    site_mass_msun_h : float
-        Mass of a site, Msun/h.
-
-    Raises
-    ------
-    ScoringError
-        The two are on different lattices.
+    true : result of `protohalo_catalog` for the simulation's labels and the same field
+    raises : `ScoringError` if the two are on different lattices
     """
     if catalog.lattice != true.lattice:
         raise ScoringError(f"catalogues are on {catalog.lattice} and {true.lattice}; use one lattice")
@@ -205,9 +175,7 @@ def matched_indices(
 
 
 def _cosine(a: Floats, b: Floats) -> Floats:
-    lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
-    cosine: Floats = np.divide(np.sum(a * b, axis=1), lengths, out=np.full(len(a), np.nan), where=lengths > 0)
-    return cosine
+    return ratio(np.sum(a * b, axis=1), np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1))
 
 
 CatalogComparison = tuple[CatalogErrors, CatalogErrors, ShapeErrors]

@@ -236,12 +236,9 @@ def compare_labels(
 class Matches:
     """Best predicted counterpart of each true halo.
 
-    Attributes
-    ----------
-    label, iou : int64 and float64, (K,)
-        Predicted label of largest intersection over union (IoU) with true label i + 1, and that; 0 without overlap.
-    size : int64, (K,)
-        Sites of the true halo.
+    label, iou : (K,), predicted label of the largest intersection over union (IoU) with true label i + 1, and this
+        IoU; both 0 without overlap
+    size : (K,), sites of the true halo
     """
 
     label: Ints

@@ -52,29 +52,16 @@ Component = Callable[[int], tuple[Cube, Cube | None]]
 def field_from_source(
     source: ParticleSource, box_size: float, cosmology: Cosmology, redshift: float
 ) -> tuple[LinearField, SiteMap]:
-    """Linear field of particles that are read chunk by chunk, several times.
+    """Linear field of particles that are read chunk by chunk, several times, and the map that finds their sites.
 
     Memory is 12 bytes per site beside one chunk if IDs count the sites, else some 21.
 
-    Parameters
-    ----------
-    source : ParticleSource
-        One particle per lattice site. Without velocities, delta keeps its second-order part and a
-        `PositionsOnlyWarning` gives its size. Masses must be equal and add up to the matter of the box.
-    box_size : float
-        Comoving Mpc/h.
-    cosmology, redshift
-        Of the particles.
-
-    Returns
-    -------
-    LinearField, SiteMap
-        delta and phi at z = 0, and the map that finds the site of any of the particles.
-
-    Raises
-    ------
-    InitialConditionsError, LatticeError, UnitsError
-        For particles that are not linear initial conditions on one cubic lattice.
+    source : one particle per lattice site; without velocities, delta keeps its second-order part and a
+        `PositionsOnlyWarning` gives its size; masses must be equal and add up to the matter of the box
+    box_size : comoving Mpc/h
+    returns : delta and phi at z = 0; the site of any of the particles
+    raises : `InitialConditionsError`, `LatticeError` or `UnitsError` for particles that are not linear initial
+        conditions on one cubic lattice
     """
     lattice = _lattice_of(source.count, box_size)
     if not redshift > 0:
@@ -171,27 +158,13 @@ def field_from_displacements(
     redshift: float,
     site_offset: float,
 ) -> LinearField:
-    """Linear field of displacements and velocities given on the lattice.
+    """Linear field, delta = -div psi_1 / D(z) with D(0) = 1, of displacements and velocities given on the lattice.
 
-    Parameters
-    ----------
-    displacement : callable
-        ``displacement(axis)`` gives psi = x - q along an axis in comoving Mpc/h, float32 (n, n, n), as a new array;
-        called twice.
-    velocity : callable, or None
-        The same for the peculiar velocity in km/s; called once.
-    lattice, cosmology, redshift, site_offset
-        Of the initial conditions.
-
-    Returns
-    -------
-    LinearField
-        delta = -div psi_1 / D(z), D(0) = 1.
-
-    Raises
-    ------
-    InitialConditionsError, UnitsError
-        For displacements that are not linear or not finite, and for velocities that do not belong to them.
+    displacement : ``displacement(axis)`` gives psi = x - q along an axis in comoving Mpc/h, float32 (n, n, n), as a new
+        array; called twice
+    velocity : the same for the peculiar velocity in km/s; called once
+    raises : `InitialConditionsError` or `UnitsError` for displacements that are not linear or not finite, and for
+        velocities that do not belong to them
     """
 
     def component(axis: int) -> tuple[Cube, Cube | None]:
@@ -276,28 +249,13 @@ def _positions_only_message(field: LinearField, growth: float) -> str:
 def field_from_density(
     delta: NDArray[Any], box_size: float, cosmology: Cosmology, redshift: float, site_offset: float = 0.5
 ) -> LinearField:
-    """Linear field of a linear overdensity given at the redshift of the initial conditions.
+    """Linear field, delta / D(z) with D(0) = 1, of a linear overdensity at the redshift of the initial conditions.
 
-    Parameters
-    ----------
-    delta : array, (n, n, n)
-        Linear overdensity at `redshift`, x on axis 0; its mean is removed.
-    box_size : float
-        Comoving Mpc/h.
-    cosmology : Cosmology
-    redshift : float
-    site_offset : float
-        Site i sits at ``(i + site_offset) * spacing``; cells have their values at 0.5.
-
-    Returns
-    -------
-    LinearField
-        delta / D(z), with D(0) = 1, and its potential.
-
-    Raises
-    ------
-    LatticeError, InitialConditionsError
-        For an array that is not a cube, NaNs, a constant field, or a density that is already non-linear.
+    delta : (n, n, n), linear overdensity at `redshift`, x on axis 0; its mean is removed
+    box_size : comoving Mpc/h
+    site_offset : site i sits at ``(i + site_offset) * spacing``; cells have their values at 0.5
+    raises : `LatticeError` or `InitialConditionsError` for an array that is not a cube, NaNs, a constant field, or a
+        density that is already non-linear
     """
     delta = np.asarray(delta)
     if delta.ndim != 3 or len(set(delta.shape)) != 1:

@@ -31,18 +31,11 @@ _OFFSET_TOLERANCE = 0.1
 class SiteMap:
     """Map from particle IDs or positions to Lagrangian lattice sites.
 
-    Attributes
-    ----------
-    site_offset : float
-        Site i is at ``(i + site_offset) * spacing``.
-    id_base : int or None
-        First particle ID where IDs count the sites; None where sites are looked up by position.
-    axis_order : {"C", "F"}
-        IDs count z fastest ("C", row-major) or x fastest ("F").
-    shift : (int, int, int)
-        Sites by which the lattice that the IDs count is moved in the box.
-    keys, sites : arrays, shape (n^3,)
-        Sorted position keys and the flat site of each, where `id_base` is None.
+    site_offset : site i is at ``(i + site_offset) * spacing``
+    id_base : first particle ID where IDs count the sites; None where sites are looked up by position
+    axis_order : IDs count z fastest ("C", row-major) or x fastest ("F")
+    shift : sites by which the lattice that the IDs count is moved in the box
+    keys, sites : (n^3,), sorted position keys and the flat site of each, where `id_base` is None
     """
 
     lattice: Lattice
@@ -90,16 +83,10 @@ def position_keys(positions: NDArray[Any]) -> NDArray[np.uint64]:
 
 
 class ParticleSites:
-    """Sites of all particles of a source, by ID, by the order of storage, or from a table.
+    """Sites of all particles of a source, by ID, by the order of storage, or from a table; see `SiteMap`.
 
-    Parameters
-    ----------
-    lattice, site_offset, id_base, order, shift
-        As in `SiteMap`.
-    scale : float
-        Rms displacement from the sites along an axis, over all axes, in Mpc/h.
-    table : integers, (n^3,), optional
-        Flat site of each particle in the order of storage.
+    scale : rms displacement from the sites along an axis, over all axes, Mpc/h
+    table : (n^3,), flat site of each particle in the order of storage
     """
 
     def __init__(
@@ -125,7 +112,7 @@ class ParticleSites:
         return _flat_from_count(count, self.lattice, self._order, self._shift)
 
     def site_map(self, source: ParticleSource) -> SiteMap:
-        """Map that finds the sites again; it takes over the table of this object.
+        """Map that finds the sites again. It takes over the table.
 
         Raises `InitialConditionsError` if it needs positions and two particles share one.
         """
@@ -190,21 +177,11 @@ def locate_sites(
     IDs are tried first, then the order of storage, then positions minus the displacement that the velocities imply.
     Each is accepted only if the displacements from the sites are small.
 
-    Parameters
-    ----------
-    source : ParticleSource
-        As many particles as `lattice` has sites, all with finite numbers.
-    id_range : (int, int), or None
-        Lowest and highest ID, if there are IDs.
-    moving : bool
-        Use the velocities.
-    lattice, cosmology, redshift
-        Of the particles.
-
-    Raises
-    ------
-    InitialConditionsError, LatticeError
-        For duplicate IDs, and for particles that are on no lattice or not one per site.
+    source : as many particles as `lattice` has sites, all with finite numbers
+    id_range : lowest and highest ID, if there are IDs
+    moving : use the velocities
+    raises : `InitialConditionsError` or `LatticeError` for duplicate IDs, and for particles that are on no lattice or
+        not one per site
     """
     if id_range is not None:
         base, last = id_range

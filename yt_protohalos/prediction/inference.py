@@ -39,13 +39,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 class Batch:
-    """Number of crops that a network takes at once; it is halved when they do not fit the memory.
-
-    Parameters
-    ----------
-    size : int
-        Number at first.
-    """
+    """Number of crops that a network takes at once, halved when they do not fit the memory."""
 
     def __init__(self, size: int = 1) -> None:
         self.size = max(1, int(size))
@@ -58,13 +52,7 @@ class Batch:
 
     @contextmanager
     def halve_if_full(self, n_crops: int) -> Iterator[None]:
-        """Halve the size, instead of raising an error, if `n_crops` crops do not fit the memory.
-
-        Raises
-        ------
-        OutOfMemoryError
-            One crop alone does not fit.
-        """
+        """Halve the size if `n_crops` crops do not fit the memory; `OutOfMemoryError` if one alone does not fit."""
         try:
             yield
         except Exception as error:
@@ -83,15 +71,8 @@ class Batch:
 class CropNetwork:
     """A network that is run on crops of a box.
 
-    Attributes
-    ----------
-    network : callable
-        float32 (batch, side, side, side, channels) -> float32 (batch, out, out, out, 1 or 3).
-    card : NetworkCard
-    batch : Batch
-        Crops that the network takes at once.
-    symmetries : int
-        Symmetries of the cube over which the logit of a semantic network is averaged.
+    network : float32 (batch, side, side, side, channels) -> float32 (batch, out, out, out, 1 or 3)
+    symmetries : number of symmetries of the cube over which the logit of a semantic network is averaged
     """
 
     network: Network
@@ -100,18 +81,9 @@ class CropNetwork:
     symmetries: int = 1
 
     def run(self, inputs: ModelInput, crops: Sequence[Crop]) -> list[NDArray[np.float32]]:
-        """Run the network on periodic crops, as many at once as the memory takes.
+        """Run the network on periodic crops, as many at once as the memory takes; float32 (out, out, out, 1 or 3) each.
 
-        Returns
-        -------
-        list of float32, (out, out, out, 1 or 3)
-
-        Raises
-        ------
-        ModelError
-            The output has another shape, or values that are not finite.
-        OutOfMemoryError
-            One crop alone does not fit the memory.
+        Raises `ModelError` for an output of another shape or not finite, `OutOfMemoryError` if one crop does not fit.
         """
         outputs: list[NDArray[np.float32]] = []
         while len(outputs) < len(crops):
@@ -179,23 +151,10 @@ def segment_core(
 ) -> list[NDArray[np.int32]]:
     """Segment the members in a crop by the method of a model, and keep the labels in its core.
 
-    Parameters
-    ----------
-    card : ModelCard
-    output : float32, (out, out, out, 3 or 1)
-        Output of the instance network: embedding, or probability of a contour.
-    probability : float32, (out, out, out)
-        Calibrated probability of the same sites.
-    threshold : float
-        Members have a larger probability.
-    crop : Crop
-    candidates : sequence of mapping
-        Settings that replace those of the card.
-
-    Returns
-    -------
-    list of int32, core shape
-        Labels 1..m, 0 none, for each candidate.
+    output : float32, (out, out, out, 3 or 1), of the instance network: embedding, or probability of a contour
+    probability : float32, (out, out, out), calibrated; that of members is above `threshold`
+    candidates : settings that replace those of the card
+    returns : labels 1..m, 0 none, int32 of the shape of the core, for each candidate
     """
     members = probability > np.float32(threshold)
     points = output[members]

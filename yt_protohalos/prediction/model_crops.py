@@ -19,14 +19,9 @@ from ..segmentation.tiling import Crop, CropPlan
 class ModelCrops:
     """Crops of the networks of a model.
 
-    Attributes
-    ----------
-    semantic : list of Crop
-        Their cores do not overlap.
-    instance : list of Crop
-        Of both lattices; empty for a model without an instance network.
-    plan : CropPlan or None
-        Plan of the instance crops, by which their labels are stitched.
+    semantic : crops whose cores do not overlap
+    instance : crops of both lattices; empty for a model without an instance network
+    plan : of the instance crops, by which their labels are stitched
     """
 
     semantic: list[Crop]

@@ -42,11 +42,7 @@ IOU_THRESHOLD = 0.5
 class LabelCubes:
     """Labels of the cores of both lattices of crops; no label occurs in two crops.
 
-    Parameters
-    ----------
-    lattice : Lattice
-    store : CropStore, optional
-        Where the two cubes, int32 (n, n, n), are kept; in memory by default.
+    The two cubes, int32 (n, n, n), are kept in the store if there is one, else in memory.
     """
 
     def __init__(self, lattice: Lattice, store: CropStore | None = None) -> None:
@@ -55,13 +51,7 @@ class LabelCubes:
         self._largest = 0
 
     def add(self, crop: Crop, block: NDArray[np.int32]) -> None:
-        """Paste the labels 1..m of a core, 0 none.
-
-        Raises
-        ------
-        StitchingError
-            There are more labels than an int32 can count.
-        """
+        """Paste the labels 1..m of a core, 0 none; `StitchingError` if an int32 cannot count all labels."""
         largest = self._largest + int(block.max(initial=0))
         if largest >= np.iinfo(np.int32).max:
             raise StitchingError(
@@ -83,15 +73,9 @@ class Separation(Generic[T]):
 
     The network runs on one batch of crops while the crops of the batch before are segmented in other threads.
 
-    Attributes
-    ----------
-    network : CropNetwork
-    inputs : ModelInput
-        With the probability of every site that the crops reach.
-    threshold : float
-        Members have a larger probability.
-    segment : callable
-        ``segment(output, probability, crop)``: the result for a crop, see `segment_core`.
+    inputs : with the probability of every site that the crops reach
+    threshold : members have a larger probability
+    segment : ``segment(output, probability, crop)`` is the result for a crop, see `segment_core`
     """
 
     network: CropNetwork
@@ -126,15 +110,8 @@ class Separation(Generic[T]):
 class Pipeline:
     """The steps from what the networks see of a box to labels, for any crops.
 
-    Attributes
-    ----------
-    inputs : ModelInput
-    store : CropStore, optional
-        Where finished crops are kept, from which an interrupted run resumes.
-    communicator : Communicator
-        The processes that share the crops; more than one needs a store.
-    progress : bool or callable
-        See `progress.track`.
+    store : where finished crops are kept, from which an interrupted run resumes
+    communicator : the processes that share the crops; more than one needs a store
     """
 
     inputs: ModelInput
@@ -199,11 +176,7 @@ class Pipeline:
         return join_in_contact(labels, self.inputs.evolved.displacement, contact)
 
     def _finished(
-        self,
-        kind: str,
-        crops: Sequence[Crop],
-        compute: Callable[[Sequence[Crop]], Blocks],
-        title: str,
+        self, kind: str, crops: Sequence[Crop], compute: Callable[[Sequence[Crop]], Blocks], title: str
     ) -> Blocks:
         """The block of every crop, in their order; with a store, all are computed before this returns."""
         store, communicator = self.store, self.communicator

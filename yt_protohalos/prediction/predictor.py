@@ -26,12 +26,10 @@ from .communicator import SERIAL, Communicator
 from .inference import Batch, CropNetwork
 from .model_crops import ModelCrops, check_plateau, needed_sites
 from .pipeline import IOU_THRESHOLD, Blocks, Pipeline
-from .result import FIELD_SAMPLE, Prediction, RegionPrediction, field_sample
+from .result import FIELD_SAMPLE, PREDICTION_NAME, Prediction, RegionPrediction, field_sample
 from .store import evolve_in_store, open_store
 
 PRECISIONS = ("auto", "float32", "mixed", "bfloat16")
-
-_SHARED_PREDICTION = "prediction.h5"
 
 
 class ProtohaloPredictor:
@@ -185,10 +183,10 @@ class ProtohaloPredictor:
             if communicator.is_root:
                 prediction = self._assemble(field, pipeline, blocks, crops, settings)
                 if crop_store is not None and communicator.size > 1:
-                    prediction.save(crop_store.folder / _SHARED_PREDICTION)
+                    prediction.save(crop_store.folder / PREDICTION_NAME)
         if prediction is None:
             assert crop_store is not None
-            prediction = Prediction.load(crop_store.folder / _SHARED_PREDICTION)
+            prediction = Prediction.load(crop_store.folder / PREDICTION_NAME)
             prediction = replace(prediction, evolved=evolved if side == field.n else None)
         return prediction
 
@@ -223,10 +221,8 @@ class ProtohaloPredictor:
 
         Raises
         ------
-        OutOfRangeError, ModelError, TilingError
-            As `predict`.
-        LatticeError
-            The region is larger than the box or smaller than a site.
+        OutOfRangeError, ModelError, TilingError, LatticeError
+            As `predict`; the region is larger than the box or smaller than a site.
         ExperimentError
             The field has a perturbation whose plateau is smaller than what the networks see, or one that is not
             periodic and a network sees the evolved field. All of these before any network runs.

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import networkx
 
 PREDICTION_NAME = "prediction.h5"
-"""Name of a prediction in the folder of its catalogue."""
+"""Name of a prediction in the folder of its catalogue or of its crops."""
 FIELD_SAMPLE = "field_sample"
 """Setting of a prediction: what `field_sample` returns for its field. Older predictions lack it."""
 _KIND = "yt_protohalos prediction"
@@ -135,8 +135,8 @@ class Prediction(LabelledSites):
         0 none, 1..K protohaloes by descending size.
     lattice : Lattice
     cosmology : Cosmology
-    redshift : float
-        Of the initial conditions.
+    redshift, target_redshift : float
+        Of the initial conditions; of the haloes that were predicted, 0 unless asked for.
     site_offset : float
         Site i sits at ``(i + site_offset) * spacing``.
     overlap : OverlapGraph
@@ -144,8 +144,6 @@ class Prediction(LabelledSites):
     settings : dict
         Everything chosen for this run, JSON values.
     card : ModelCard
-    target_redshift : float
-        Redshift whose haloes were predicted, 0 unless asked for.
     package_version : str
         Version of yt_protohalos that made it; empty for files from before it was kept.
     evolved : EvolvedField or None
@@ -220,14 +218,9 @@ class Prediction(LabelledSites):
             raise StoreError(f"prediction {path} cannot be written ({error}); give a path you may write to") from error
 
     def _write(self, file: h5py.File) -> None:
-        file.attrs["kind"] = _KIND
-        file.attrs["format"] = PREDICTION_FORMAT
-        file.attrs["package_version"] = self.package_version
-        for name, value in (("n", self.lattice.n), ("box_size", self.lattice.box_size)):
-            file.attrs[name] = value
-        file.attrs["redshift"] = self.redshift
-        file.attrs["target_redshift"] = self.target_redshift
-        file.attrs["site_offset"] = self.site_offset
+        file.attrs.update(kind=_KIND, format=PREDICTION_FORMAT, n=self.lattice.n, box_size=self.lattice.box_size)
+        for name in ("package_version", "redshift", "target_redshift", "site_offset"):
+            file.attrs[name] = getattr(self, name)
         # datasets, because an HDF5 attribute holds at most 64 kB
         file["cosmology"] = json.dumps(asdict(self.cosmology))
         file["settings"] = json.dumps(self.settings)
@@ -285,12 +278,8 @@ class RegionPrediction(LabelledSites):
 
     Attributes
     ----------
-    probability : float32, (m, m, m)
-        Calibrated probability that a site ends in a halo.
-    mask : bool, (m, m, m)
-        Where the probability exceeds the semantic threshold.
-    labels : int32, (m, m, m)
-        0 none, 1..K protohaloes by descending number of sites in the region.
+    probability, mask, labels : float32, bool and int32, (m, m, m)
+        As in `Prediction`; labels by descending number of sites in the region.
     touches_border : bool, (K,)
         Whether label i + 1 has sites on a face of the region: it may go on outside, so its mass is a lower bound.
         All False where the region is the whole box.
@@ -299,13 +288,7 @@ class RegionPrediction(LabelledSites):
         Site of the box that ``[0, 0, 0]`` of the cubes is; any integers.
     lattice : Lattice
         Of the box, as the model saw it.
-    cosmology : Cosmology
-    redshift, site_offset : float
-        As in `Prediction`.
-    settings : dict
-        Everything chosen for this run, JSON values.
-    card : ModelCard
-    target_redshift : float
+    cosmology, redshift, site_offset, settings, card, target_redshift
         As in `Prediction`.
 
     Examples

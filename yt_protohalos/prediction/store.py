@@ -31,19 +31,11 @@ _EVOLVED = ("displacement", "velocity", "density")
 class CropStore:
     """A folder with the finished crops of one prediction.
 
-    Each crop is one ``.npy`` file, written beside its place and renamed, so that it is whole or absent.
+    Each crop is one ``.npy`` file, written beside its place and renamed, so that it is whole or absent. Reading and
+    writing a crop raise `StoreError` if the disk refuses it.
 
-    Parameters
-    ----------
-    folder : str or Path
-        Made if it does not exist.
-    settings : mapping
-        Everything the result depends on, JSON values; a folder made with other settings is refused.
-
-    Raises
-    ------
-    StoreError
-        The folder cannot be written, holds other files, or belongs to another field, model or settings.
+    folder : made if it does not exist; `StoreError` if it holds other files, or crops of other settings
+    settings : everything the result depends on, JSON values
     """
 
     def __init__(self, folder: str | Path, settings: Mapping[str, Any]) -> None:
@@ -80,14 +72,7 @@ class CropStore:
 
     def load(self, name: str) -> NDArray[Any] | None:
         """Array of a finished crop, or None if it is still missing."""
-        path = self._path(name)
-        if not path.is_file():
-            return None
-        try:
-            array: NDArray[Any] = np.load(path, allow_pickle=False)
-            return array
-        except (OSError, ValueError, EOFError) as error:
-            raise StoreError(f"{path} cannot be read ({error}); delete it and run again") from error
+        return self._read(name) if name in self else None
 
     def take(self, name: str) -> NDArray[Any]:
         """Array of a crop that this or another process has finished."""
@@ -97,7 +82,7 @@ class CropStore:
         return array
 
     def save(self, name: str, array: NDArray[Any]) -> None:
-        """Write a finished crop; `StoreError` if the disk refuses it."""
+        """Write a finished crop."""
         try:
             with atomic_path(self._path(name)) as partial, open(partial, "wb") as stream:
                 np.save(stream, array, allow_pickle=False)
@@ -132,8 +117,11 @@ class CropStore:
 
     def open(self, name: str) -> NDArray[Any]:
         """An array of the folder, read from disk where it is used; what is written to it stays in memory."""
+        return self._read(name, mapped=True)
+
+    def _read(self, name: str, mapped: bool = False) -> NDArray[Any]:
         try:
-            array: NDArray[Any] = np.load(self._path(name), mmap_mode="c", allow_pickle=False)
+            array: NDArray[Any] = np.load(self._path(name), mmap_mode="c" if mapped else None, allow_pickle=False)
             return array
         except (OSError, ValueError, EOFError) as error:
             raise StoreError(f"{self._path(name)} cannot be read ({error}); delete it and run again") from error
@@ -151,12 +139,8 @@ def open_store(
     """Resample a field to the `side` sites per side of a model, and open the store of finished crops.
 
     With several ranks, rank 0 alone resamples and identifies the field, and all map it from the store unless it is
-    mapped already. A resampled field is mapped by a single process too, from `MAPPED_SIDE` on.
-
-    Raises
-    ------
-    StoreError
-        Several ranks have no store, or it is that of another run.
+    mapped already. A resampled field is mapped by a single process too, from `MAPPED_SIDE` on. Raises `StoreError` if
+    several ranks have no store, or if it is that of another run.
     """
     if folder is None and communicator.size > 1:
         raise StoreError(f"{communicator.size} ranks share crops on disk; give a store, a folder that all see")
@@ -199,13 +183,10 @@ def evolve_in_store(
 
 
 class PredictionCache:
-    """Whole predictions, one file a key, shared by processes.
+    """Whole predictions, one file a key, shared by processes; `StoreError` if a file cannot be read or written.
 
-    Parameters
-    ----------
-    folder : str or Path, optional
-        By default the folder in the environment variable ``YT_PROTOHALOS_CACHE``, else ``~/.cache/yt_protohalos``
-        (below ``XDG_CACHE_HOME`` if that is set).
+    folder : by default that of the environment variable ``YT_PROTOHALOS_CACHE``, else ``~/.cache/yt_protohalos`` (below
+        ``XDG_CACHE_HOME`` if that is set)
     """
 
     def __init__(self, folder: str | Path | None = None) -> None:
@@ -216,24 +197,12 @@ class PredictionCache:
         return self.folder / f"{key}.h5"
 
     def get(self, key: str) -> Prediction | None:
-        """The prediction, or None if it was never put.
-
-        Raises
-        ------
-        StoreError
-            The file exists but cannot be read.
-        """
+        """The prediction, or None if it was never put."""
         path = self.path(key)
         return Prediction.load(path) if path.is_file() else None
 
     def put(self, key: str, prediction: Prediction) -> Path:
-        """Write a prediction under a key; returns its file.
-
-        Raises
-        ------
-        StoreError
-            The folder cannot be made or written.
-        """
+        """Write a prediction under a key; returns its file."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
