@@ -90,7 +90,7 @@ def test_sources_that_hold_another_number_of_particles_than_they_count_are_refus
     chunks = source(particles, "row-major", 500).chunks
     lying.chunks = chunks
     for use in (in_memory, lambda each: field_from_source(each, particles.field.box_size, PAPER_COSMOLOGY, REDSHIFT)):
-        with pytest.raises(InitialConditionsError, match=f"4096 particles were read where {promised} are counted"):
+        with pytest.raises(InitialConditionsError, match=f"4096 particles were read, but the file counts {promised};"):
             use(lying)
 
 
