@@ -85,12 +85,7 @@ class Cosmology:
     def matter_fraction(self, redshift: float) -> float:
         """Matter density over critical density, Omega_m(z)."""
         z = float(_checked_redshift(redshift))
-        return float(self.omega_m * (1 + z) ** 3 / self.expansion_squared(z))
-
-    def expansion_squared(self, redshift: Any) -> Any:
-        """Squared expansion rate E(z)^2 = H(z)^2 / H(0)^2 at one or more redshifts."""
-        curvature = 1 - self.omega_m - self.omega_lambda
-        return self.omega_m * (1 + redshift) ** 3 + curvature * (1 + redshift) ** 2 + self.omega_lambda
+        return float(self.omega_m * (1 + z) ** 3 / expansion_squared(self, z))
 
     def growth_rate(self, redshift: float) -> float:
         """First-order growth rate f1 = dlnD/dlna.
@@ -99,7 +94,7 @@ class Cosmology:
         """
         z = float(_checked_redshift(redshift))
         a = 1 / (1 + z)
-        expansion = np.sqrt(self.expansion_squared(z))
+        expansion = np.sqrt(expansion_squared(self, z))
         curvature = 1 - self.omega_m - self.omega_lambda
         slope = -(1.5 * self.omega_m / a**3 + curvature / a**2) / expansion**2
         growth = float(self._colossus.growthFactorUnnormalized(z))
@@ -111,7 +106,7 @@ class Cosmology:
 
     def hubble(self, redshift: float) -> float:
         """Hubble rate H(z) = 100 E(z) in km/s per proper Mpc/h."""
-        return 100 * float(np.sqrt(self.expansion_squared(float(_checked_redshift(redshift)))))
+        return 100 * float(np.sqrt(expansion_squared(self, float(_checked_redshift(redshift)))))
 
     def linear_power(self, wavenumber: ArrayLike, wiggles: bool = True) -> NDArray[np.float64]:
         """Linear power at z = 0 in (Mpc/h)^3, Eisenstein & Hu (1998), for wavenumbers in h/Mpc."""
@@ -126,6 +121,12 @@ class Cosmology:
     def site_mass_msun_h(self, spacing: Quantity) -> float:
         """Mass of one lattice site in Msun/h, for a comoving spacing in Mpc/h or a quantity."""
         return self.mean_density * comoving_length(spacing, "spacing", self.h) ** 3
+
+
+def expansion_squared(cosmology: Cosmology, redshift: Any) -> Any:
+    """Squared expansion rate E(z)^2 = H(z)^2 / H(0)^2 at one or more redshifts, plain numbers."""
+    curvature = 1 - cosmology.omega_m - cosmology.omega_lambda
+    return cosmology.omega_m * (1 + redshift) ** 3 + curvature * (1 + redshift) ** 2 + cosmology.omega_lambda
 
 
 def target_redshift(redshift: float) -> float:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..exceptions import CosmologyError, FormatError, InitialConditionsError, ProtohaloError
-from ..fields.cosmology import Cosmology
+from ..fields.cosmology import Cosmology, expansion_squared
 from ..fields.fourier import mean_and_rms
 
 LARGEST_REDSHIFT = 1000.0
@@ -70,7 +70,7 @@ def check_box(what: str, box_size: float, redshift: float, cosmology: Cosmology)
             f"{what} gives Omega_m {cosmology.omega_m:g} and Omega_Lambda {cosmology.omega_lambda:g}; the first must "
             "lie in 0.001..3 and the second within 3, the densities today over the critical one: correct them"
         )
-    if np.any(cosmology.expansion_squared(np.linspace(0.0, redshift, 200)) <= 0):
+    if np.any(expansion_squared(cosmology, np.linspace(0.0, redshift, 200)) <= 0):
         raise CosmologyError(
             f"{what} gives Omega_m {cosmology.omega_m:g} and Omega_Lambda {cosmology.omega_lambda:g}, under which no "
             f"universe expands from redshift {redshift:g} to 0; correct them"
