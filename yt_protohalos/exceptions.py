@@ -38,6 +38,10 @@ class FormatError(ProtohaloError, ValueError):
     """A file is not what its format says; write it again, or name the format with `load`."""
 
 
+class EvolutionError(ProtohaloError, ValueError):
+    """A plan of mesh, steps and filter that cannot evolve a field."""
+
+
 class TilingError(ProtohaloError, ValueError):
     """Crops of these sizes do not tile the box; change the side, core or context."""
 
