@@ -41,13 +41,13 @@ class MeshPlan:
     start : float
         Growth factor, in units of the one at the target time, up to which second-order perturbation theory is used.
     shortening : float
-        Exponent p of the growth factors after step i of m, ``1 - (1 - start) (1 - i / m)**p``: 1 for equal steps, larger
-        for steps that shorten.
+        Exponent p of the growth factors after step i of m, ``1 - (1 - start) (1 - i / m)**p``: 1 for equal steps,
+        larger for steps that shorten.
     cut : float
         The force is multiplied by ``exp(-(k / cut)**2)``, with k in radians per site.
     sharpening : int
-        Power of the inverse cloud-in-cell window that multiplies the force: 0 for none, 2 for the window of the deposit,
-        4 for that of the deposit and of the reading.
+        Power of the inverse cloud-in-cell window that multiplies the force: 0 for none, 2 for the window of the
+        deposit, 4 for those of the deposit and of the reading.
     """
 
     cells_per_site: int
@@ -60,8 +60,8 @@ class MeshPlan:
     def __post_init__(self) -> None:
         if self.cells_per_site < 1 or self.steps < 1 or not 0 <= self.start < 1:
             raise EvolutionError(
-                f"{self} has no mesh, no steps or no time; use at least one cell per site, at least one step and a start "
-                "from 0 to below 1"
+                f"{self} has no mesh, no steps or no time; use at least one cell per site, at least one step and a "
+                "start from 0 to below 1"
             )
         if not (self.cut > 0 and self.shortening >= 1 and self.sharpening >= 0):
             raise EvolutionError(

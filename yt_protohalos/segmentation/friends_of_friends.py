@@ -128,11 +128,10 @@ def _join(
 
 @njit(cache=True, nogil=True)
 def _is_one_group(parent: NDArray[np.int64], low: int, high: int) -> bool:
-    root = _root(parent, low)
-    for i in range(low + 1, high):
-        if _root(parent, i) != root:
-            return False
-    return True
+    i = low + 1
+    while i < high and _root(parent, i) == _root(parent, low):
+        i += 1
+    return i >= high
 
 
 @njit(cache=True, nogil=True)
