@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from dataclasses import replace
 
@@ -335,9 +334,7 @@ def test_validate_pools_runs_and_writes_tables_and_figures(files, tmp_path, fake
                  "--baselines", "--figures", "figures", "-o", "scores.json", "--quiet"]  # fmt: skip
     assert cli.main(arguments) == 0
     result = json.loads((tmp_path / "scores.json").read_text())
-    simple = {"threshold+watershed", "spheres"}
-    if importlib.util.find_spec("yt_astro_analysis") is not None:
-        simple.add("evolved+FoF")
+    simple = {"threshold+watershed", "spheres", "evolved+FoF", "mesh+FoF"}
     assert set(result["tables"]) == {"model", "pair", *simple}
     assert result["tables"]["model"]["runs"] == len(result["runs"]) == 2
     assert fakes[0].runs == 2 and len(fakes) == 1

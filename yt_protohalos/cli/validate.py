@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from ..analysis.baselines import SimpleMethod
     from ..analysis.validation import SimulatedRun
     from ..fields.linear_field import LinearField
 
@@ -27,9 +25,6 @@ HELP = "score a model against simulations of the same initial conditions"
 EXAMPLE = """  protohalos validate --ics ics_gadget.hdf5 --labels halo_labels.h5 --figures figures -o scores.json
   protohalos validate --runs run_0901_z0.5.h5 --model amplitude-v1 --catalog     # at z = 0.5, as the file says
   (halo_labels.h5: dataset `labels`, 0 outside, 1..K, or `halo_id`, -1 outside, 0..K-1, on the initial lattice)"""
-
-EVOLVED_LINKING_LENGTH = 0.25
-"""Longer than the 0.2 of the halo definition, because the mesh blurs haloes."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -59,6 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+    from ..analysis.baselines import SIMPLE_METHODS
     from ..analysis.validation import validate
     from ..prediction.predictor import ProtohaloPredictor
     from ..yt_interface.predict import predict_field
@@ -73,7 +69,7 @@ def run(args: argparse.Namespace) -> None:
     progress = not args.quiet
     result = validate(
         runs, predictor, pair=pair, pair_spacing=pair_spacing, catalog=args.catalog, progress=progress,
-        simple_methods=_simple_methods() if args.baselines else None,
+        simple_methods=SIMPLE_METHODS if args.baselines else None,
         predict=lambda field: predict_field(field, predictor, chosen_cache(args), progress),
     )  # fmt: skip
     say(result.text)
@@ -133,26 +129,3 @@ def _read_pair(a: Path, b: Path) -> tuple[tuple[NDArray[np.int64], NDArray[np.in
     if len(spacings) > 1:
         raise ScoringError(f"{a} and {b} have spacings {spacings} Mpc/h; give a pair of one resolution")
     return labels, next(iter(spacings), None)
-
-
-def _simple_methods() -> dict[str, SimpleMethod]:
-    """Return the simple methods that the installed packages allow."""
-    from ..analysis.baselines import SIMPLE_METHODS
-
-    if importlib.util.find_spec("yt_astro_analysis") is None:
-        say("evolved+FoF is left out; for it: pip install 'yt_protohalos[astro]'")
-        return dict(SIMPLE_METHODS)
-    return {**SIMPLE_METHODS, "evolved+FoF": _evolved_groups}
-
-
-def _evolved_groups(field: LinearField, fraction: float, min_sites: int) -> tuple[NDArray, None]:
-    """Group the approximately evolved field by friends of friends, without any network."""
-    import numpy as np
-
-    from ..fields.evolution import evolve_field
-    from ..training.friends_of_friends import friends_of_friends
-
-    lattice = field.lattice
-    sites = np.indices(lattice.shape, dtype=np.float32) + evolve_field(field).displacement
-    positions = lattice.spacing * sites.reshape(3, -1).T
-    return friends_of_friends(positions, lattice, EVOLVED_LINKING_LENGTH, min_sites), None

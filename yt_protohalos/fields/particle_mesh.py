@@ -48,6 +48,18 @@ class MeshPlan:
     sharpening : int
         Power of the inverse cloud-in-cell window that multiplies the force: 0 for none, 2 for the window of the
         deposit, 4 for those of the deposit and of the reading.
+
+    Raises
+    ------
+    EvolutionError
+        A value that leaves no mesh, no steps, no time or no force.
+
+    Examples
+    --------
+    >>> from yt_protohalos.fields.particle_mesh import MeshPlan
+    >>> plan = MeshPlan(cells_per_site=2, steps=4, start=0.2, shortening=1.0, cut=5.0, sharpening=0)
+    >>> plan.growth
+    array([0.2, 0.4, 0.6, 0.8, 1. ])
     """
 
     cells_per_site: int
@@ -75,8 +87,15 @@ class MeshPlan:
         return 1 - (1 - self.start) * left**self.shortening
 
 
+FAST = MeshPlan(cells_per_site=1, steps=16, start=0.1, shortening=2.0, cut=4.0, sharpening=4)
+"""Of the plans with one cell per site, the one whose friends-of-friends groups match most haloes of 155 sites and more
+on five tuning runs; see ``benchmarks/evolution.py``."""
+ACCURATE = MeshPlan(cells_per_site=2, steps=24, start=0.0, shortening=2.0, cut=5.0, sharpening=0)
+"""The same with two cells per site: more sites on the right side, at four times the time and eight times the mesh."""
+
+
 def final_positions(
-    field: LinearField, plan: MeshPlan, progress: Progress = False
+    field: LinearField, plan: MeshPlan = FAST, progress: Progress = False
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Evolve a linear field to its target redshift.
 
@@ -97,6 +116,13 @@ def final_positions(
     -----
     Rampf, List & Hahn 2024 (BullFrog): drift half a step, kick ``v <- alpha v + (1 - alpha) g / D``, drift half a step.
     In memory are 24 bytes per site and two meshes of 4 bytes per cell.
+
+    Examples
+    --------
+    >>> from yt_protohalos.fields.particle_mesh import FAST, final_positions
+    >>> displacement, velocity = final_positions(field, FAST)
+    >>> displacement.shape  # sites
+    (3, 32, 32, 32)
     """
     displacement, velocity = _perturbation_theory(field, plan.start)
     n, mesh_side = field.n, plan.cells_per_site * field.n
