@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-LINKING_LENGTH = 0.25
 MIN_SITES = 155
+SCORES = ("ACC", "F1", "matched_share_large", "matched_share_all")
 
 
 def plans() -> dict[str, Callable[[Any], np.ndarray]]:
@@ -62,7 +62,7 @@ def scores(runs: list[Path], displace: Callable[[Any], np.ndarray]) -> dict[str,
     table = validation_table(counts)
     ratio = table["mass_function_ratio"]
     return {
-        **{name: table[name] for name in ("ACC", "F1", "matched_share_large", "matched_share_all")},
+        **{name: table[name] for name in SCORES},
         "mass_function": dict(zip(map(str, ratio["bins"]), ratio["value"], strict=True)),
         "seconds": seconds / len(runs),
     }
@@ -77,12 +77,8 @@ def main() -> None:
     for name, displace in plans().items():
         found[name] = scores(args.runs, displace)
         one = found[name]
-        print(
-            f"{name:22s} ACC {one['ACC']['value']:.4f}  F1 {one['F1']['value']:.4f}  matched > 500 "
-            f"{one['matched_share_large']['value']:.3f} +- {one['matched_share_large']['error']:.3f}  >= 155 "
-            f"{one['matched_share_all']['value']:.3f} +- {one['matched_share_all']['error']:.3f}  {one['seconds']:.1f} s",
-            flush=True,
-        )
+        columns = [f"{key} {one[key]['value']:.4f} +- {one[key]['error']:.4f}" for key in SCORES]
+        print(f"{name:20s}", *columns, f"{one['seconds']:.1f} s", sep="  ", flush=True)
     if args.output is not None:
         args.output.write_text(json.dumps({"runs": [path.stem for path in args.runs], "plans": found}, indent=1))
 

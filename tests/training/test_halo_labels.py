@@ -108,7 +108,6 @@ def shuffled(count: int = N**3) -> np.ndarray:
 
 def test_final_particles_bring_their_halo_to_their_initial_site(ics, own, final, cube, tmp_path):
     """Whatever the order in which a snapshot stores its particles."""
-    pytest.importorskip("yt_astro_analysis")
     for name, order in (("sorted", None), ("shuffled", shuffled())):
         path = write_snapshot(tmp_path / f"{name}.hdf5", own, final, order)
         run = label_run(ics, snapshot=path, output=tmp_path / f"{name}.h5")
@@ -118,7 +117,6 @@ def test_final_particles_bring_their_halo_to_their_initial_site(ics, own, final,
 @pytest.mark.parametrize("numbering", ["x fastest", "no lattice order", "stored shuffled"])
 def test_ids_may_number_the_particles_in_any_way(numbering, own, final, cube, tmp_path):
     """In Gadget binary files, and with IDs that are unique but do not count sites."""
-    pytest.importorskip("yt_astro_analysis")
     ids, order = np.arange(N**3), None
     if numbering == "x fastest":
         ids = ids.reshape(cube.shape).transpose().ravel()
@@ -132,7 +130,6 @@ def test_ids_may_number_the_particles_in_any_way(numbering, own, final, cube, tm
 
 
 def test_datasets_do_as_well_as_paths(own, final, cube, tmp_path):
-    pytest.importorskip("yt_astro_analysis")
     box, masses = (own.field.box_size, own.field.cosmology), np.full(N**3, own.mass)
     initial = particle_dataset(own.positions, own.velocities, masses, *box, 49.0, "initial")
     last = particle_dataset(final, None, masses, *box, 0.0, "last")
@@ -185,7 +182,6 @@ def test_a_grid_of_initial_conditions_takes_a_cube_of_labels_but_no_ids(own, cub
 
 def test_the_tree_pm_reference_gets_its_own_haloes(tmp_path):
     """Real initial conditions and final positions: the haloes that Gadget-4's own finder has."""
-    pytest.importorskip("yt_astro_analysis")
     folder = SHARED / "reference"
     if not folder.is_dir():
         pytest.skip("needs the run of ../shared/reference")
@@ -241,7 +237,6 @@ def test_runs_of_the_seed_format_still_open_and_unknown_ones_do_not(own, cube, t
 
 
 def test_the_command_makes_a_run_that_the_train_command_takes(ics, snapshot, tmp_path, capsys):
-    pytest.importorskip("yt_astro_analysis")
     run = tmp_path / "runs" / "mine.h5"
     assert cli.main(["label", "--ics", str(ics), "--snapshot", str(snapshot), "-o", str(run)]) == 0
     assert f"wrote {run}: 3 haloes hold " in capsys.readouterr().out
@@ -322,7 +317,6 @@ def test_a_box_that_is_no_cube_is_refused(ics, snapshot, own, final, tmp_path):
 
 
 def test_a_snapshot_of_another_time_is_refused_unless_that_time_is_asked_for(ics, own, final, cube, tmp_path, capsys):
-    pytest.importorskip("yt_astro_analysis")
     path = write_snapshot(tmp_path / "last.hdf5", own, final, redshift=0.5)
     assert_refused(
         InitialConditionsError, r"at redshift 0\.5, and models.*--at-redshift 0\.5", ics, tmp_path, snapshot=path
@@ -363,7 +357,6 @@ def test_a_catalogue_that_states_no_redshift_is_of_the_one_asked_for(ics, cube, 
 
 
 def test_haloes_just_before_the_end_are_those_of_the_end(ics, own, final, tmp_path):
-    pytest.importorskip("yt_astro_analysis")
     path = write_snapshot(tmp_path / "last.hdf5", own, final, redshift=0.004)
     assert label_run(ics, snapshot=path, output=tmp_path / "run.h5").field.target_redshift == 0
 
@@ -376,7 +369,6 @@ def test_haloes_of_other_initial_conditions_or_axes_are_refused(own, ics, cube, 
 
 
 def test_a_run_without_haloes_is_refused(ics, own, tmp_path):
-    pytest.importorskip("yt_astro_analysis")
     path = write_snapshot(tmp_path / "last.hdf5", own, own.positions)
     assert_refused(InitialConditionsError, "no halo has 155 particles", ics, tmp_path, snapshot=path)
 

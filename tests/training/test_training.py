@@ -251,7 +251,6 @@ def test_box_side_and_linking_length_may_have_units() -> None:
         assert SimulationSettings(box_size=side).box_size == pytest.approx(37.5)
     with pytest.raises(UnitsError, match="box_size"):
         SimulationSettings(box_size="37.5 Msun")
-    pytest.importorskip("yt_astro_analysis")
     lattice = Lattice(8, 16.0)
     positions = lattice.sites(np.arange(lattice.n_sites)) * lattice.spacing
     positions[:20] = 1.0
@@ -262,7 +261,6 @@ def test_box_side_and_linking_length_may_have_units() -> None:
 @pytest.mark.slow
 def test_a_small_run_collapses_into_haloes_at_each_output(tmp_path: Path) -> None:
     pytest.importorskip("pysco")
-    pytest.importorskip("yt_astro_analysis")
     small = SimulationSettings(n=32, box_size=6.25, mesh=64)
     path = tmp_path / "new folder" / "run.h5"
     outputs = simulate(3, small, path, (0.0, 0.5), checkpoint_seconds=0.0)

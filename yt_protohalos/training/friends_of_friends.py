@@ -7,10 +7,10 @@ from numbers import Real
 import numpy as np
 from numpy.typing import NDArray
 
-from .._utils.system import silent_descriptor
 from ..exceptions import InitialConditionsError
 from ..fields.lattice import Lattice
 from ..fields.units import Quantity, comoving_length
+from ..segmentation.friends_of_friends import friends_of_friends as group
 from ..segmentation.labels import relabel_by_size
 
 LINKING_LENGTH = 0.2
@@ -54,17 +54,7 @@ def friends_of_friends(
         )
     if not np.all(np.isfinite(positions)):
         raise InitialConditionsError("final positions hold NaN or infinite values; check the snapshot")
-    try:
-        from yt_astro_analysis.halo_analysis.halo_finding.fof.EnzoFOF import RunFOF
-    except ImportError as error:
-        raise ImportError(
-            "yt_astro_analysis finds the haloes of a snapshot; install it with: pip install 'yt_protohalos[astro]'"
-        ) from error
-
     length = comoving_length(linking_length, "linking_length")
-    spacings = length if isinstance(linking_length, Real) else length / lattice.spacing
-    unit = np.mod(np.asarray(positions, dtype=np.float64) / lattice.box_size, 1.0)
-    with silent_descriptor(1):
-        groups = RunFOF(*np.ascontiguousarray(unit.T), spacings / lattice.n)
-    # RunFOF numbers groups from 0 and says -1 outside
-    return relabel_by_size(np.asarray(groups).astype(np.int64).reshape(lattice.shape) + 1, min_sites)
+    length = length * lattice.spacing if isinstance(linking_length, Real) else length
+    groups = group(positions, lattice.box_size, length)
+    return relabel_by_size(groups.reshape(lattice.shape) + 1, min_sites)

@@ -46,7 +46,7 @@ def label_run(
         Initial conditions that `load` and `linear_field` read; particles, unless `catalog` is a cube.
     snapshot : path or yt Dataset, optional
         Final snapshot, whose particles carry the IDs of the initial conditions. Friends-of-friends groups (linking
-        length 0.2, at least 155 particles) become the labels; needs the extra ``astro``.
+        length 0.2, at least 155 particles) become the labels.
     catalog : path, optional
         Instead of `snapshot`: an HDF5 catalogue of friends-of-friends haloes, either a cube on the initial lattice
         (``labels``, 0 outside, or ``halo_id``, -1 outside) or members (`halo_catalogs.read_members`).
