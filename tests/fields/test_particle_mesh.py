@@ -9,7 +9,7 @@ import pytest
 from standins import make_field
 
 from yt_protohalos.exceptions import EvolutionError
-from yt_protohalos.fields import particle_mesh
+from yt_protohalos.fields import evolution, particle_mesh
 from yt_protohalos.fields.cosmology import PAPER_COSMOLOGY
 from yt_protohalos.fields.linear_field import LinearField
 from yt_protohalos.fields.particle_mesh import MeshPlan, final_positions
@@ -70,7 +70,8 @@ def test_mass_is_conserved_in_the_deposit(field):
 def test_the_bits_do_not_depend_on_the_cores(field, monkeypatch):
     found = []
     for cores in (1, 3):
-        monkeypatch.setattr(particle_mesh, "available_cores", lambda cores=cores: cores)
+        for module in (evolution, particle_mesh):
+            monkeypatch.setattr(module, "available_cores", lambda cores=cores: cores)
         found.append(final_positions(field, PLANS[1]))
     assert all(np.array_equal(one, three) for one, three in zip(*found, strict=True))
 

@@ -36,7 +36,7 @@ SMOOTHING = (0.0, 1.0, 2.0)
 
 DENSITY_NAMES = tuple(f"density_{100 * growth:.0f}_{width:.0f}" for growth in SNAPSHOTS for width in SMOOTHING)
 _LEAST_DENSITY = 0.01
-_SECOND_ORDER = -3.0 / 7.0
+SECOND_ORDER = -3.0 / 7.0
 _STRIP = 8  # planes of sites whose densities are held in float32 at once
 
 
@@ -128,18 +128,18 @@ def evolve_field(
     half = np.float32(0.5 * step)
     for i in track(range(STEPS), "Evolving the linear field", progress=progress):
         start, middle, end = i * step, (i + 0.5) * step, (i + 1) * step
-        _by_slabs(_drift, lattice.n, moved, velocity, half)
-        _kick(velocity, moved, lattice, _memory(start, middle, end), middle)
-        _by_slabs(_drift, lattice.n, moved, velocity, half)
+        by_slabs(drift, lattice.n, moved, velocity, half)
+        _kick(velocity, moved, lattice, memory_of_velocity(start, middle, end), middle)
+        by_slabs(drift, lattice.n, moved, velocity, half)
         if i + 1 in kept:
             _log_densities(moved, lattice, density[kept[i + 1] * len(SMOOTHING) :])
     return EvolvedField(moved, density, velocity)
 
 
-def _memory(start: float, middle: float, end: float) -> float:
+def memory_of_velocity(start: float, middle: float, end: float) -> float:
     """Share alpha of the old velocity in a kick (BullFrog): exact to second order in the linear field."""
-    before, after = 2 * _SECOND_ORDER * start, 2 * _SECOND_ORDER * end
-    position = _SECOND_ORDER * start**2 + before * (middle - start)
+    before, after = 2 * SECOND_ORDER * start, 2 * SECOND_ORDER * end
+    position = SECOND_ORDER * start**2 + before * (middle - start)
     force = position / middle - middle
     return (after - force) / (before - force)
 
@@ -151,7 +151,7 @@ def _kick(
     keep, gain = np.float32(memory), np.float32((1 - memory) / growth)
     for axis in range(3):
         pull = _inverse_gradient(spectrum, lattice, axis)
-        _by_slabs(_pull, lattice.n, pull, moved, velocity[axis], keep, gain)
+        by_slabs(_pull, lattice.n, pull, moved, velocity[axis], keep, gain)
         del pull  # before the next one is made
 
 
@@ -198,7 +198,7 @@ def _log_densities(moved: NDArray[np.float32], lattice: Lattice, result: NDArray
                 filtered *= np.exp(-0.5 * (width * along) ** 2)
             mesh = _to_cube(filtered, lattice)
             del filtered
-        _by_slabs(_write_log, lattice.n, mesh, moved, result[i])
+        by_slabs(_write_log, lattice.n, mesh, moved, result[i])
         del mesh  # before the next one is made
 
 
@@ -213,7 +213,7 @@ def _write_log(
         result[start:stop] = np.log(np.maximum(values, _LEAST_DENSITY))
 
 
-def _by_slabs(work: Callable[..., None], n: int, *arguments: Any) -> None:
+def by_slabs(work: Callable[..., None], n: int, *arguments: Any) -> None:
     """Call ``work(*arguments, first, last)`` for slabs of sites that cover the lattice, on all cores."""
     edges = np.linspace(0, n, min(n, available_cores()) + 1).astype(int).tolist()
     with ThreadPoolExecutor(len(edges) - 1) as pool:
@@ -230,14 +230,15 @@ def _deposit(moved: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 @njit(cache=True, nogil=True)
-def _drift(moved: NDArray[np.float32], velocity: NDArray[np.float32], time: np.float32, first: int, last: int) -> None:
+def drift(moved: NDArray[np.float32], velocity: NDArray[np.float32], time: np.float32, first: int, last: int) -> None:
+    """Move the particles of a slab."""
     for axis in range(3):
         for i in range(first, last):
             moved[axis, i] += time * velocity[axis, i]
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _cell(position: float, n: int) -> tuple[int, int, np.float32]:
+def cell_below(position: float, n: int) -> tuple[int, int, np.float32]:
     """Cell below a position, the next one, and the share of the next; all periodic."""
     below = int(np.floor(position))
     share = np.float32(position - below)
@@ -257,9 +258,9 @@ def _add_clouds(moved: NDArray[np.float32], mesh: NDArray[np.float32]) -> None:
     for i in range(n):
         for j in range(n):
             for k in range(n):
-                x, x1, u = _cell(i + moved[0, i, j, k], n)
-                y, y1, v = _cell(j + moved[1, i, j, k], n)
-                z, z1, w = _cell(k + moved[2, i, j, k], n)
+                x, x1, u = cell_below(i + moved[0, i, j, k], n)
+                y, y1, v = cell_below(j + moved[1, i, j, k], n)
+                z, z1, w = cell_below(k + moved[2, i, j, k], n)
                 mesh[x, y, z] += (one - u) * (one - v) * (one - w)
                 mesh[x, y, z1] += (one - u) * (one - v) * w
                 mesh[x, y1, z] += (one - u) * v * (one - w)
@@ -297,9 +298,9 @@ def _pull(
 def _at_particle(mesh: NDArray[np.float32], moved: NDArray[np.float32], i: int, j: int, k: int) -> np.float32:
     n = mesh.shape[0]
     one = np.float32(1.0)
-    x, x1, u = _cell(i + moved[0, i, j, k], n)
-    y, y1, v = _cell(j + moved[1, i, j, k], n)
-    z, z1, w = _cell(k + moved[2, i, j, k], n)
+    x, x1, u = cell_below(i + moved[0, i, j, k], n)
+    y, y1, v = cell_below(j + moved[1, i, j, k], n)
+    z, z1, w = cell_below(k + moved[2, i, j, k], n)
     near = (one - v) * ((one - w) * mesh[x, y, z] + w * mesh[x, y, z1])
     near += v * ((one - w) * mesh[x, y1, z] + w * mesh[x, y1, z1])
     far = (one - v) * ((one - w) * mesh[x1, y, z] + w * mesh[x1, y, z1])

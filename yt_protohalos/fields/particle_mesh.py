@@ -9,11 +9,9 @@ smoothing by the clouds.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 from numba import njit
@@ -23,10 +21,9 @@ from scipy import fft
 from .._utils.progress import Progress, track
 from .._utils.system import available_cores
 from ..exceptions import EvolutionError
+from .evolution import SECOND_ORDER, by_slabs, cell_below, drift, memory_of_velocity
 from .fourier import displacement_component, potential, second_order_source
 from .linear_field import LinearField
-
-_SECOND_ORDER = -3.0 / 7.0  # second-order growth in units of the squared first-order growth
 
 
 @dataclass(frozen=True)
@@ -129,15 +126,15 @@ def final_positions(
     window = [_window(mesh_side, plan, k) for k in (fft.fftfreq(mesh_side), fft.rfftfreq(mesh_side))]
     for start, end in track(list(pairwise(plan.growth)), "Evolving the linear field", progress=progress):
         middle, half = 0.5 * (start + end), np.float32(0.5 * (end - start))
-        memory = _memory(start, middle, end)
-        _by_slabs(_drift, n, displacement, velocity, half)
+        memory = memory_of_velocity(start, middle, end)
+        by_slabs(drift, n, displacement, velocity, half)
         force = _potential(_deposit(displacement, plan.cells_per_site), *window)
-        _by_slabs(
+        by_slabs(
             _kick, n, force, displacement, velocity, plan.cells_per_site, np.float32(memory),
             np.float32((1 - memory) / middle),
         )  # fmt: skip
         del force
-        _by_slabs(_drift, n, displacement, velocity, half)
+        by_slabs(drift, n, displacement, velocity, half)
     return displacement, velocity
 
 
@@ -153,17 +150,9 @@ def _perturbation_theory(field: LinearField, growth: float) -> tuple[NDArray[np.
         for axis in range(3):
             # the second-order displacement is along +grad, displacement_component along -grad
             component = displacement_component(second, field.lattice, axis) / np.float32(-field.spacing)
-            displacement[axis] += np.float32(_SECOND_ORDER * growth**2) * component
-            velocity[axis] += np.float32(2 * _SECOND_ORDER * growth) * component
+            displacement[axis] += np.float32(SECOND_ORDER * growth**2) * component
+            velocity[axis] += np.float32(2 * SECOND_ORDER * growth) * component
     return displacement, velocity
-
-
-def _memory(start: float, middle: float, end: float) -> float:
-    """Share alpha of the old velocity in a kick: exact to second order in the linear field."""
-    before, after = 2 * _SECOND_ORDER * start, 2 * _SECOND_ORDER * end
-    position = _SECOND_ORDER * start**2 + before * (middle - start)
-    force = position / middle - middle
-    return (after - force) / (before - force)
 
 
 def _window(mesh_side: int, plan: MeshPlan, frequency: NDArray[np.float64]) -> NDArray[np.float32]:
@@ -199,19 +188,11 @@ def _potential(
     spectrum = fft.rfftn(mesh, workers=cores, overwrite_x=True)
     del mesh
     k, half_k = (2 * np.pi * f(side).astype(np.float32) for f in (fft.fftfreq, fft.rfftfreq))
-    _by_slabs(_solve, side, spectrum, k, half_k, window, half_window, np.float32(1 / side**3))
+    by_slabs(_solve, side, spectrum, k, half_k, window, half_window, np.float32(1 / side**3))
     # irfftn would hold a copy of the spectrum
     spectrum = fft.ifftn(spectrum, axes=(0, 1), norm="forward", workers=cores, overwrite_x=True)
     result: NDArray[np.float32] = fft.irfft(spectrum, n=side, axis=2, norm="forward", workers=cores)
     return result
-
-
-def _by_slabs(work: Callable[..., None], n: int, *arguments: Any) -> None:
-    """Call ``work(*arguments, first, last)`` for slabs that cover 0 to n, on all cores."""
-    edges = np.linspace(0, n, min(n, available_cores()) + 1).astype(int).tolist()
-    with ThreadPoolExecutor(len(edges) - 1) as pool:
-        for done in [pool.submit(work, *arguments, first, last) for first, last in pairwise(edges)]:
-            done.result()
 
 
 @njit(cache=True, nogil=True)
@@ -230,28 +211,6 @@ def _solve(
                     spectrum[x, y, z] = 0
 
 
-@njit(cache=True, nogil=True)
-def _drift(
-    displacement: NDArray[np.float32], velocity: NDArray[np.float32], time: np.float32, first: int, last: int
-) -> None:
-    for axis in range(3):
-        for i in range(first, last):
-            displacement[axis, i] += time * velocity[axis, i]
-
-
-@njit(cache=True, nogil=True, inline="always")
-def _cell(position: float, side: int) -> tuple[int, int, np.float32]:
-    """Cell below a position, the next one, and the share of the next; all periodic."""
-    below = int(np.floor(position))
-    share = np.float32(position - below)
-    below -= side * int(np.floor(position * (1.0 / side)))
-    # rounding may leave it one period off
-    below = below + side if below < 0 else below
-    below = below - side if below >= side else below
-    above = below + 1
-    return below, above - side if above == side else above, share
-
-
 @njit(cache=True, nogil=True, inline="always")
 def _wrapped(i: int, side: int) -> int:
     """Index of a cell that is at most one period off; a remainder would take a division."""
@@ -268,9 +227,9 @@ def _add_clouds(
     for i in range(first, last):
         for j in range(n):
             for k in range(n):
-                x, x1, u = _cell(cells_per_site * (i + displacement[0, i, j, k]), side)
-                y, y1, v = _cell(cells_per_site * (j + displacement[1, i, j, k]), side)
-                z, z1, w = _cell(cells_per_site * (k + displacement[2, i, j, k]), side)
+                x, x1, u = cell_below(cells_per_site * (i + displacement[0, i, j, k]), side)
+                y, y1, v = cell_below(cells_per_site * (j + displacement[1, i, j, k]), side)
+                z, z1, w = cell_below(cells_per_site * (k + displacement[2, i, j, k]), side)
                 near, far = mass * (one - u), mass * u
                 mesh[x, y, z] += near * (one - v) * (one - w)
                 mesh[x, y, z1] += near * (one - v) * w
@@ -300,9 +259,9 @@ def _kick(
     for i in range(first, last):
         for j in range(n):
             for k in range(n):
-                x, _, u = _cell(cells_per_site * (i + displacement[0, i, j, k]), side)
-                y, _, v = _cell(cells_per_site * (j + displacement[1, i, j, k]), side)
-                z, _, w = _cell(cells_per_site * (k + displacement[2, i, j, k]), side)
+                x, _, u = cell_below(cells_per_site * (i + displacement[0, i, j, k]), side)
+                y, _, v = cell_below(cells_per_site * (j + displacement[1, i, j, k]), side)
+                z, _, w = cell_below(cells_per_site * (k + displacement[2, i, j, k]), side)
                 for o in range(6):
                     xs[o], ys[o], zs[o] = (
                         _wrapped(x + o - 2, side),
