@@ -84,6 +84,7 @@ def whole_or_absent(folder: Path) -> None:
 # killed
 
 
+@pytest.mark.slow
 def test_killed_runs_resume_to_the_same_bits(tmp_path):
     counts = kill_loop.loop(3, 1, tmp_path)
     assert counts["kills"] == 3 and counts["finished"] >= 1
@@ -106,6 +107,7 @@ def test_what_killed_writers_left_is_removed_once_it_is_old(tmp_path):
 # two at once
 
 
+@pytest.mark.slow
 def test_two_processes_on_one_cache_both_end_with_the_same_labels(tmp_path, ics, model):
     context = multiprocessing.get_context("fork")
     folders = [tmp_path / name for name in ("one", "two")]
@@ -191,6 +193,7 @@ def test_a_full_disk_for_the_cache_is_said_and_what_is_finished_stays(small_disk
     assert ph.Prediction.load(tmp_path / "out" / "prediction.h5").n_protohalos > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [60_000])
 def test_a_full_disk_for_the_results_is_said_and_the_prediction_is_kept(small_disk, tmp_path, ics, model, capsys, size):
     disk = small_disk(size)
@@ -230,6 +233,7 @@ def test_read_only_folders_are_refused_before_the_networks_run(small_disk, tmp_p
 # versions and changes
 
 
+@pytest.mark.slow
 def test_caches_of_another_version_are_passed_over_or_refused(tmp_path, ics, model, monkeypatch, caplog):
     options = {"model": model, "cache": tmp_path, "on_range": "allow", "progress": False}
     truth = ph.predict(ph.load(ics), **options)
@@ -253,6 +257,7 @@ def make_copy(ics: Path, folder: Path) -> Path:
     return copy
 
 
+@pytest.mark.slow
 def test_a_file_that_changes_is_noticed_by_what_is_open_and_read_anew_by_load(tmp_path):
     path = tmp_path / "ics.hdf5"
     ph.generate_initial_conditions(N, N * SPACING, seed=3, filename=path)
@@ -303,6 +308,7 @@ def _short_of_memory(connection, ics: Path, model: Path, folder: Path, spare: in
     kill_loop._child(connection, ics, model, folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spare", [1 << 20, 40 << 20])
 def test_a_lack_of_memory_is_said_and_leaves_no_half_file(tmp_path, model, spare):
     ics = tmp_path / "ics.hdf5"

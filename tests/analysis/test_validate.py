@@ -146,6 +146,7 @@ def test_a_perfect_prediction_is_perfect_in_every_figure():
     assert table["calibration_error"] == {"value": None, "error": None}
 
 
+@pytest.mark.slow
 def test_bootstrap_error_of_a_share_is_the_binomial_one():
     # each site alone is a block of independent outcomes
     lattice = Lattice(10, 10.0)
@@ -328,6 +329,7 @@ def files(tmp_path):
     return names
 
 
+@pytest.mark.slow
 def test_validate_pools_runs_and_writes_tables_and_figures(files, tmp_path, fakes, capsys):
     (ics, labels), (ics2, labels2) = files
     arguments = ["validate", "--ics", ics, ics2, "--labels", labels, labels2, "--pair", labels, labels,
@@ -369,6 +371,7 @@ def test_validate_reads_stored_runs(files, tmp_path, fakes, monkeypatch, capsys)
     assert "wrote run.json" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_catalogue_is_compared_with_the_haloes_of_the_label_file(files, tmp_path, fakes, capsys):
     (ics, labels), (ics2, labels2) = files
     arguments = ["validate", "--ics", ics, ics2, "--labels", labels, labels2, "--catalog", "-o", "s.json", "--quiet"]
@@ -391,6 +394,7 @@ def test_the_catalogue_is_compared_with_the_haloes_of_the_label_file(files, tmp_
     assert whole >= some == sum(found["shapes"]["haloes"])
 
 
+@pytest.mark.slow
 def test_a_model_of_membership_alone_is_scored_without_haloes(files, tmp_path, fakes, monkeypatch, capsys):
     class Membership(FakePredictor):
         def __init__(self):

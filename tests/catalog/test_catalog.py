@@ -194,6 +194,7 @@ def test_velocities_of_the_evolved_field_are_those_of_perturbation_theory_where_
     assert expected.velocity[0, 0] > 80
 
 
+@pytest.mark.slow
 def test_positions_of_higher_order_are_nearer_to_those_of_an_n_body_run():
     path = Path(__file__).parents[3] / "shared" / "reference" / "treepm96.h5"
     if not path.is_file():

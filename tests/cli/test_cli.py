@@ -92,6 +92,7 @@ def test_the_table_has_the_ten_largest_in_order(ics, model, capsys):
     assert masses == sorted(masses, reverse=True)
 
 
+@pytest.mark.slow
 def test_find_again_reads_the_cache_and_no_cache_does_not(ics, model, tmp_path, fakes):
     for options, runs in (([], 1), ([], 1), (["--no-cache"], 2), (["--threshold", "0.6"], 3)):
         assert cli.main(["find", ics, "-o", "out", "--model", model, "--quiet", *options]) == 0
@@ -100,6 +101,7 @@ def test_find_again_reads_the_cache_and_no_cache_does_not(ics, model, tmp_path, 
     assert len(list((tmp_path / "elsewhere").iterdir())) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [[], ["--at-redshift", "0.5", "--on-range", "allow"]])
 def test_all_that_find_writes_is_rebuilt_from_the_cubes_without_networks(ics, model, tmp_path, capsys, fakes, options):
     assert cli.main(["find", ics, "-o", "out", "--model", model, "--quiet", *options]) == 0
@@ -151,6 +153,7 @@ def test_a_catalogue_of_nothing_is_refused(ics, tmp_path, capsys):
     assert "no protohalo of at least 5 sites" in error_line(capsys)
 
 
+@pytest.mark.slow
 def test_progress_bars_go_to_standard_error_unless_quiet(ics, model, capsys):
     arguments = ["find", ics, "-o", "out", "--model", model, "--no-cache"]
     cli.main(arguments)
@@ -248,6 +251,7 @@ def test_models_lists_all_that_are_bundled(capsys):
     assert all(f"{name}, version" in text for name in registry.available())
 
 
+@pytest.mark.slow
 def test_demo_runs_the_main_job_on_the_bundled_initial_conditions(model, tmp_path, capsys, fakes):
     assert cli.main(["demo", "--model", model, "--quiet"]) == 0
     names = {path.name for path in (tmp_path / "protohalos_demo").iterdir()}

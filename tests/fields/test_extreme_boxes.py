@@ -90,6 +90,7 @@ def test_boxes_of_any_side_repeat_in_a_crop_and_keep_their_mass(tmp_path, n):
     assert catalog.n_sites.sum() == np.count_nonzero(prediction.labels)
 
 
+@pytest.mark.slow
 def test_other_spacings_and_cosmologies_are_named_with_their_range(tmp_path):
     particles = realisation(16)
     far = replace(PAPER_COSMOLOGY, omega_m=0.2, omega_lambda=0.8)

@@ -113,6 +113,7 @@ def test_zero_filled_files_are_refused(valid, particles, name):
     assert_refused(path, name, particles)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_sample_of_damaged_files_is_refused_or_gives_a_finite_field(tmp_path, name):
     found = fuzz(name, 10, 0, tmp_path)
@@ -431,6 +432,7 @@ def test_constant_fields_are_refused(valid, particles, name):
 # initial conditions that are none
 
 
+@pytest.mark.slow
 def test_shell_crossed_displacements_and_evolved_snapshots_are_refused(tmp_path, particles):
     """Displacements grown to z = 0.2, under the header of that redshift, of z = 0, and of the initial conditions."""
     lattice, growth = particles.field.lattice, PAPER_COSMOLOGY.growth_factor

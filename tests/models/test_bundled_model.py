@@ -32,6 +32,7 @@ def predictor() -> ph.ProtohaloPredictor:
     return ph.ProtohaloPredictor.from_pretrained()
 
 
+@pytest.mark.slow
 def test_every_bundled_model_is_verified_and_says_where_it_comes_from() -> None:
     names = registry.available()
     assert registry.DEFAULT_MODEL in names
@@ -51,6 +52,7 @@ def music32() -> dict[str, Prediction]:
     return {name: predictor.predict(field, progress=False) for name, field in fields.items()}
 
 
+@pytest.mark.slow
 @needs_ics
 @pytest.mark.parametrize("name", MUSIC32[1:])
 def test_every_format_of_one_realisation_has_the_same_protohalos(name: str, music32: dict[str, Prediction]) -> None:
@@ -75,6 +77,7 @@ def treepm(predictor: ph.ProtohaloPredictor) -> tuple[dict[str, Any], dict[str, 
     return score_table(ours), score_table(count(pinocchio))
 
 
+@pytest.mark.slow
 @needs_reference
 def test_the_card_says_what_the_model_scores_on_the_treepm_run(
     predictor: ph.ProtohaloPredictor, treepm: tuple[dict[str, Any], dict[str, Any]]
@@ -87,6 +90,7 @@ def test_the_card_says_what_the_model_scores_on_the_treepm_run(
     )
 
 
+@pytest.mark.slow
 @needs_reference
 def test_sites_and_haloes_are_found_better_than_by_pinocchio(treepm: tuple[dict[str, Any], dict[str, Any]]) -> None:
     ours, peer = treepm

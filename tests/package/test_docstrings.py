@@ -95,6 +95,7 @@ def names(tmp_path_factory):
         yield {"ph": ph, "np": np, "yt": yt, "field": field, "prediction": prediction}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WITH_EXAMPLE)
 def test_example_runs(name, names, monkeypatch, tmp_path):
     if "import ytree" in (WITH_EXAMPLE[name].__doc__ or ""):

@@ -57,6 +57,7 @@ def run_script(script: Path, arguments: list[str], cwd: Path, bundle: Path) -> s
     return done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", EXAMPLES, ids=lambda path: path.stem)
 def test_example_runs(script, bundle, tmp_path):
     from yt_protohalos.models.registry import DEFAULT_MODEL
@@ -116,6 +117,7 @@ def test_gallery_data_belong_to_the_bundled_model(monkeypatch):
     assert gallery_data.FILE.stat().st_size < 3e6
 
 
+@pytest.mark.slow
 def test_gallery_takes_stored_boxes_and_scores(monkeypatch, tmp_path):
     """`--boxes` and `--scores` redraw figures 9, 11 and 13 from larger runs."""
     folder = ROOT / "examples" / "gallery"
@@ -182,6 +184,7 @@ def test_gallery_data_take_a_stored_prediction_and_its_initial_conditions(monkey
         make_gallery_data.main(["--boxes", str(stored), "-o", str(data)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.stem)
 def test_documented_code_runs(page, bundle, tmp_path):
     """The Python blocks of a page, in order, in one process."""
@@ -197,6 +200,7 @@ def test_documented_code_runs(page, bundle, tmp_path):
     assert script.is_file()
 
 
+@pytest.mark.slow
 def test_readme_python_runs(bundle, tmp_path):
     from importlib.resources import files
 
@@ -223,6 +227,7 @@ def test_demo_command_is_the_same_everywhere():
         assert f"\n{command}\n" in (ROOT / page).read_text()
 
 
+@pytest.mark.slow
 def test_documented_commands_exist():
     """The README and the docs name every command, and each has a --help that shows an example."""
     from yt_protohalos.cli import COMMANDS

@@ -129,6 +129,7 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory(error):
         raise error
 
 
+@pytest.mark.slow
 def test_real_networks_give_the_same_in_batches(tmp_path):
     folder = write_small_model(tmp_path / "model")
     one = ProtohaloPredictor.from_pretrained(folder, precision="float32")

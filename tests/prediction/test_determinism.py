@@ -47,6 +47,7 @@ def reference(predict_apart):
     return predict_apart("two", 2)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="the process may use one core only")
 def test_labels_are_the_same_for_one_and_two_threads(predict_apart, reference):
     alone = predict_apart("one", 1)
@@ -55,6 +56,7 @@ def test_labels_are_the_same_for_one_and_two_threads(predict_apart, reference):
     np.testing.assert_array_equal(alone["labels"], reference["labels"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["jax", "torch"])
 def test_the_backends_of_keras_give_the_same_labels(predict_apart, reference, backend):
     if importlib.util.find_spec(backend) is None:

@@ -149,6 +149,7 @@ def test_labels_are_numbered_by_size_and_small_ones_are_none(field, prediction):
     )
 
 
+@pytest.mark.slow
 def test_threshold_bounds_the_mask(field):
     loose, strict = (make_predictor().predict(field, threshold=t, progress=False) for t in (0.3, 0.7))
     np.testing.assert_array_equal(strict.mask, strict.probability > 0.7)
@@ -341,6 +342,7 @@ def test_save_and_load_keep_everything(prediction, tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["prediction.h5"]
 
 
+@pytest.mark.slow
 def test_a_pretrained_model_predicts_the_same_twice_and_nearly_so_in_bfloat16(tmp_path):
     field = make_field(32)
     folder = write_small_model(tmp_path / "model")
@@ -354,6 +356,7 @@ def test_a_pretrained_model_predicts_the_same_twice_and_nearly_so_in_bfloat16(tm
     assert np.abs(low.probability - first.probability).max() < 0.05
 
 
+@pytest.mark.slow
 def test_averaging_over_all_symmetries_makes_the_probability_follow_every_one(tmp_path):
     field = make_field(24)
     predictor = ProtohaloPredictor.from_pretrained(write_small_model(tmp_path / "model"), precision="float32")

@@ -126,6 +126,7 @@ def test_joined_groups_know_neither_the_order_of_points_nor_their_numbers(seed, 
 # stitching
 
 
+@pytest.mark.slow
 @FEW
 @given(seed=SEEDS, symmetry=SYMMETRIES, sides=st.sampled_from([(12, 5), (11, 4), (9, 9), (10, 3)]))
 def test_objects_know_no_axis_of_the_box(seed, symmetry, sides):

@@ -74,6 +74,7 @@ def test_random_labels_equal_the_reference(seed, boundaries, threshold):
     assert set(result.overlap.to_networkx().nodes) == set(graph.nodes)
 
 
+@pytest.mark.slow
 @QUICK
 @given(SEEDS, st.integers(1, 40), st.integers(2, 9))
 def test_objects_cut_by_cores_are_whole_again(seed, n, core):
@@ -90,6 +91,7 @@ def test_one_brick_across_all_seams_is_one_object():
     assert np.array_equal(labels, truth)
 
 
+@pytest.mark.slow
 @QUICK
 @given(SEEDS, st.tuples(*[st.integers(0, 3)] * 3))
 def test_periodic_shifts_by_the_lattice_step_shift_the_objects(seed, steps):

@@ -320,6 +320,7 @@ def test_the_command_refuses_a_model_of_another_method(tmp_path: Path, capsys: p
     assert PredictionOptions(**prediction_options(chosen)).model == "watershed-v1"
 
 
+@pytest.mark.slow
 def test_the_bundled_watershed_model_loads_and_finds_contours() -> None:
     card, folder = registry.load_card(registry.DEFAULT_MODELS["watershed"])
     registry.verify(card, folder)

@@ -116,6 +116,7 @@ def test_the_error_of_a_mass_function_is_the_mean_over_bins_with_enough_haloes()
     assert calibration.mass_function_error([], [400], 500) == 0
 
 
+@pytest.mark.slow
 def test_half_precision_weights_are_the_averaged_ones(trained: Path, tmp_path: Path) -> None:
     from yt_protohalos.models.vnet import build_vnet
 

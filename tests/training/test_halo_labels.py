@@ -180,6 +180,7 @@ def test_a_grid_of_initial_conditions_takes_a_cube_of_labels_but_no_ids(own, cub
         label_run(ds, catalog=members, output=tmp_path / "other.h5")
 
 
+@pytest.mark.slow
 def test_the_tree_pm_reference_gets_its_own_haloes(tmp_path):
     """Real initial conditions and final positions: the haloes that Gadget-4's own finder has."""
     folder = SHARED / "reference"
@@ -236,6 +237,7 @@ def test_runs_of_the_seed_format_still_open_and_unknown_ones_do_not(own, cube, t
         read_run(path)
 
 
+@pytest.mark.slow
 def test_the_command_makes_a_run_that_the_train_command_takes(ics, snapshot, tmp_path, capsys):
     run = tmp_path / "runs" / "mine.h5"
     assert cli.main(["label", "--ics", str(ics), "--snapshot", str(snapshot), "-o", str(run)]) == 0

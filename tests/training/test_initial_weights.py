@@ -123,6 +123,7 @@ def test_a_training_begins_with_weights_and_scales_of_another(
     assert again.step == 3
 
 
+@pytest.mark.slow
 def test_a_training_begins_with_a_bundled_model(labelled: LabelledField, tmp_path: Path) -> None:
     network = read_network("planck-v2", "semantic")
     narrow = settings(start="planck-v2", filters=(2, 3, 4, 3, 3), margin=8, stages=((32, 1),), channels=("delta",))

@@ -47,6 +47,7 @@ def made(parent, run, tmp_path_factory):
     return recalibrate(parent, "child", folder, [run], [ABOUT], progress=False), folder
 
 
+@pytest.mark.slow
 def test_weights_stay_and_the_card_tells_where_it_comes_from(parent, made):
     card, folder = made
     old = load_card(parent)[0]
@@ -121,6 +122,7 @@ def test_runs_and_names_that_cannot_serve_are_refused(parent, run, tmp_path):
     refused(ModelError, "seed 101.*has not seen", source=knowing, described=(seen,))
 
 
+@pytest.mark.slow
 def test_the_command_recalibrates_a_run_of_ones_own(parent, run, tmp_path, capsys):
     path = write_field_run(tmp_path / "mine.h5", run.field, run.labels, ABOUT)
     command = ["bundle", "mine", "--from", str(parent), "--validation", str(path), "-o", str(tmp_path / "mine"), "-q"]

@@ -237,6 +237,7 @@ def test_a_damaged_cache_is_computed_again(ics, tmp_path):
     assert predictor.runs == 1
 
 
+@pytest.mark.slow
 def test_an_interrupted_prediction_resumes_with_the_crops_it_has(ics, tmp_path):
     first, second, whole = (make_predictor() for _ in range(3))
     evaluate = first.semantic
@@ -264,6 +265,7 @@ def test_an_unwritable_cache_costs_nothing_but_itself(ics, tmp_path):
     assert (tmp_path / "occupied").read_text() == "a file, not a folder"
 
 
+@pytest.mark.slow
 def test_a_second_process_reads_the_cache(ics, tmp_path):
     model = write_fake_model(tmp_path / "model")
     code = """

@@ -54,6 +54,7 @@ def alone(ics):
     return make_predictor().predict(ph.linear_field(ph.load(ics)), progress=False)
 
 
+@pytest.mark.slow
 @needs_ranks
 @pytest.mark.parametrize("ranks", [2, 4])
 def test_labels_are_equal_site_by_site_for_any_number_of_ranks(ics, alone, tmp_path, ranks) -> None:
@@ -80,6 +81,7 @@ def test_labels_are_equal_site_by_site_for_any_number_of_ranks(ics, alone, tmp_p
     assert left == [".h5"], "a finished prediction needs neither its crops nor the field that the ranks shared"
 
 
+@pytest.mark.slow
 @needs_ranks
 def test_members_and_fields_are_right_on_every_rank_whatever_tells_the_sites(tmp_path) -> None:
     own, rng = realisation(24, seed=3), np.random.default_rng(1)
@@ -106,6 +108,7 @@ def test_members_and_fields_are_right_on_every_rank_whatever_tells_the_sites(tmp
                 np.testing.assert_array_equal(found[name], values, err_msg=f"{name} of rank {rank}")
 
 
+@pytest.mark.slow
 @needs_ranks
 def test_what_is_wrong_with_a_file_is_said_by_every_rank(tmp_path) -> None:
     path = write_gadget2(tmp_path / "ics.dat", realisation(8), ids=np.zeros(512, dtype=int))
@@ -116,6 +119,7 @@ def test_what_is_wrong_with_a_file_is_said_by_every_rank(tmp_path) -> None:
     assert (tmp_path / "rank1.txt").read_text().startswith(f"ParallelError: rank 0 stopped with {said}")
 
 
+@pytest.mark.slow
 @needs_ranks
 def test_a_killed_rank_loses_nothing_that_was_finished(ics, alone, tmp_path) -> None:
     cache = tmp_path / "cache"
@@ -137,6 +141,7 @@ def test_a_killed_rank_loses_nothing_that_was_finished(ics, alone, tmp_path) -> 
     assert calls[1] <= 54 - finished
 
 
+@pytest.mark.slow
 @needs_ranks
 def test_a_rank_without_room_on_its_disk_ends_all_and_says_so(ics, alone, tmp_path) -> None:
     cache = tmp_path / "cache"
@@ -154,6 +159,7 @@ def test_a_rank_without_room_on_its_disk_ends_all_and_says_so(ics, alone, tmp_pa
         np.testing.assert_array_equal(found["labels"], alone.labels)
 
 
+@pytest.mark.slow
 @needs_ranks
 def test_the_command_runs_on_several_ranks_and_writes_once(tmp_path) -> None:
     path = tmp_path / "ics.hdf5"

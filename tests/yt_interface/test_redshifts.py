@@ -339,6 +339,7 @@ def model(tmp_path, monkeypatch):
     return str(write_fake_model(tmp_path / "model"))
 
 
+@pytest.mark.slow
 def test_find_at_redshift(ics, model, tmp_path, capsys):
     arguments = ["find", ics, "-o", "then", "--model", model, "--at-redshift", "0.3", "--quiet"]
     assert cli.main(arguments) == 0
