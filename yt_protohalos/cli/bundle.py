@@ -37,7 +37,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     separating = parser.add_mutually_exclusive_group()
     separating.add_argument("--contour", type=Path, metavar="DIR", help="training folder, for haloes by watershed")
-    separating.add_argument("--instance", type=Path, metavar="DIR", help="training folder, or none for members alone")
+    separating.add_argument(
+        "--instance",
+        type=Path,
+        metavar="DIR",
+        help="training folder; without it or --contour the model predicts members alone",
+    )
     parser.add_argument(
         "--runs", nargs="+", type=Path, default=[], metavar="RUN",
         help="the runs trained on; of several sigma_8, they are the model's range and the first run's its cosmology",
@@ -53,7 +58,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(f"--{head}-side", type=int, default=144, help=f"of the {head} crops (default: 144)")
     parser.add_argument("--core", type=int, default=64, help="kept part of a crop, sites (default: %(default)s)")
     parser.add_argument("--semantic-core", type=int, help="kept part of a semantic crop (default: as --core)")
-    parser.add_argument("--symmetries", type=int, default=1, help="averaged by the semantic network (default: 1)")
+    parser.add_argument(
+        "--symmetries", type=int, default=1, help="of the cube, averaged by the semantic network (default: 1)"
+    )
     parser.add_argument("--description", help="one line for the card")
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress bars")
 

@@ -42,7 +42,7 @@ def add_prediction_options(parser: argparse.ArgumentParser) -> None:
     add_model_options(parser)
 
 
-def add_model_options(parser: argparse.ArgumentParser) -> None:
+def add_model_options(parser: argparse.ArgumentParser, default: str = DEFAULT_MODEL) -> None:
     """Add the options of every command that predicts, at one redshift or several."""
     parser.add_argument(
         "--method", choices=tuple(DEFAULT_MODELS),
@@ -56,12 +56,12 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--on-range", choices=POLICIES, default="error", help="if sigma_8 is not in the model's range (default: error)"
     )
-    add_network_options(parser)
+    add_network_options(parser, default)
 
 
-def add_network_options(parser: argparse.ArgumentParser) -> None:
+def add_network_options(parser: argparse.ArgumentParser, default: str = DEFAULT_MODEL) -> None:
     """Add the options of every command that runs the networks."""
-    parser.add_argument("--model", help=f"bundled model or folder of one (default: {DEFAULT_MODEL})")
+    parser.add_argument("--model", help=f"bundled model or folder of one (default: {default})")
     parser.add_argument("--precision", choices=("auto", "float32", "mixed", "bfloat16"), default="auto")
     parser.add_argument("--cache", metavar="DIR", help="where predictions are kept (default: ~/.cache/yt_protohalos)")
     parser.add_argument("--no-cache", action="store_true", help="neither read nor keep a cached prediction")

@@ -20,11 +20,16 @@ EXAMPLE = """  protohalos tree ics_gadget.dat --redshifts 0 0.2 0.4 0.6 -o tree
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("ics", metavar="ICS", help="file or folder of initial conditions")
     parser.add_argument(
-        "--redshifts", nargs="+", type=float, required=True, metavar="Z", help="of the haloes: two or more"
+        "--redshifts",
+        nargs="+",
+        type=float,
+        required=True,
+        metavar="Z",
+        help="of the haloes: two or more, all in the model's range",
     )
     parser.add_argument("-o", "--output-dir", type=Path, required=True, metavar="DIR", help="where to write")
     add_facts_options(parser)
-    add_model_options(parser)
+    add_model_options(parser, AMPLITUDE_MODEL)
     parser.set_defaults(model=AMPLITUDE_MODEL)
 
 
