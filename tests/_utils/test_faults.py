@@ -26,6 +26,7 @@ from yt_protohalos import cli
 from yt_protohalos._utils import locks
 from yt_protohalos._utils.files import STALE_SECONDS, atomic_path, check_writable
 from yt_protohalos.exceptions import CatalogError, InitialConditionsError, OutOfMemoryError, StoreError
+from yt_protohalos.initial_conditions.checks import library_errors
 from yt_protohalos.prediction.predictor import ProtohaloPredictor
 from yt_protohalos.prediction.store import CropStore, PredictionCache
 from yt_protohalos.yt_interface import predict
@@ -329,6 +330,14 @@ def test_a_lack_of_memory_is_said_and_leaves_no_half_file(tmp_path, model, spare
     assert "Traceback" not in errors
     assert ("memory" in errors) == (status != 0)
     whole_or_absent(tmp_path)
+
+
+def test_a_library_that_fails_without_a_reason_is_taken_to_lack_memory():
+    with (
+        pytest.raises(OutOfMemoryError, match=r"ics\.dat cannot be read .* memory is short"),
+        library_errors("ics.dat"),
+    ):
+        raise SystemError("error return without exception set")
 
 
 def test_a_prediction_without_memory_is_an_error_of_the_package(tmp_path, ics, monkeypatch):

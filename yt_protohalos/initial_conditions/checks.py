@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..exceptions import CosmologyError, FormatError, InitialConditionsError, ProtohaloError
+from ..exceptions import CosmologyError, FormatError, InitialConditionsError, OutOfMemoryError, ProtohaloError
 from ..fields.cosmology import Cosmology, expansion_squared
 from ..fields.fourier import mean_and_rms
 
@@ -38,6 +38,12 @@ def library_errors(
         yield
     except _PASSED_ON + let_pass:
         raise
+    except SystemError as error:
+        # an extension module that fails without an exception has mostly failed to allocate
+        raise OutOfMemoryError(
+            f"{name} cannot be read ({error}): a library failed without a reason, as it does when memory is short; free "
+            "memory, or copy the file again"
+        ) from error
     except Exception as error:
         said = " ".join(str(error).split()) or "no message"
         raise kind(
