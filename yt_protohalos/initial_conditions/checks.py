@@ -41,8 +41,8 @@ def library_errors(
     except SystemError as error:
         # an extension module that fails without an exception has mostly failed to allocate
         raise OutOfMemoryError(
-            f"{name} cannot be read ({error}): a library failed without a reason, as it does when memory is short; free "
-            "memory, or copy the file again"
+            f"{name} cannot be read ({error}): a library failed without a reason, as it does when memory is short; "
+            "free memory, or copy the file again"
         ) from error
     except Exception as error:
         said = " ".join(str(error).split()) or "no message"
