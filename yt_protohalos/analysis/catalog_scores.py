@@ -27,10 +27,14 @@ Floats = NDArray[np.float64]
 class SimulatedHaloes:
     """Haloes of a run at the redshift of the catalogue.
 
-    labels : int, (n, n, n), 1..K on the initial lattice, 0 outside
-    position, velocity : float64, (K, 3), means of the members, comoving Mpc/h; peculiar, km/s, optional
-    spin : float64, (K, 3), optional, angular momentum per unit of mass about that position, in any unit: only its
-        direction is used
+    Attributes
+    ----------
+    labels : int, (n, n, n)
+        1..K on the initial lattice, 0 outside.
+    position, velocity : float64, (K, 3)
+        Means of the members: comoving Mpc/h; peculiar km/s, optional.
+    spin : float64, (K, 3), optional
+        Angular momentum per unit of mass about that position, in any unit: only its direction is used.
     """
 
     labels: NDArray[np.integer]
@@ -62,12 +66,18 @@ class _Errors:
 class CatalogErrors(_Errors):
     """Errors of a catalogue, of M matched haloes and P predicted ones.
 
-    log10_mass, distance : (M,), mass of the simulated halo, Msun/h; from the predicted to its position, comoving Mpc/h
-    velocity_error, speed : (M,), length of the difference of velocities, and of the simulated one, km/s; NaN if unknown
-    spin_cosine : (M,), cosine of the angle between the two spins; NaN if either is unknown
-    confidence, log10_predicted_mass, purity : (P,), of every predicted halo; mass in Msun/h; share of its sites that
-        end in any halo
-    found : bool, (P,), True for a match
+    Attributes
+    ----------
+    log10_mass, distance : (M,)
+        Mass of the simulated halo, Msun/h; from the predicted to its position, comoving Mpc/h.
+    velocity_error, speed : (M,)
+        Length of the difference of velocities, and of the simulated one, km/s; NaN if unknown.
+    spin_cosine : (M,)
+        Cosine of the angle between the two spins; NaN if either is unknown.
+    confidence, log10_predicted_mass, purity : (P,)
+        Of every predicted halo; mass in Msun/h; share of its sites that end in any halo.
+    found : bool, (P,)
+        True for a match.
     """
 
     log10_mass: Floats
@@ -85,14 +95,20 @@ class CatalogErrors(_Errors):
 class ShapeErrors(_Errors):
     """Shapes, tides and pieces of M matched regions, and of all T simulated and P predicted ones.
 
-    log10_mass : (M,), of the simulated halo, Msun/h
-    axis_ratios, true_axis_ratios : (M, 2), b/a and c/a of the predicted region and of the halo's own members on the
-        initial lattice
-    axis_cosines : (M, 3), cosine, from 0 to 1, of the angle between the two regions' axes a, b and c
-    eigenvalues, true_eigenvalues : (M, 3), of the tidal tensors at the two centres and scales, descending; NaN without
-        a field
-    log10_true_mass, log10_predicted_mass : (T,) and (P,), Msun/h
-    true_pieces, pieces : (T,) and (P,), separate pieces of a region, see `segmentation.labels.count_pieces`
+    Attributes
+    ----------
+    log10_mass : (M,)
+        Of the simulated halo, Msun/h.
+    axis_ratios, true_axis_ratios : (M, 2)
+        b/a and c/a of the predicted region and of the halo's own members on the initial lattice.
+    axis_cosines : (M, 3)
+        Cosine, from 0 to 1, of the angle between the two regions' axes a, b and c.
+    eigenvalues, true_eigenvalues : (M, 3)
+        Of the tidal tensors at the two centres and scales, descending; NaN without a field.
+    log10_true_mass, log10_predicted_mass : (T,) and (P,)
+        Msun/h.
+    true_pieces, pieces : (T,) and (P,)
+        Separate pieces of a region, see `segmentation.labels.count_pieces`.
     """
 
     log10_mass: Floats
