@@ -70,7 +70,7 @@ def main() -> None:
     image = axes[0, 1].imshow(there.T, origin="lower", cmap="cividis", vmin=0, vmax=1)
     axes[0, 1].set_title("probability of a contour (network output)")
     figure.colorbar(image, ax=axes[0, 1], shrink=0.8)
-    for panel, name in zip(axes[1], ("watershed", "clustering"), strict=True):
+    for panel, name in zip(axes[1], ("watershed", "pseudo-space"), strict=True):
         show(panel, coloured(truth, found[name].labels)[(*cut, plane)], f"{name}, {predictors[name].card.name}")
     for panel in axes[1]:
         panel.set_xlabel("x [sites]")

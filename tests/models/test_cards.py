@@ -57,7 +57,7 @@ def test_a_card_shows_what_models_are_compared_by():
         "0.19531 Mpc/h",
         "Omega_m = 0.307112",
         "5 sites",
-        "clustering",
+        "pseudo-space",
         "run 1: ACC 0.8846, F1 0.85",
     ):
         assert text in repr(card), text

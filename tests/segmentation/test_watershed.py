@@ -255,7 +255,7 @@ def test_labels_lie_within_the_mask_and_weigh_what_they_hold(tmp_path: Path) -> 
 
 def test_a_card_says_its_method_and_needs_its_settings() -> None:
     card = watershed_card()
-    assert (card.method, make_card().method) == ("watershed", "clustering")
+    assert (card.method, make_card().method) == ("watershed", "pseudo-space")
     assert ModelCard.from_json(card.to_json()) == card
     with pytest.raises(ModelError, match="unknown keys n_dens, n_ngb, persistence; it may have foreground, contour"):
         replace(card, clustering=make_card().clustering)
@@ -293,15 +293,15 @@ def test_what_a_card_says_of_weights_beside_it_is_what_it_said_before_they_could
 
 def test_the_method_chooses_the_model_and_must_be_its_own() -> None:
     assert PredictionOptions(method="watershed").model == registry.DEFAULT_MODELS["watershed"]
-    assert PredictionOptions(method="clustering").model == registry.DEFAULT_MODEL
+    assert PredictionOptions(method="pseudo-space").model == registry.DEFAULT_MODEL
     assert PredictionOptions().model is None
-    assert PredictionOptions("planck-v2", method="clustering").model == "planck-v2"
-    with pytest.raises(ModelError, match=r"'planck-v4' separates protohaloes by clustering, not by 'watershed'; leave"):
+    assert PredictionOptions("planck-v2", method="pseudo-space").model == "planck-v2"
+    with pytest.raises(ModelError, match=r"'planck-v4' has method 'pseudo-space', not 'watershed'; leave"):
         PredictionOptions("planck-v4", method="watershed")
-    with pytest.raises(ModelError, match=r"'tiny' separates protohaloes by watershed, not by 'clustering'"):
-        PredictionOptions(predictor=watershed_predictor(), method="clustering")
-    assert PredictionOptions(predictor=make_predictor(), method="clustering").model is None
-    with pytest.raises(ModelError, match="method 'magic' is unknown; use one of clustering, watershed"):
+    with pytest.raises(ModelError, match=r"'tiny' has method 'watershed', not 'pseudo-space'"):
+        PredictionOptions(predictor=watershed_predictor(), method="pseudo-space")
+    assert PredictionOptions(predictor=make_predictor(), method="pseudo-space").model is None
+    with pytest.raises(ModelError, match="method 'magic' is unknown; use one of pseudo-space, watershed"):
         PredictionOptions(method="magic")
 
 
@@ -312,7 +312,7 @@ def test_the_command_refuses_a_model_of_another_method(tmp_path: Path, capsys: p
     ics = Path(registry.__file__).parents[1] / "data" / "music64_gadget2.dat"
     status = main(["find", str(ics), "-o", str(tmp_path), "--method", "watershed", "--model", "planck-v4", "-q"])
     assert status == 2
-    assert "separates protohaloes by clustering, not by 'watershed'" in capsys.readouterr().err
+    assert "has method 'pseudo-space', not 'watershed'" in capsys.readouterr().err
     chosen = SimpleNamespace(
         model=None, method="watershed", threshold=None, precision="auto", on_spacing="warn", on_range="error",
         cache=None, no_cache=True,

@@ -23,12 +23,12 @@ MERGING_KEYS = ("width_ratio", "distance")
 CONTACT_KEY = "contact"
 CALIBRATION_KEYS = ("slope", "intercept")
 AMPLITUDE_KEYS = ("slope_by_amplitude", "intercept_by_amplitude")
-METHODS = {"instance": "clustering", "contour": "watershed"}
+METHODS = {"instance": "pseudo-space", "contour": "watershed"}
 """Separation of haloes by the network's head: from an embedding (paper, appendices B, D) or from contours (A)."""
 
 _NEIGHBOURS = rules.Rule("a number from 1 to 10000", lambda value: rules.NUMBER.holds(value) and 1 <= value <= 10_000)
 _SEPARATION = {
-    "clustering": {"n_dens": _NEIGHBOURS, "n_ngb": _NEIGHBOURS, "persistence": rules.POSITIVE},
+    "pseudo-space": {"n_dens": _NEIGHBOURS, "n_ngb": _NEIGHBOURS, "persistence": rules.POSITIVE},
     "watershed": {"foreground": rules.FRACTION, "contour": rules.FRACTION},
 }
 _VALUES = {
@@ -158,7 +158,7 @@ class ModelCard:
 
     def _check_separation(self) -> None:
         keys = dict(_SEPARATION[self.method])
-        if self.method == "clustering" and {*MERGING_KEYS} & {*self.clustering}:
+        if self.method == "pseudo-space" and {*MERGING_KEYS} & {*self.clustering}:
             keys |= dict.fromkeys(MERGING_KEYS, rules.NOT_NEGATIVE)
         rules.check("clustering", self.clustering, keys | {CONTACT_KEY: rules.NOT_NEGATIVE}, (CONTACT_KEY,))
         if CONTACT_KEY in self.clustering and not self.sees_evolution:
@@ -184,7 +184,7 @@ class ModelCard:
 
     @property
     def method(self) -> str:
-        """Separation of haloes, a value of `METHODS`; ``"clustering"`` for a model that separates none."""
+        """Separation of haloes, a value of `METHODS`; ``"pseudo-space"`` for a model that separates none."""
         return METHODS["instance" if self.instance is None else self.instance.architecture["head"]]
 
     @property
@@ -262,7 +262,7 @@ class ModelCard:
         yield "lattice spacing", f"{self.spacing:.5g} Mpc/h"
         yield "cosmology", f"h = {known.h}, Omega_m = {known.omega_m}, n_s = {known.n_s}; {amplitudes}"
         yield "smallest halo", f"{self.min_sites} sites, {smallest:.3g} Msun/h"
-        yield "haloes apart by", "nothing: membership alone" if self.instance is None else self.method
+        yield "method", "none: membership alone" if self.instance is None else self.method
         for run, scores in self.scores.items():
             if isinstance(scores, dict):
                 scores = ", ".join(f"{key} {scores[key]}" for key in ("ACC", "F1") if key in scores)

@@ -12,7 +12,7 @@ from .card import ModelCard, NetworkCard
 DEFAULT_MODEL = "planck-v4"
 AMPLITUDE_MODEL = "amplitude-v1"
 """Bundled model for many amplitudes, hence for several redshifts."""
-DEFAULT_MODELS = {"clustering": DEFAULT_MODEL, "watershed": "watershed-v1"}
+DEFAULT_MODELS = {"pseudo-space": DEFAULT_MODEL, "watershed": "watershed-v1"}
 """Default model of each method of separating haloes."""
 CARD_NAME = "card.json"
 LARGEST_CARD = 1 << 24
@@ -128,7 +128,7 @@ def choose_model(model: str | Path | None, method: str | None) -> str | Path:
     ----------
     model : str or path, optional
         Name of a bundled model or folder of one.
-    method : {"clustering", "watershed"}, optional
+    method : {"pseudo-space", "watershed"}, optional
 
     Returns
     -------
@@ -151,7 +151,7 @@ def choose_model(model: str | Path | None, method: str | None) -> str | Path:
     if method is not None and method not in DEFAULT_MODELS:
         raise ModelError(f"method {method!r} is unknown; use one of {', '.join(DEFAULT_MODELS)}")
     if model is None:
-        return DEFAULT_MODELS[method or "clustering"]
+        return DEFAULT_MODELS[method or "pseudo-space"]
     if method is not None:
         check_method(load_card(model)[0], method)
     return model
@@ -161,8 +161,8 @@ def check_method(card: ModelCard, method: str) -> None:
     """Raise `ModelError` unless a model separates haloes by a method."""
     if card.method != method:
         raise ModelError(
-            f"model {card.name!r} separates protohaloes by {card.method}, not by {method!r}; leave one of the two out, "
-            f"or use model {DEFAULT_MODELS[method]!r}"
+            f"model {card.name!r} has method {card.method!r}, not {method!r}; leave one of the two out, or use model "
+            f"{DEFAULT_MODELS[method]!r}"
         )
 
 

@@ -145,7 +145,7 @@ def tune_clustering(
     """
     runs = [run.with_evolution(predictor.card.channels) for run in runs]
     if not candidates:
-        clustered = predictor.card.method == "clustering"
+        clustered = predictor.card.method == "pseudo-space"
         candidates = CANDIDATES if clustered else watershed_candidates(predictor, runs, probabilities)
     trials = _Trials(runs, min_sites)
     with TemporaryDirectory() as folder:

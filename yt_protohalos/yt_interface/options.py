@@ -59,7 +59,7 @@ class PredictionOptions:
         ``"amplitude-v1"`` is valid up to about z = 0.6.
     cache : bool or path
         Keep the result on disk for later processes: True for the user's cache folder, a path for another.
-    method : {"clustering", "watershed"}, optional
+    method : {"pseudo-space", "watershed"}, optional
         How protohaloes are separated. Without a model, it chooses the bundled ``"planck-v4"`` or ``"watershed-v1"``;
         otherwise it must be the method of the model or predictor.
     """
