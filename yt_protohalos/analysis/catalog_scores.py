@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from ..catalog.catalog import Catalog, protohalo_catalog
 from ..exceptions import ScoringError
-from ..fields.evolution import evolve_field
 from ..fields.linear_field import LinearField
 from ..prediction.result import Prediction
 from .matching import MATCH_IOU, match_haloes
@@ -201,7 +200,7 @@ CatalogComparison = tuple[CatalogErrors, CatalogErrors, ShapeErrors]
 def compare_catalog(prediction: Prediction, field: LinearField, haloes: SimulatedHaloes) -> CatalogComparison:
     """Compare the catalogue of a prediction with the haloes of a simulation of the same field."""
     if prediction.card.sees_evolution and prediction.evolved is None:
-        prediction = replace(prediction, evolved=evolve_field(field))
+        prediction = replace(prediction, evolved=prediction.card.evolve(field))
     found = protohalo_catalog(prediction, field)
     true = protohalo_catalog(replace(prediction, labels=haloes.labels.astype("int32")), field)
     mass = field.site_mass_msun_h

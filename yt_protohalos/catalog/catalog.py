@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..exceptions import CatalogError
-from ..fields.evolution import EvolvedField, evolve_field
+from ..fields.evolution import EvolvedField
 from ..fields.fourier import displacement_component, potential, second_order_source
 from ..fields.lattice import Lattice, unwrap, wrap
 from ..fields.linear_field import LinearField
@@ -222,7 +222,7 @@ def protohalo_catalog(
     if field is not None:
         field = field.at_redshift(prediction.target_redshift)
         if evolved is None and lpt_order is None and prediction.card.sees_evolution:
-            evolved = prediction.evolved or evolve_field(field)
+            evolved = prediction.evolved or prediction.card.evolve(field)
         motion = _motion_columns(groups, field, center, evolved, lpt_order or 2)
         sites_from_origin = center / lattice.spacing - prediction.site_offset
         tides = _tide_columns(field, sites_from_origin, n_sites, shapes["inertia"])

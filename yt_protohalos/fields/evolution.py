@@ -48,9 +48,10 @@ class EvolvedField:
     ----------
     displacement : float32, (3, n, n, n)
         Final minus initial position, in sites.
-    density : float16, (9, n, n, n)
+    density : float16, (9, n, n, n), optional
         Natural logarithm of the density around each particle in units of the mean, in the order of `DENSITY_NAMES`:
-        growth factors 0.5, 0.75 and 1, each as deposited (cloud in cell) and smoothed over 1 and 2 sites.
+        growth factors 0.5, 0.75 and 1, each as deposited (cloud in cell) and smoothed over 1 and 2 sites; None where
+        no network reads it.
     velocity : float32, (3, n, n, n), optional
         Derivative of the displacement with respect to the growth factor, in sites, at growth factor 1; None where it
         was dropped to save memory.
@@ -64,7 +65,7 @@ class EvolvedField:
     """
 
     displacement: NDArray[np.float32]
-    density: NDArray[np.float16]
+    density: NDArray[np.float16] | None = None
     velocity: NDArray[np.float32] | None = None
 
     @property

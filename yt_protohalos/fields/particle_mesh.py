@@ -109,6 +109,11 @@ def final_positions(
         Final minus initial position in sites, and its derivative with respect to the growth factor, which is 1 at the
         target time.
 
+    Raises
+    ------
+    ExperimentError
+        The field has a perturbation that is not periodic.
+
     Notes
     -----
     Rampf, List & Hahn 2024 (BullFrog): drift half a step, kick ``v <- alpha v + (1 - alpha) g / D``, drift half a step.
@@ -121,6 +126,7 @@ def final_positions(
     >>> displacement.shape  # sites
     (3, 32, 32, 32)
     """
+    field.periodic_delta()
     displacement, velocity = _perturbation_theory(field, plan.start)
     n, mesh_side = field.n, plan.cells_per_site * field.n
     window = [_window(mesh_side, plan, k) for k in (fft.fftfreq(mesh_side), fft.rfftfreq(mesh_side))]

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields
-from html import escape
-from textwrap import shorten
 from typing import Any
 
 import numpy as np
@@ -16,6 +13,7 @@ from .._utils.files import CARD_FORMAT, format_remedy
 from ..exceptions import CosmologyError, ModelError, ProtohaloError
 from ..fields.cosmology import Cosmology
 from . import rules
+from .base_card import Card
 from .channels import sees_evolution
 from .network_card import NetworkCard as NetworkCard
 
@@ -42,12 +40,10 @@ _VALUES = {
     "symmetries": rules.whole(1, 48),
     "semantic_core": rules.whole(1),
 }
-_NOT_DECISIVE = ("description", "training", "scores")
-"""Values that may change while stored predictions stay valid."""
 
 
-@dataclass(frozen=True)
-class ModelCard:
+@dataclass(frozen=True, repr=False)
+class ModelCard(Card):
     """A trained pair of networks and the range of fields it is valid for; every value is checked.
 
     Attributes
@@ -192,6 +188,10 @@ class ModelCard:
         """Role and card of each network of the model."""
         return (("semantic", self.semantic), *((("instance", self.instance),) if self.instance is not None else ()))
 
+    def check_separation(self) -> None:
+        """Raise `ModelError` if the model has no instance network."""
+        self.instance_network()
+
     def instance_network(self) -> NetworkCard:
         """The instance network; raises `ModelError` if the model has none."""
         if self.instance is None:
@@ -215,23 +215,13 @@ class ModelCard:
         """Largest side of the kept part of a crop of the semantic or the instance network, sites."""
         return self.semantic_core if role == "semantic" and self.semantic_core is not None else self.core
 
-    @property
-    def sha256(self) -> str:
-        """Identity of the model: SHA-256 of all that its predictions depend on, with the weight files' hashes."""
-        decisive = {name: value for name, value in self._values().items() if name not in _NOT_DECISIVE}
-        return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
-
-    def _values(self) -> dict[str, Any]:
+    def values(self) -> dict[str, Any]:
         """The card as nested dicts; an empty ``model`` is left out, as in cards that were written before it existed."""
         values = asdict(self)
         for role, network in self.networks:
             if not network.model:
                 del values[role]["model"]
         return values
-
-    def to_json(self) -> str:
-        """The card as JSON text, keys in a fixed order."""
-        return json.dumps({"format": CARD_FORMAT, **self._values()}, indent=2, sort_keys=True) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> ModelCard:
@@ -267,16 +257,6 @@ class ModelCard:
             if isinstance(scores, dict):
                 scores = ", ".join(f"{key} {scores[key]}" for key in ("ACC", "F1") if key in scores)
             yield "scores", f"{run}: {scores}"
-
-    def __repr__(self) -> str:
-        head = shorten(f"ModelCard {self.name!r}: {self.description}", 118)
-        return "\n  ".join([head, *(f"{title:18s}{text}" for title, text in [*self.facts()][:5])])
-
-    def _repr_html_(self) -> str:
-        """Table for notebooks."""
-        rows = [("model", f"{self.name}, version {self.version}"), ("purpose", self.description), *self.facts()]
-        cells = (f"<tr><th>{escape(title)}</th><td>{escape(text)}</td></tr>" for title, text in rows)
-        return f"<table>{''.join(cells)}</table>"
 
 
 def _build(kind: type, name: str, values: Any) -> Any:

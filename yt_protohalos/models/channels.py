@@ -133,7 +133,7 @@ class ModelInput:
 
         cubes: Cubes = {name: self.field.crop(name, start, side) for name in FIELD_CHANNELS if name in channels}
         if sees_evolution(channels):
-            if self.evolved is None:
+            if self.evolved is None or self.evolved.density is None:
                 raise ModelError("the evolved field is a channel; pass `evolve_field` of the linear field")
             arrays = (*self.evolved.displacement, *self.evolved.density)
             whole = zip((*EVOLVED_POSITION, *DENSITY_NAMES), arrays, strict=True)

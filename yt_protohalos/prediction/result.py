@@ -22,7 +22,8 @@ from ..fields.evolution import EvolvedField
 from ..fields.lattice import Lattice, Triple
 from ..fields.linear_field import LinearField
 from ..fields.region import Region
-from ..models.card import ModelCard
+from ..models.base_card import Card
+from ..models.fof_card import card_from_json
 from ..segmentation.labels import label_sizes
 from ..segmentation.overlap import OverlapGraph
 
@@ -70,7 +71,7 @@ class LabelledSites:
     site_offset: float
     target_redshift: float
     settings: dict[str, Any]
-    card: ModelCard
+    card: Card
 
     def __repr__(self) -> str:
         facts = ", ".join(f"{name} {value}" for name, value in self._facts().items())
@@ -143,12 +144,12 @@ class Prediction(LabelledSites):
         Crop labels, the label above that each became or 0, and their overlaps.
     settings : dict
         Everything chosen for this run, JSON values.
-    card : ModelCard
+    card : ModelCard or FriendsOfFriendsCard
     package_version : str
         Version of yt_protohalos that made it; empty for files from before it was kept.
     evolved : EvolvedField or None
-        Evolved field that the networks saw, on this lattice; None where they see none or saw another lattice. It is
-        not saved.
+        Evolved field that the prediction was made from, on this lattice; None where the networks see none or saw
+        another lattice. It is not saved.
 
     Examples
     --------
@@ -169,7 +170,7 @@ class Prediction(LabelledSites):
     site_offset: float
     overlap: OverlapGraph
     settings: dict[str, Any]
-    card: ModelCard
+    card: Card
     target_redshift: float = 0.0
     package_version: str = __version__
     evolved: EvolvedField | None = None
@@ -265,7 +266,7 @@ class Prediction(LabelledSites):
             site_offset=float(file.attrs["site_offset"]),
             overlap=OverlapGraph.read(file["graph"]),
             settings=json.loads(file["settings"].asstr()[()]),
-            card=ModelCard.from_json(file["card"].asstr()[()]),
+            card=card_from_json(file["card"].asstr()[()]),
             # files written before there were other redshifts do not say it
             target_redshift=float(file.attrs.get("target_redshift", 0.0)),
             package_version=str(file.attrs.get("package_version", "")),
@@ -309,7 +310,7 @@ class RegionPrediction(LabelledSites):
     redshift: float
     site_offset: float
     settings: dict[str, Any]
-    card: ModelCard
+    card: Card
     target_redshift: float = 0.0
 
     def __post_init__(self) -> None:

@@ -79,7 +79,7 @@ def catalog_attributes(catalog: Catalog, prediction: Prediction, field: LinearFi
         "velocity_definition": f"z = {z:g} peculiar velocity, {velocity}",
         "spin_definition": f"tidal torque theory per unit mass, extrapolated linearly to z = {z:g}, proper",
         "tide_definition": f"d^2 phi / dq_i dq_j, laplacian(phi) = delta at z = {z:g}, mean over ball of equal volume",
-        "confidence_definition": "mean calibrated probability of the sites to end in a halo",
+        "confidence_definition": f"mean {prediction.card.probability_definition}",
         "virial_radius_definition": "R_200m, proper: sphere of 200 times the mean matter density with the halo's mass",
         "initial_redshift": prediction.redshift, "sites_per_side": field.n, "site_offset": field.site_offset,
         "catalog_format": CATALOG_FORMAT, "package_version": prediction.package_version,

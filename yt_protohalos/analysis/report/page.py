@@ -149,7 +149,7 @@ def _page_data(
             "mass": _rounded(mass[filled]), "density": _rounded(density[filled]), "error": _rounded(error[filled])
         },
         "settings": _grouped(prediction.settings),
-        "card": _grouped(asdict(card)),
+        "card": _grouped(card.values()),
     }  # fmt: skip
 
 
