@@ -47,16 +47,17 @@ def plans() -> dict[str, Callable[[Any], np.ndarray]]:
 
 
 def scores(runs: list[Path], displace: Callable[[Any], np.ndarray]) -> dict[str, Any]:
-    from yt_protohalos.analysis.baselines import grouped
     from yt_protohalos.analysis.block_counts import count_box
     from yt_protohalos.analysis.score_tables import validation_table
+    from yt_protohalos.models.fof_card import LINKING_LENGTH
+    from yt_protohalos.segmentation.friends_of_friends import group_sites
     from yt_protohalos.training.run_files import read_run
 
     counts, seconds = [], 0.0
     for path in runs:
         field, truth = read_run(path)[:2]
         start = time.process_time()
-        labels = grouped(displace(field), MIN_SITES)
+        labels = group_sites(displace(field), LINKING_LENGTH, MIN_SITES)
         seconds += time.process_time() - start
         counts.append(count_box(labels, truth, field.lattice, field.site_mass_msun_h))
     table = validation_table(counts)

@@ -336,7 +336,7 @@ def test_validate_pools_runs_and_writes_tables_and_figures(files, tmp_path, fake
                  "--baselines", "--figures", "figures", "-o", "scores.json", "--quiet"]  # fmt: skip
     assert cli.main(arguments) == 0
     result = json.loads((tmp_path / "scores.json").read_text())
-    simple = {"threshold+watershed", "spheres", "evolved+FoF", "mesh+FoF"}
+    simple = {"threshold+watershed", "spheres", "evolved+FoF", "fof"}
     assert set(result["tables"]) == {"model", "pair", *simple}
     assert result["tables"]["model"]["runs"] == len(result["runs"]) == 2
     assert fakes[0].runs == 2 and len(fakes) == 1

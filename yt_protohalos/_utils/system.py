@@ -21,6 +21,15 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def available_memory(information: Path = Path("/proc/meminfo")) -> int | None:
+    """Return the bytes of memory that processes may still take, with free swap; None if the system does not say."""
+    try:
+        lines = dict(line.split(":", 1) for line in information.read_text().splitlines())
+        return sum(int(lines[name].split()[0]) * 1024 for name in ("MemAvailable", "SwapFree"))
+    except (OSError, KeyError, ValueError):
+        return None
+
+
 def local_rank(environment: MutableMapping[str, str] = os.environ) -> int | None:
     """Return the number of this rank within its node, from 0; None if the launcher did not set it."""
     found = (int(environment[name]) for name in LOCAL_RANK_VARIABLES if environment.get(name, "").isdigit())

@@ -16,10 +16,11 @@ from ..exceptions import ScoringError
 from ..fields.evolution import evolve_field
 from ..fields.lattice import Lattice
 from ..fields.linear_field import LinearField
-from ..fields.particle_mesh import final_positions
 from ..fields.units import Position, Quantity, comoving_length, comoving_position
+from ..models.fof_card import FOF, LINKING_LENGTH, MIN_SITES
+from ..prediction.fof_predictor import FriendsOfFriendsPredictor
 from ..segmentation.clustering import find_root
-from ..segmentation.friends_of_friends import friends_of_friends
+from ..segmentation.friends_of_friends import group_sites
 from ..segmentation.labels import relabel_by_size
 
 BARRIER = 1.686
@@ -27,10 +28,6 @@ BARRIER = 1.686
 SPACING = 50 / 256
 SMOOTHING = 3 * SPACING
 """Gaussian width of the threshold, 3 sites of the paper's lattice."""
-MIN_SITES = 155
-"""The paper's smallest halo, 10^11 Msun/h on its lattice."""
-LINKING_LENGTH = 0.25
-"""In sites; longer than the 0.2 of the halo definition, because a mesh blurs haloes."""
 
 Cube = NDArray[np.float32]
 
@@ -271,39 +268,18 @@ def spheres(field: LinearField, fraction: float, min_sites: int) -> tuple[NDArra
 
 def evolved_groups(field: LinearField, fraction: float, min_sites: int) -> tuple[NDArray[np.integer], None]:
     """Friends-of-friends groups of the evolved field that the networks see; the fraction is not used."""
-    return grouped(evolve_field(field).displacement, min_sites), None
+    return group_sites(evolve_field(field).displacement, LINKING_LENGTH, min_sites), None
 
 
-def mesh_groups(field: LinearField, fraction: float, min_sites: int) -> tuple[NDArray[np.integer], None]:
-    """Friends-of-friends groups of the positions of `final_positions`; the fraction is not used."""
-    return grouped(final_positions(field)[0], min_sites), None
-
-
-def grouped(displacement: NDArray[np.float32], min_sites: int = MIN_SITES) -> NDArray[np.int32]:
-    """Label the sites whose final positions are friends of friends.
-
-    Parameters
-    ----------
-    displacement : float32, (3, n, n, n)
-        Final minus initial position, in sites.
-    min_sites : int
-        Smaller groups are left out.
-
-    Returns
-    -------
-    int32, (n, n, n)
-        0 outside groups, 1..K by descending size.
-    """
-    n = displacement.shape[-1]
-    points = (np.indices((n, n, n), dtype=np.float32) + displacement).reshape(3, -1).T
-    groups = friends_of_friends(points, float(n), LINKING_LENGTH).reshape(n, n, n)
-    return relabel_by_size(groups + 1, min_sites)
+def fof_groups(field: LinearField, fraction: float, min_sites: int) -> tuple[NDArray[np.integer], None]:
+    """Labels of `FriendsOfFriendsPredictor`; the fraction is not used."""
+    return FriendsOfFriendsPredictor(min_sites=min_sites).predict(field, progress=False).labels, None
 
 
 SIMPLE_METHODS: dict[str, SimpleMethod] = {
     "threshold+watershed": threshold_and_watershed,
     "spheres": spheres,
     "evolved+FoF": evolved_groups,
-    "mesh+FoF": mesh_groups,
+    FOF: fof_groups,
 }
 """Methods by name. Scores per site of the first are those of the threshold alone."""

@@ -19,6 +19,8 @@ from ..fields.cosmology import Cosmology
 from ..fields.lattice import Lattice
 from ..fields.linear_field import LinearField
 from ..fields.units import Quantity, comoving_length
+from ..models.card import ModelCard
+from ..prediction.interface import Predictor
 from ..prediction.predictor import ProtohaloPredictor
 from ..prediction.result import Prediction
 from . import score_figures
@@ -159,7 +161,7 @@ class _RunScores(NamedTuple):
 
 def validate(
     runs: Mapping[str, SimulatedRun | Callable[[], SimulatedRun]],
-    predictor: ProtohaloPredictor,
+    predictor: Predictor,
     *,
     pair: tuple[NDArray[np.integer], NDArray[np.integer]] | None = None,
     pair_spacing: Quantity | None = None,
@@ -176,7 +178,7 @@ def validate(
     ----------
     runs : mapping of str to SimulatedRun, or to a function that returns one
         By name. With functions only one run is in memory at a time; each is called twice.
-    predictor : ProtohaloPredictor
+    predictor : ProtohaloPredictor or FriendsOfFriendsPredictor
     pair : tuple of two int (n, n, n), optional
         Halo labels of a baseline pair, two simulations whose initial conditions differ only below the resolution: the
         limit of every method.
@@ -208,7 +210,7 @@ def validate(
     >>> accuracy, error = (result.tables["model"]["ACC"][name] for name in ("value", "error"))
     """
     card = predictor.card
-    if catalog and card.instance is None:
+    if catalog and isinstance(card, ModelCard) and card.instance is None:
         raise ScoringError(f"model {card.name} has no instance network and makes no catalogue; leave the catalogue out")
     readers = {name: run if callable(run) else (lambda run=run: run) for name, run in runs.items()}
     lattice, cosmology, redshift = _check_runs(readers, catalog)
@@ -242,7 +244,7 @@ def validate(
 
 def _score_run(
     run: SimulatedRun,
-    predictor: ProtohaloPredictor,
+    predictor: Predictor,
     methods: Mapping[str, SimpleMethod],
     catalog: bool,
     predict: Callable[[LinearField], Prediction] | None,
@@ -252,7 +254,7 @@ def _score_run(
     """Predict and score one run; `draw` the confusion map too."""
     field, truth, card = run.field, run.labels, predictor.card
     labels, compared = None, None
-    if card.instance is None:
+    if isinstance(predictor, ProtohaloPredictor) and predictor.card.instance is None:
         probability = predictor.probability(field, progress)
     else:
         prediction = predictor.predict(field, progress=progress) if predict is None else predict(field)

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..exceptions import StoreError
-from ..models.registry import DEFAULT_MODEL, DEFAULT_MODELS
+from ..models.fof_card import FOF
+from ..models.registry import DEFAULT_MODEL, DEFAULT_MODELS, METHOD_NAMES
 from ..models.validity import POLICIES
 from ..prediction.result import PREDICTION_NAME
 
@@ -44,11 +45,6 @@ def add_prediction_options(parser: argparse.ArgumentParser) -> None:
 
 def add_model_options(parser: argparse.ArgumentParser, default: str = DEFAULT_MODEL) -> None:
     """Add the options of every command that predicts, at one redshift or several."""
-    parser.add_argument(
-        "--method", choices=tuple(DEFAULT_MODELS),
-        help="how protohalos are separated (default: as the model does); without --model, watershed means model "
-        f"{DEFAULT_MODELS['watershed']}",
-    )  # fmt: skip
     parser.add_argument("--threshold", type=float, help="semantic threshold, 0 to 1 (default: the model's)")
     parser.add_argument(
         "--on-spacing", choices=POLICIES, default="warn", help="if the spacing is not the model's (default: warn)"
@@ -60,7 +56,12 @@ def add_model_options(parser: argparse.ArgumentParser, default: str = DEFAULT_MO
 
 
 def add_network_options(parser: argparse.ArgumentParser, default: str = DEFAULT_MODEL) -> None:
-    """Add the options of every command that runs the networks."""
+    """Add the options of every command that finds protohalos."""
+    parser.add_argument(
+        "--method", choices=METHOD_NAMES,
+        help="how protohalos are separated (default: as the model does); without --model, watershed means model "
+        f"{DEFAULT_MODELS['watershed']}; {FOF}: friends of friends in final positions, without a model",
+    )  # fmt: skip
     parser.add_argument("--model", help=f"bundled model or folder of one (default: {default})")
     parser.add_argument("--precision", choices=("auto", "float32", "mixed", "bfloat16"), default="auto")
     parser.add_argument("--cache", metavar="DIR", help="where predictions are kept (default: ~/.cache/yt_protohalos)")

@@ -30,7 +30,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output-dir", type=Path, required=True, metavar="DIR", help="where to write")
     add_facts_options(parser)
     add_model_options(parser, AMPLITUDE_MODEL)
-    parser.set_defaults(model=AMPLITUDE_MODEL)
 
 
 def run(args: argparse.Namespace) -> None:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from .._utils.files import check_writable, open_hdf5
 from ..exceptions import ScoringError
-from ..models.registry import DEFAULT_MODEL
 from .common import add_network_options, chosen_cache, say, set_log_level
 
 if TYPE_CHECKING:
@@ -21,9 +20,10 @@ if TYPE_CHECKING:
     from ..analysis.validation import SimulatedRun
     from ..fields.linear_field import LinearField
 
-HELP = "score a model against simulations of the same initial conditions"
+HELP = "score a model or method against simulations of the same initial conditions"
 EXAMPLE = """  protohalos validate --ics ics_gadget.hdf5 --labels halo_labels.h5 --figures figures -o scores.json
   protohalos validate --runs run_0901_z0.5.h5 --model amplitude-v1 --catalog     # at z = 0.5, as the file says
+  protohalos validate --runs run_0901.h5 --method fof                            # without a model
   (halo_labels.h5: dataset `labels`, 0 outside, 1..K, or `halo_id`, -1 outside, 0..K-1, on the initial lattice)"""
 
 
@@ -50,22 +50,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--figures", type=Path, metavar="DIR", help="draw the figures into this folder")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="also write the tables as JSON")
     add_network_options(parser)
-    parser.set_defaults(model=DEFAULT_MODEL)
 
 
 def run(args: argparse.Namespace) -> None:
     from ..analysis.baselines import SIMPLE_METHODS
     from ..analysis.validation import validate
-    from ..prediction.predictor import ProtohaloPredictor
+    from ..yt_interface.options import PredictionOptions
     from ..yt_interface.predict import predict_field
 
     set_log_level(args)
+    options = PredictionOptions(args.model, precision=args.precision, method=args.method)
     runs = dict(_runs(args))
     for folder in (args.figures, None if args.output is None else args.output.parent):
         if folder is not None:
             check_writable(folder)
     pair, pair_spacing = (None, None) if args.pair is None else _read_pair(*args.pair)
-    predictor = ProtohaloPredictor.from_pretrained(args.model, precision=args.precision)
+    predictor = options.make_predictor()
     progress = not args.quiet
     result = validate(
         runs, predictor, pair=pair, pair_spacing=pair_spacing, catalog=args.catalog, progress=progress,

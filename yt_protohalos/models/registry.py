@@ -7,13 +7,17 @@ from pathlib import Path
 
 from .._utils.files import atomic_path
 from ..exceptions import ModelError, ModelIntegrityError, UnknownModelError
+from .base_card import Card
 from .card import ModelCard, NetworkCard
+from .fof_card import FOF
 
 DEFAULT_MODEL = "planck-v4"
 AMPLITUDE_MODEL = "amplitude-v1"
 """Bundled model for many amplitudes, hence for several redshifts."""
 DEFAULT_MODELS = {"pseudo-space": DEFAULT_MODEL, "watershed": "watershed-v1"}
 """Default model of each method of separating haloes."""
+METHOD_NAMES = (*DEFAULT_MODELS, FOF)
+"""Methods of finding haloes; friends of friends has no model."""
 CARD_NAME = "card.json"
 LARGEST_CARD = 1 << 24
 """Largest size of a card, bytes; the bundled cards have some ten thousand."""
@@ -138,7 +142,7 @@ def choose_model(model: str | Path | None, method: str | None) -> str | Path:
     Raises
     ------
     ModelError
-        The method is unknown, or the model uses another one.
+        The method has no model, or the model uses another one.
     UnknownModelError
         There is no such model.
 
@@ -149,7 +153,7 @@ def choose_model(model: str | Path | None, method: str | None) -> str | Path:
     'watershed-v1'
     """
     if method is not None and method not in DEFAULT_MODELS:
-        raise ModelError(f"method {method!r} is unknown; use one of {', '.join(DEFAULT_MODELS)}")
+        raise ModelError(f"method {method!r} has no model; use one of {', '.join(DEFAULT_MODELS)}")
     if model is None:
         return DEFAULT_MODELS[method or "pseudo-space"]
     if method is not None:
@@ -157,12 +161,12 @@ def choose_model(model: str | Path | None, method: str | None) -> str | Path:
     return model
 
 
-def check_method(card: ModelCard, method: str) -> None:
+def check_method(card: Card, method: str) -> None:
     """Raise `ModelError` unless a model separates haloes by a method."""
     if card.method != method:
+        other = f", or use model {DEFAULT_MODELS[method]!r}" if method in DEFAULT_MODELS else ""
         raise ModelError(
-            f"model {card.name!r} has method {card.method!r}, not {method!r}; leave one of the two out, or use model "
-            f"{DEFAULT_MODELS[method]!r}"
+            f"model {card.name!r} has method {card.method!r}, not {method!r}; leave one of the two out{other}"
         )
 
 

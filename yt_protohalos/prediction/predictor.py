@@ -26,8 +26,8 @@ from .communicator import SERIAL, Communicator
 from .inference import Batch, CropNetwork
 from .model_crops import ModelCrops, check_plateau, needed_sites
 from .pipeline import IOU_THRESHOLD, Blocks, Pipeline
-from .result import FIELD_SAMPLE, PREDICTION_NAME, Prediction, RegionPrediction, field_sample
-from .store import evolve_in_store, open_store
+from .result import FIELD_SAMPLE, Prediction, RegionPrediction, field_sample
+from .store import evolve_in_store, open_store, predict_on_root
 
 PRECISIONS = ("auto", "float32", "mixed", "bfloat16")
 
@@ -178,17 +178,10 @@ class ProtohaloPredictor:
         if probability is None:
             pipeline = self._with_membership(pipeline, crops)
         blocks = pipeline.core_labels(network, self.card, crops.instance, settings["threshold"])
-        prediction = None
-        with communicator.barrier():
-            if communicator.is_root:
-                prediction = self._assemble(field, pipeline, blocks, crops, settings)
-                if crop_store is not None and communicator.size > 1:
-                    prediction.save(crop_store.folder / PREDICTION_NAME)
-        if prediction is None:
-            assert crop_store is not None
-            prediction = Prediction.load(crop_store.folder / PREDICTION_NAME)
-            prediction = replace(prediction, evolved=evolved if side == field.n else None)
-        return prediction
+        prediction = predict_on_root(
+            lambda: self._assemble(field, pipeline, blocks, crops, settings), store, communicator
+        )
+        return replace(prediction, evolved=evolved if side == field.n else None)
 
     def predict_region(
         self,
@@ -341,5 +334,4 @@ class ProtohaloPredictor:
             settings={**settings, FIELD_SAMPLE: field_sample(field)},
             card=self.card,
             target_redshift=float(field.target_redshift),
-            evolved=None if resampled else inputs.evolved,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from ..exceptions import StoreError
 from ..fields.evolution import EvolvedField, evolve_field
 from ..fields.linear_field import LinearField
 from .communicator import Communicator
-from .result import Prediction
+from .result import PREDICTION_NAME, Prediction
 
 CACHE_VARIABLE = "YT_PROTOHALOS_CACHE"
 MAPPED_SIDE = 384
@@ -166,6 +166,27 @@ def open_store(
         if side != field.n or not field.is_mapped:
             model_field = cubeless.with_cubes(store.open("delta"), store.open("phi"))
     return model_field, store
+
+
+def predict_on_root(
+    make: Callable[[], Prediction], folder: str | Path | None, communicator: Communicator
+) -> Prediction:
+    """Make a prediction on rank 0; the other ranks read it, without the evolved field, from a folder that all see.
+
+    Raises `StoreError` if several ranks have no folder.
+    """
+    if communicator.size == 1:
+        return make()
+    if folder is None:
+        raise StoreError(f"{communicator.size} ranks share a prediction on disk; give a store, a folder that all see")
+    path = Path(folder) / PREDICTION_NAME
+    prediction = None
+    with communicator.barrier():
+        if communicator.is_root:
+            prediction = make()
+            path.parent.mkdir(parents=True, exist_ok=True)
+            prediction.save(path)
+    return Prediction.load(path) if prediction is None else prediction
 
 
 def evolve_in_store(

@@ -13,6 +13,45 @@ from numba import njit
 from numpy.typing import NDArray
 
 from ..exceptions import ClusteringError
+from .labels import relabel_by_size
+
+
+def group_sites(displacement: NDArray[np.float32], linking_length: float, min_sites: int) -> NDArray[np.int32]:
+    """Label the sites whose final positions are friends of friends.
+
+    Parameters
+    ----------
+    displacement : float32, (3, n, n, n)
+        Final minus initial position, in sites.
+    linking_length : float
+        In sites.
+    min_sites : int
+        Smaller groups are left out.
+
+    Returns
+    -------
+    int32, (n, n, n)
+        0 outside groups, 1..K by descending size.
+
+    Raises
+    ------
+    ClusteringError
+        As `friends_of_friends`.
+
+    Examples
+    --------
+    >>> from yt_protohalos.fields.particle_mesh import final_positions
+    >>> from yt_protohalos.segmentation.friends_of_friends import group_sites
+    >>> labels = group_sites(final_positions(field)[0], linking_length=0.25, min_sites=20)
+    >>> labels.shape
+    (32, 32, 32)
+    """
+    n = displacement.shape[-1]
+    points = np.indices((n, n, n), dtype=np.float32)
+    points += displacement
+    groups = friends_of_friends(points.reshape(3, -1).T, float(n), linking_length)
+    groups += 1
+    return relabel_by_size(groups.reshape(n, n, n), min_sites)
 
 
 def friends_of_friends(points: NDArray[np.floating], period: float, linking_length: float) -> NDArray[np.int64]:
@@ -58,12 +97,12 @@ def friends_of_friends(points: NDArray[np.floating], period: float, linking_leng
     key = np.empty(len(points), dtype=np.int64)
     _assign_cells(points, float(period), side, wrapped, key)
     order = np.argsort(key, kind="stable")
-    key = key[order]
+    key, wrapped = key[order], wrapped[order]
     first = np.flatnonzero(np.diff(key, prepend=-1))
     cell = key[first]
     row = np.searchsorted(cell, np.arange(side * side + 1, dtype=np.int64) * side)
     parent = np.arange(len(points), dtype=np.int64)
-    _link(wrapped[order], cell, np.append(first, len(points)), row, side, float(period), float(linking_length), parent)
+    _link(wrapped, cell, np.append(first, len(points)), row, side, float(period), float(linking_length), parent)
     groups = np.empty_like(parent)
     lowest = np.full(len(points), len(points), dtype=np.int64)
     _lowest_members(parent, order, lowest, groups)

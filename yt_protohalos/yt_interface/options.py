@@ -11,8 +11,11 @@ from typing import Any, TypedDict, TypeVar
 
 from ..exceptions import ModelError
 from ..fields.cosmology import target_redshift
-from ..models.registry import check_method, choose_model
+from ..models.fof_card import FOF
+from ..models.registry import DEFAULT_MODEL, METHOD_NAMES, check_method, choose_model
 from ..models.validity import check_policy, check_threshold
+from ..prediction.fof_predictor import FriendsOfFriendsPredictor, check_no_threshold
+from ..prediction.interface import Predictor
 from ..prediction.predictor import PRECISIONS, ProtohaloPredictor
 
 if sys.version_info >= (3, 11):
@@ -26,7 +29,7 @@ T = TypeVar("T")
 class OptionKeywords(TypedDict, total=False):
     """The options as keywords, so that type checkers and editors know the ``**options`` of functions."""
 
-    predictor: ProtohaloPredictor | None
+    predictor: Predictor | None
     threshold: float | None
     precision: str
     on_spacing: str
@@ -45,7 +48,7 @@ class PredictionOptions:
     model : str or path, optional
         Name of a bundled model, or folder of another. By default the model chosen last for the dataset, else
         ``"planck-v4"``.
-    predictor : ProtohaloPredictor, optional
+    predictor : ProtohaloPredictor or FriendsOfFriendsPredictor, optional
         An existing predictor, instead of `model`.
     threshold : float, optional
         Semantic threshold on the calibrated probability, between 0 and 1; by default that of the model.
@@ -59,13 +62,14 @@ class PredictionOptions:
         ``"amplitude-v1"`` is valid up to about z = 0.6.
     cache : bool or path
         Keep the result on disk for later processes: True for the user's cache folder, a path for another.
-    method : {"pseudo-space", "watershed"}, optional
-        How protohaloes are separated. Without a model, it chooses the bundled ``"planck-v4"`` or ``"watershed-v1"``;
-        otherwise it must be the method of the model or predictor.
+    method : {"pseudo-space", "watershed", "fof"}, optional
+        How protohaloes are separated. Without a model, the first two choose the bundled ``"planck-v4"`` or
+        ``"watershed-v1"``; otherwise it must be the method of the model or predictor. ``"fof"`` works without a model:
+        it is `FriendsOfFriendsPredictor`, for any lattice spacing, cosmology and amplitude. It has no `threshold`.
     """
 
     model: str | Path | None = None
-    predictor: ProtohaloPredictor | None = None
+    predictor: Predictor | None = None
     threshold: float | None = None
     precision: str = "auto"
     on_spacing: str = field(default="warn", compare=False)
@@ -78,11 +82,9 @@ class PredictionOptions:
         if self.model is not None and self.predictor is not None:
             raise ModelError(f"model {str(self.model)!r} and a predictor were both given; pass one of them")
         if self.method is not None:
-            chosen = choose_model(self.model, self.method)
-            if self.predictor is None:
-                object.__setattr__(self, "model", chosen)
-            else:
-                check_method(self.predictor.card, self.method)
+            self._apply_method(self.method)
+        if isinstance(self.predictor, FriendsOfFriendsPredictor):
+            check_no_threshold(self.threshold)
         if self.threshold is not None:
             object.__setattr__(self, "threshold", check_threshold(self.threshold))
         if self.precision not in PRECISIONS:
@@ -91,6 +93,23 @@ class PredictionOptions:
         check_policy("on_range", self.on_range)
         if self.redshift is not None:
             object.__setattr__(self, "redshift", target_redshift(self.redshift))
+
+    def _apply_method(self, method: str) -> None:
+        """Set the model or the predictor that a method means, or check that the given one has this method."""
+        if method not in METHOD_NAMES:
+            raise ModelError(f"method {method!r} is unknown; use one of {', '.join(METHOD_NAMES)}")
+        if self.predictor is not None:
+            check_method(self.predictor.card, method)
+        elif method != FOF:
+            object.__setattr__(self, "model", choose_model(self.model, method))
+        elif self.model is None:
+            object.__setattr__(self, "predictor", FriendsOfFriendsPredictor())
+        else:
+            raise ModelError(f"method {FOF!r} has no model, but {str(self.model)!r} was given; leave one of them out")
+
+    def make_predictor(self) -> Predictor:
+        """The predictor that was given, or that of the model after loading it."""
+        return self.predictor or ProtohaloPredictor.from_pretrained(self.model or DEFAULT_MODEL, self.precision)
 
     @classmethod
     def read(cls, model: str | Path | None, keywords: OptionKeywords) -> PredictionOptions:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,10 +21,12 @@ from .._utils.progress import Progress
 from ..exceptions import MissingPredictionError, OutOfMemoryError, ParallelError, StoreError
 from ..fields.cosmology import target_redshift
 from ..fields.linear_field import LinearField
+from ..models.base_card import Card
 from ..models.card import ModelCard
+from ..models.fof_card import FriendsOfFriendsCard
 from ..models.registry import DEFAULT_MODEL, load_card, verify
 from ..models.validity import check_range, model_side
-from ..prediction.predictor import ProtohaloPredictor
+from ..prediction.interface import Predictor
 from ..prediction.result import Prediction
 from ..prediction.store import PredictionCache, cache_key, field_identity
 from .dataset_state import check_unchanged, state_of
@@ -55,10 +57,10 @@ class BoxPrediction:
     """
 
     field: LinearField
-    card: ModelCard
+    card: Card
     threshold: float
     precision: str
-    make_predictor: Callable[[], ProtohaloPredictor]
+    make_predictor: Callable[[], Predictor]
     cache: PredictionCache | None = None
     _prediction: Prediction | None = None
 
@@ -82,7 +84,13 @@ class BoxPrediction:
             communicator = MPICommunicator()
             communicator.take_device()
             predictor = self.make_predictor()
-            with _named_memory_errors(self.field.n), _crop_folder(self.cache, self.key, communicator) as crops:
+            in_crops = isinstance(self.card, ModelCard)
+            # ranks share the result of a method without crops in that folder; a single process needs none
+            shared = self.cache if in_crops or communicator.size > 1 else None
+            with (
+                _named_memory_errors(self.field.n) if in_crops else nullcontext(),
+                _crop_folder(shared, self.key, communicator) as crops,
+            ):
                 # the ranges were checked when this object was made; a field must not fail on them later
                 prediction = predictor.predict(
                     self.field, threshold=self.threshold, progress=_yt_bar if progress is True else progress,
@@ -137,13 +145,14 @@ def box_prediction(ds: Dataset, options: PredictionOptions = _DEFAULTS, remember
     state = state_of(ds)
     if state.current is not None and options == _DEFAULTS:
         return state.current
-    predictor, precision, model = options.predictor, options.precision, options.model or DEFAULT_MODEL
+    predictor, precision = options.predictor, options.precision
+    card: Card
     if predictor is None:
-        card, folder = load_card(model)
+        card, folder = load_card(options.model or DEFAULT_MODEL)
         verify(card, folder)
     else:
         card, precision = predictor.card, predictor.precision
-    card.instance_network()
+    card.check_separation()
     threshold = card.threshold if options.threshold is None else options.threshold
     redshift = target_redshift(options.redshift or 0.0)
     cache = _cache(options.cache)
@@ -155,18 +164,18 @@ def box_prediction(ds: Dataset, options: PredictionOptions = _DEFAULTS, remember
         if redshift:
             field = shared_field(ds, redshift, cache)
         MPICommunicator().broadcast(lambda: _check_ranges(card, field, options.on_spacing, options.on_range))
-        box = BoxPrediction(
-            field, card, threshold, precision,
-            lambda: predictor or ProtohaloPredictor.from_pretrained(model, precision=precision), cache,
-        )  # fmt: skip
+        box = BoxPrediction(field, card, threshold, precision, options.make_predictor, cache)
     if remember:
         state.predictions[key] = state.current = box
     return box
 
 
-def _check_ranges(card: ModelCard, field: LinearField, on_spacing: str, on_range: str) -> None:
-    model_side(card, field.lattice, on_spacing)
-    check_range(card, field, on_range)
+def _check_ranges(card: Card, field: LinearField, on_spacing: str, on_range: str) -> None:
+    if isinstance(card, ModelCard):
+        model_side(card, field.lattice, on_spacing)
+        check_range(card, field, on_range)
+    if isinstance(card, FriendsOfFriendsCard):
+        card.check_field(field)
 
 
 @takes_options
@@ -204,7 +213,7 @@ def predict(
 
 def predict_field(
     field: LinearField,
-    predictor: ProtohaloPredictor,
+    predictor: Predictor,
     cache: bool | str | os.PathLike[str] = True,
     progress: Progress = True,
     on_spacing: str = "warn",
@@ -215,7 +224,7 @@ def predict_field(
     Parameters
     ----------
     field : LinearField
-    predictor : ProtohaloPredictor
+    predictor : ProtohaloPredictor or FriendsOfFriendsPredictor
     cache, progress, on_spacing, on_range
         As in `predict`.
 
@@ -235,7 +244,7 @@ def predict_field(
     >>> prediction = predict_field(field, predictor)
     """
     card = predictor.card
-    card.instance_network()
+    card.check_separation()
     _check_ranges(card, field, on_spacing, on_range)
     box = BoxPrediction(field, card, card.threshold, predictor.precision, lambda: predictor, _cache(cache))
     return box.get(progress)
