@@ -34,9 +34,9 @@ ARRAY = re.compile(r"float(?:32|64),|log10|\{")
 NUMBER = re.compile(r"float|quantity|(?:tuple|iterable|sequence) of float|array|$")
 DIMENSIONLESS = {"h", "sigma_8"}
 MADE_BY_THE_PACKAGE = {
-    "Catalog", "Comparison", "DeformedField", "Ellipsoid", "EvolvedField", "FriendsOfFriendsCard", "Hull", "LagrangianBias", "LinearField",
-    "ModelCard", "NetworkCard", "Prediction", "ProgenitorLinks", "ProgenitorTree", "RegionPrediction", "Validation",
-    "ZoomRegion",
+    "Catalog", "Comparison", "DeformedField", "Ellipsoid", "EvolvedField", "FriendsOfFriendsCard", "Hull",
+    "LagrangianBias", "LinearField", "ModelCard", "NetworkCard", "Prediction", "ProgenitorLinks", "ProgenitorTree",
+    "RegionPrediction", "Validation", "ZoomRegion",
 }  # fmt: skip
 
 

@@ -249,6 +249,7 @@ def test_several_ranks_need_a_folder_and_read_the_result_of_the_first(field, pre
     assert root.evolved is not None and other.evolved is None
 
 
+@pytest.mark.slow
 def test_no_network_library_is_imported(tmp_path):
     """The whole way, from a file to a catalogue, in a fresh process."""
     script = """

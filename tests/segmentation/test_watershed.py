@@ -301,7 +301,7 @@ def test_the_method_chooses_the_model_and_must_be_its_own() -> None:
     with pytest.raises(ModelError, match=r"'tiny' has method 'watershed', not 'pseudo-space'"):
         PredictionOptions(predictor=watershed_predictor(), method="pseudo-space")
     assert PredictionOptions(predictor=make_predictor(), method="pseudo-space").model is None
-    with pytest.raises(ModelError, match="method 'magic' is unknown; use one of pseudo-space, watershed"):
+    with pytest.raises(ModelError, match="method 'magic' is unknown; use one of pseudo-space, watershed, fof"):
         PredictionOptions(method="magic")
 
 

@@ -136,13 +136,12 @@ class Validation:
         return list(figures)
 
     def figures(self) -> dict[str, Figure]:
-        """Draw the figures of the paper; those of haloes only for a model that separates them."""
+        """Draw the figures of the paper: some need probabilities, and some a model that separates haloes."""
         counts, pair = self.counts, self.pair_counts
-        drawn = {
-            "confusion": self.confusion_map,
-            "reliability": score_figures.plot_reliability(counts),
-            "thresholds": score_figures.plot_threshold_scan(counts, self.threshold, pair),
-        }
+        drawn = {"confusion": self.confusion_map}
+        if counts.probability_sites.any():
+            drawn["reliability"] = score_figures.plot_reliability(counts)
+            drawn["thresholds"] = score_figures.plot_threshold_scan(counts, self.threshold, pair)
         if np.isnan(counts.predicted).any():
             return drawn
         return drawn | {
@@ -264,7 +263,7 @@ def _score_run(
         del prediction
     mask = probability > np.float32(card.threshold)
     count = partial(count_box, true_labels=truth, lattice=field.lattice, site_mass_msun_h=field.site_mass_msun_h)
-    model = count(labels, mask=mask, probability=probability)
+    model = count(labels, mask=mask, probability=probability if card.gives_probability else None)
     drawn = score_figures.plot_confusion(truth > 0, probability, mask, field.lattice) if draw else None
     del probability, labels, mask
     simple = {}

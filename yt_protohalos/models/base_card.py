@@ -25,6 +25,7 @@ class Card(ABC):
     name, version, description : of the model or method
     min_sites : smallest protohalo kept, sites
     threshold : members have a larger probability
+    gives_probability : False if the probability of a site is that of a mask, 0 or 1
     probability_definition : what the probability of a site is
     """
 
@@ -33,6 +34,7 @@ class Card(ABC):
     description: str
     min_sites: int
     threshold: float
+    gives_probability = True
     probability_definition = "calibrated probability of the sites to end in a halo"
 
     @property

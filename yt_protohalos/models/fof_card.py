@@ -85,13 +85,15 @@ class FriendsOfFriendsCard(Card):
     name = FOF
     threshold = 0.5
     sees_evolution = True
+    gives_probability = False
     method = FOF
     description = "friends of friends in the final positions of the sites; no model, any lattice and any cosmology"
     probability_definition = "mask of the sites in groups, 1 in all of them; this method gives no probability"
 
     def __post_init__(self) -> None:
-        rules.check("friends of friends", {name: getattr(self, name) for name in _VALUES}, _VALUES)
-        rules.check("plan", asdict(self.plan), _PLAN)
+        values = {name: getattr(self, name) for name in _VALUES}
+        rules.check("friends of friends", values, _VALUES, remedy="give another")
+        rules.check("evolution", asdict(self.plan), _PLAN, remedy="give another")
 
     @property
     def halo_definition(self) -> dict[str, Any]:

@@ -47,9 +47,12 @@ def check_keys(name: str, values: Any, keys: Collection[str], optional: Collecti
         raise ModelError(f"{name} lacks {', '.join(missing)}; add them to the card")
 
 
-def check(name: str, values: Mapping[str, Any], rules: Mapping[str, Rule], optional: Collection[str] = ()) -> None:
+def check(
+    name: str, values: Mapping[str, Any], rules: Mapping[str, Rule], optional: Collection[str] = (),
+    remedy: str = "correct the card",
+) -> None:  # fmt: skip
     """Raise `ModelError` unless a JSON object has the keys of `rules` and every value keeps its rule."""
     check_keys(name, values, rules, optional)
     for key, value in values.items():
         if not rules[key].holds(value):
-            raise ModelError(f"{name} {key} {value!r} is not {rules[key].text}; correct the card")
+            raise ModelError(f"{name} {key} {value!r} is not {rules[key].text}; {remedy}")
