@@ -30,7 +30,7 @@ from yt_protohalos.training.dataset import (
 )
 from yt_protohalos.training.export import export_network
 from yt_protohalos.training.friends_of_friends import friends_of_friends
-from yt_protohalos.training.run_files import halo_means, halo_spins, read_run, write_seed_run
+from yt_protohalos.training.run_files import halo_means, halo_spins, read_positions, read_run, write_seed_run
 from yt_protohalos.training.settings import TrainingSettings
 from yt_protohalos.training.simulation import SimulationSettings, evolve, simulate
 from yt_protohalos.training.trainer import Trainer
@@ -263,12 +263,13 @@ def test_a_small_run_collapses_into_haloes_at_each_output(tmp_path: Path) -> Non
     pytest.importorskip("pysco")
     small = SimulationSettings(n=32, box_size=6.25, mesh=64)
     path = tmp_path / "new folder" / "run.h5"
-    outputs = simulate(3, small, path, (0.0, 0.5), checkpoint_seconds=0.0)
+    outputs = simulate(3, small, path, (0.0, 0.5), checkpoint_seconds=0.0, keep_positions=True)
     assert outputs == [path, path.with_name("run_z0.5.h5")]
     field, labels, attributes = read_run(path)
     assert field.n == 32 and attributes["seed"] == 3 and field.target_redshift == 0
     sizes = np.bincount(labels.ravel())[1:]
     assert len(sizes) >= 1 and sizes.min() >= 155 and np.all(np.diff(sizes) <= 0)
+    assert np.array_equal(friends_of_friends(read_positions(path), field.lattice), labels)
     inside = labels > 0
     assert field.delta[inside].mean() > field.delta[~inside].mean() + 1.0
     then, labels_then, attributes = read_run(outputs[1])

@@ -6,6 +6,7 @@ import argparse
 import itertools
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from ..exceptions import InitialConditionsError
 from ..fields.cosmology import PAPER_COSMOLOGY
@@ -35,6 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--redshifts", nargs="+", type=float, default=[0.0], metavar="Z", help="outputs, a file each (default: 0)"
     )
+    parser.add_argument(
+        "--keep-positions", action="store_true", help="store the final positions of all particles too, 12 bytes each"
+    )
     parser.add_argument("-q", "--quiet", action="store_true", help="no lines of progress")
 
 
@@ -54,7 +58,8 @@ def run(args: argparse.Namespace) -> None:
                 say(f"{name}: step {step}, scale factor {scale_factor:.3f}")
 
         path = args.output_dir / f"{name}.h5"
-        for written in simulate(seed, settings, path, args.redshifts, report, fine_seed=fine_seed):
+        options: dict[str, Any] = {"fine_seed": fine_seed, "keep_positions": args.keep_positions}
+        for written in simulate(seed, settings, path, args.redshifts, report, **options):
             say(f"wrote {written}")
 
 

@@ -65,11 +65,13 @@ def write_seed_run(
     velocities: NDArray[np.float32],
     settings: SimulationSettings,
     attributes: Mapping[str, Any],
+    keep_positions: bool = False,
 ) -> None:
     """Store labels and haloes of a run of `simulate`, whose field is generated again from the seed.
 
     labels : int32, (n, n, n); positions : float32, (n^3, 3), comoving Mpc/h; velocities : float32, (n^3, 3), km/s
     attributes : at least ``seed``
+    keep_positions : store ``positions`` too, 12 bytes per particle
     stored : ``labels``, ``halo_position`` (K, 3) in comoving Mpc/h, ``halo_velocity`` (K, 3) in km/s and ``halo_spin``
         (K, 3), angular momentum per unit mass about comoving positions in km/s Mpc/h; attributes and settings
     """
@@ -81,6 +83,8 @@ def write_seed_run(
         "halo_velocity": halo_means(labels, velocities),
         "halo_spin": halo_spins(labels, positions, velocities, centres, lattice),
     }
+    if keep_positions:
+        datasets["positions"] = positions
     stated = {"code": "pysco-nbody", "halo_finder": f"FoF b={LINKING_LENGTH}, at least {MIN_SITES} particles"}
     _write(filename, SEED_RUN_FORMAT, datasets, asdict(settings), {**stated, **attributes})
 
@@ -117,6 +121,18 @@ def _write(
         file.attrs.update(
             attributes, format_version=version, package_version=__version__, settings=json.dumps(settings)
         )
+
+
+def read_positions(filename: str | Path) -> NDArray[np.float32]:
+    """Final positions of the particles in the order of their initial sites, (n^3, 3), comoving Mpc/h.
+
+    Raises `FormatError` for a run file without them.
+    """
+    with open_hdf5(filename) as file:
+        if "positions" not in file:
+            raise FormatError(f"{filename} holds no positions; make the run with: protohalos simulate --keep-positions")
+        positions: NDArray[np.float32] = file["positions"][()]
+        return positions
 
 
 def read_haloes(path: Path, labels: NDArray[np.integer]) -> SimulatedHaloes:

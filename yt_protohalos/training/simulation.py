@@ -74,6 +74,7 @@ def simulate(
     report: Report | None = None,
     checkpoint_seconds: float = 120.0,
     fine_seed: int | None = None,
+    keep_positions: bool = False,
 ) -> list[Path]:
     """Run one simulation and store its halo labels at every output redshift; it stops at the last.
 
@@ -94,6 +95,8 @@ def simulate(
     fine_seed : int, optional
         Take the particles from initial conditions of twice the resolution, whose modes above the Nyquist wavenumber of
         the run's lattice this seed draws: two runs that differ in it alone are a baseline pair.
+    keep_positions : bool
+        Store the final positions of all particles too, 12 bytes each.
 
     Returns
     -------
@@ -134,7 +137,7 @@ def simulate(
         labels = friends_of_friends(positions, Lattice(settings.n, settings.box_size))
         seconds = time.perf_counter() - started
         stated = {**attributes, "steps": steps, "wall_seconds": seconds, "output_redshift": z}
-        write_seed_run(paths[z], labels, positions, velocities, settings, stated)
+        write_seed_run(paths[z], labels, positions, velocities, settings, stated, keep_positions)
     checkpoint.unlink(missing_ok=True)
     return list(paths.values())
 
