@@ -203,3 +203,19 @@ def test_ranks_that_mpi_does_not_see_are_refused(monkeypatch) -> None:
     monkeypatch.setattr(mpi, "enable_parallelism", lambda **_: None)
     with pytest.raises(ParallelError, match="MPI sees one"):
         mpi.start_ranks()
+
+
+@pytest.mark.slow
+@needs_ranks
+def test_a_method_without_crops_is_computed_by_one_rank_and_read_by_all(tmp_path) -> None:
+    path, cache = tmp_path / "ics.hdf5", tmp_path / "cache"
+    ph.generate_initial_conditions(N, 16.0, seed=11, filename=path)
+    options = ["--method", "fof", "--cache", cache]
+    done = run_ranks(2, "-m", "yt_protohalos.cli", "find", path, "-o", tmp_path / "both", *options)
+    assert done.returncode == 0, done.stderr
+    assert [entry.suffix for entry in cache.iterdir()] == [".h5"]
+    assert "Evolving the linear field" in done.stderr and done.stderr.count("100%") == 1
+    found = ph.Prediction.load(tmp_path / "both" / "prediction.h5")
+    alone = ph.predict(ph.load(path), method="fof", cache=False, progress=False)
+    np.testing.assert_array_equal(found.labels, alone.labels)
+    assert (tmp_path / "both" / "protohalos.0.h5").is_file()
