@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -253,8 +253,8 @@ def _score_run(
     """Predict and score one run; `draw` the confusion map too."""
     field, truth, card = run.field, run.labels, predictor.card
     labels, compared = None, None
-    if isinstance(predictor, ProtohaloPredictor) and predictor.card.instance is None:
-        probability = predictor.probability(field, progress)
+    if isinstance(card, ModelCard) and card.instance is None:
+        probability = cast(ProtohaloPredictor, predictor).probability(field, progress)
     else:
         prediction = predictor.predict(field, progress=progress) if predict is None else predict(field)
         probability, labels = prediction.probability, prediction.labels
