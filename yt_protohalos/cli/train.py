@@ -6,8 +6,9 @@ import argparse
 from pathlib import Path
 
 from ..exceptions import ModelError
+from ..fields.particle_mesh import COARSE, PLANS
 from ..models.channels import CHANNEL_SETS
-from ..models.network_card import HEADS, PAPER_FILTERS
+from ..models.network_card import HEADS, PAPER_FILTERS, POSITION_FILTERS
 from .common import say
 
 HELP = "train a network on finished runs; run it again to resume"
@@ -26,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output-dir", type=Path, required=True, metavar="DIR", help="checkpoint, log, settings")
     parser.add_argument("--stages", nargs="+", default=["144:8000"], metavar="SIDE:STEPS", help="default: 144:8000")
     parser.add_argument("--batch", type=int, default=1, help="crops per step (default: %(default)s)")
+    parser.add_argument("--clip", type=float, default=0.05, help="longest gradient (default: %(default)s)")
     parser.add_argument("--learning-rate", type=float, default=1e-3, help="highest rate (default: %(default)s)")
     parser.add_argument(
         "--loss", choices=("weinberger", "weighted", "scaled"), default="weinberger",
@@ -39,13 +41,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "instance network alone: the true members, as in the paper)",
     )  # fmt: skip
     parser.add_argument(
-        "--channels", choices=("linear", "evolved", "delta", "phi"), default="linear",
+        "--channels", choices=("linear", "evolved", "delta", "phi"),
         help="delta and phi (default, the paper's), with the approximately evolved field (the instance network then "
-        "needs --semantic), or one field alone (semantic network)",
+        "needs --semantic), or one field alone (semantic network); a position network has its own",
     )  # fmt: skip
     parser.add_argument(
-        "--filters", nargs="+", type=int, default=PAPER_FILTERS, metavar="N", help="default: the paper's"
-    )
+        "--evolution", choices=[*PLANS], default="accurate",
+        help="of the field that a position network sees (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--filters", nargs="+", type=int, metavar="N",
+        help=f"default: the paper's, or {' '.join(map(str, POSITION_FILTERS))} for a position network",
+    )  # fmt: skip
     parser.add_argument(
         "--start", default="", metavar="MODEL",
         help="begin with the weights of a bundled model, a model folder or a training folder (default: at random); its "
@@ -63,19 +70,25 @@ def run(args: argparse.Namespace) -> None:
     from ..training.settings import MASK_THRESHOLD, TrainingSettings
     from ..training.trainer import train
 
-    if args.channels not in CHANNEL_SETS[args.head]:
-        raise ModelError(f"--channels {args.channels} is for the semantic network; use linear or evolved")
-    if args.head == "instance" and args.channels == "evolved" and args.semantic is None:
+    positions = args.head == "positions"
+    channels = args.channels or ("evolved" if positions else "linear")
+    if channels not in CHANNEL_SETS[args.head]:
+        raise ModelError(
+            f"--channels {channels} is not for the {args.head} network; use {' or '.join(CHANNEL_SETS[args.head])}"
+        )
+    if args.head == "instance" and channels == "evolved" and args.semantic is None:
         raise ModelError("--channels evolved needs --semantic DIR: the instance network sees the probability too")
     instance = args.head == "instance"
     settings = TrainingSettings(
         head=args.head, stages=tuple(parse_stage(word) for word in args.stages), batch=args.batch,
         learning_rate=args.learning_rate, seed=args.seed,
-        filters=tuple(args.filters), start=args.start, input_skip=instance,
+        filters=tuple(args.filters or (POSITION_FILTERS if positions else PAPER_FILTERS)),
+        start=args.start, input_skip=instance,
         dtype_policy="float32" if args.float32 else "mixed_bfloat16",
         instance_loss=args.loss, loss_weights=loss_weights(args.loss, args.push_weight), residual=args.residual,
         mask_threshold=MASK_THRESHOLD if instance and args.semantic is not None else 0.0,
-        channels=() if args.channels == "linear" else CHANNEL_SETS[args.head][args.channels],
+        channels=() if channels == "linear" else CHANNEL_SETS[args.head][channels],
+        evolution=args.evolution if positions else COARSE, clip_norm=args.clip,
     )  # fmt: skip
     seconds = 3600 * args.hours
     trainer = train(settings, args.runs, args.held_out, args.output_dir, args.semantic, not args.quiet, seconds)

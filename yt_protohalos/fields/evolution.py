@@ -8,9 +8,10 @@ refine the approximate final position of each site and the density there.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from itertools import pairwise
 from typing import Any
 
@@ -35,7 +36,7 @@ SMOOTHING = (0.0, 1.0, 2.0)
 """Gaussian widths, in sites, of the densities kept."""
 
 DENSITY_NAMES = tuple(f"density_{100 * growth:.0f}_{width:.0f}" for growth in SNAPSHOTS for width in SMOOTHING)
-_LEAST_DENSITY = 0.01
+LEAST_DENSITY = 0.01
 SECOND_ORDER = -3.0 / 7.0
 _STRIP = 8  # planes of sites whose densities are held in float32 at once
 
@@ -55,6 +56,8 @@ class EvolvedField:
     velocity : float32, (3, n, n, n), optional
         Derivative of the displacement with respect to the growth factor, in sites, at growth factor 1; None where it
         was dropped to save memory.
+    channels : dict, optional
+        Other channels of networks by name, float16, (n, n, n) each.
 
     Examples
     --------
@@ -67,6 +70,7 @@ class EvolvedField:
     displacement: NDArray[np.float32]
     density: NDArray[np.float16] | None = None
     velocity: NDArray[np.float32] | None = None
+    channels: Mapping[str, NDArray[np.float16]] = dataclass_field(default_factory=dict)
 
     @property
     def n(self) -> int:
@@ -133,7 +137,7 @@ def evolve_field(
         _kick(velocity, moved, lattice, memory_of_velocity(start, middle, end), middle)
         by_slabs(drift, lattice.n, moved, velocity, half)
         if i + 1 in kept:
-            _log_densities(moved, lattice, density[kept[i + 1] * len(SMOOTHING) :])
+            log_densities(moved, lattice, density[kept[i + 1] * len(SMOOTHING) :])
     return EvolvedField(moved, density, velocity)
 
 
@@ -186,8 +190,11 @@ def _to_cube(spectrum: Spectrum, lattice: Lattice) -> NDArray[np.float32]:
     return cube
 
 
-def _log_densities(moved: NDArray[np.float32], lattice: Lattice, result: NDArray[np.float16]) -> None:
-    """Write the log densities of one time, one for each smoothing width."""
+def log_densities(moved: NDArray[np.float32], lattice: Lattice, result: NDArray[np.float16]) -> None:
+    """Write the logarithm of the density around each particle, one for each width of `SMOOTHING`.
+
+    moved : float32, (3, n, n, n), displacement in sites; result : float16, (at least 3, n, n, n)
+    """
     mesh = _deposit(moved)
     spectrum = to_spectrum(mesh)
     k = _wavenumbers(lattice)
@@ -211,7 +218,7 @@ def _write_log(
         stop = min(start + _STRIP, last)
         values = np.empty((stop - start, *mesh.shape[1:]), dtype=np.float32)
         _read_clouds(mesh, moved, values, start, stop)
-        result[start:stop] = np.log(np.maximum(values, _LEAST_DENSITY))
+        result[start:stop] = np.log(np.maximum(values, LEAST_DENSITY))
 
 
 def by_slabs(work: Callable[..., None], n: int, *arguments: Any) -> None:

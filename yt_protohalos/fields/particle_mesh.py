@@ -21,7 +21,7 @@ from scipy import fft
 from .._utils.progress import Progress, track
 from .._utils.system import available_cores
 from ..exceptions import EvolutionError
-from .evolution import SECOND_ORDER, by_slabs, cell_below, drift, memory_of_velocity
+from .evolution import LEAST_DENSITY, SECOND_ORDER, by_slabs, cell_below, drift, memory_of_velocity
 from .fourier import displacement_component, potential, second_order_source
 from .linear_field import LinearField
 
@@ -89,6 +89,11 @@ FAST = MeshPlan(cells_per_site=1, steps=16, start=0.1, shortening=2.0, cut=4.0, 
 on five tuning runs; see ``benchmarks/evolution.py``."""
 ACCURATE = MeshPlan(cells_per_site=2, steps=24, start=0.0, shortening=2.0, cut=5.0, sharpening=0)
 """The same with two cells per site: more sites on the right side, at four times the time and eight times the mesh."""
+
+PLANS = {"fast": FAST, "accurate": ACCURATE}
+"""Plans of evolution by name."""
+COARSE = "coarse"
+"""Name of the evolution of `evolution.evolve_field`, which networks up to planck-v4 read."""
 
 
 def final_positions(
@@ -184,6 +189,48 @@ def _deposit(displacement: NDArray[np.float32], cells_per_site: int) -> NDArray[
             for done in [pool.submit(_add_clouds, displacement, cells_per_site, mesh, *slab) for slab in these]:
                 done.result()
     return mesh
+
+
+def log_mesh_density(displacement: NDArray[np.float32], cells_per_site: int) -> NDArray[np.float16]:
+    """Natural logarithm of the density around each site, in units of the mean, on a mesh finer than the lattice.
+
+    displacement : float32, (3, n, n, n), in sites
+    returns : float16, (n, n, n)
+    """
+    mesh = _deposit(displacement, cells_per_site)
+    result = np.empty(displacement.shape[1:], dtype=np.float16)
+    by_slabs(_read_log, len(result), mesh, displacement, cells_per_site, result)
+    return result
+
+
+def _read_log(
+    mesh: NDArray[np.float32], displacement: NDArray[np.float32], cells_per_site: int, result: NDArray[np.float16],
+    first: int, last: int,
+) -> None:  # fmt: skip
+    # plane by plane: the float32 values of all sites would take another cube
+    for i in range(first, last):
+        plane = np.empty(result.shape[1:], dtype=np.float32)
+        _read_plane(mesh, displacement, cells_per_site, i, plane)
+        result[i] = np.log(np.maximum(plane, np.float32(LEAST_DENSITY)))
+
+
+@njit(cache=True, nogil=True)
+def _read_plane(
+    mesh: NDArray[np.float32], displacement: NDArray[np.float32], cells_per_site: int, i: int,
+    plane: NDArray[np.float32],
+) -> None:  # fmt: skip
+    """Cloud-in-cell interpolation of a mesh at the particles of one plane of sites."""
+    side, one = len(mesh), np.float32(1.0)
+    for j in range(plane.shape[0]):
+        for k in range(plane.shape[1]):
+            x, x1, u = cell_below(cells_per_site * (i + displacement[0, i, j, k]), side)
+            y, y1, v = cell_below(cells_per_site * (j + displacement[1, i, j, k]), side)
+            z, z1, w = cell_below(cells_per_site * (k + displacement[2, i, j, k]), side)
+            near = (one - v) * ((one - w) * mesh[x, y, z] + w * mesh[x, y, z1])
+            near += v * ((one - w) * mesh[x, y1, z] + w * mesh[x, y1, z1])
+            far = (one - v) * ((one - w) * mesh[x1, y, z] + w * mesh[x1, y, z1])
+            far += v * ((one - w) * mesh[x1, y1, z] + w * mesh[x1, y1, z1])
+            plane[j, k] = (one - u) * near + u * far
 
 
 def _potential(

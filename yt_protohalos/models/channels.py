@@ -7,6 +7,11 @@
 ``stretch_1``, ``stretch_3``        log(1 + largest evolved distance, in sites, to the six sites 1 or 3 sites away)
 ``density_50_0``, ...               log density around the evolved site over 3 (`evolution.DENSITY_NAMES`)
 ``probability``                     calibrated membership probability of the semantic network
+``mesh_density``                    log density around the evolved site on the mesh of its evolution, over 3
+``u_x``, ``u_y``, ``u_z``           displacement relative to the neighbourhood's mean, in units of 4 sites
+``v_x``, ``v_y``, ``v_z``           velocity, likewise
+``group_size``, ``core_size``       log10 of the sites of its friends-of-friends group, of two linking lengths, over 2
+``c_x``, ``c_y``, ``c_z``           vector from the evolved site to the centre of its group, in units of 4 sites
 ==================================  ====================================================================================
 """
 
@@ -34,7 +39,16 @@ POSITION_CHANNELS = (*FIELD_CHANNELS, *LAGRANGIAN_POSITION)
 PROBABILITY_CHANNELS = (*POSITION_CHANNELS, "probability")
 EVOLVED_SEMANTIC = (*FIELD_CHANNELS, *DENSITY_NAMES)
 EVOLVED_INSTANCE = (*POSITION_CHANNELS, *EVOLVED_POSITION, *DENSITY_NAMES[-3:], "probability")
-CHANNELS = (*POSITION_CHANNELS, *EVOLVED_POSITION, *STRETCH_STEPS, *DENSITY_NAMES, "probability")
+FINAL_DENSITY = DENSITY_NAMES[-3:]
+MESH_DENSITY = "mesh_density"
+RELATIVE_DISPLACEMENT = ("u_x", "u_y", "u_z")
+RELATIVE_VELOCITY = ("v_x", "v_y", "v_z")
+GROUP_SIZES = ("group_size", "core_size")
+GROUP_CENTRE = ("c_x", "c_y", "c_z")
+FINAL_CHANNELS = (MESH_DENSITY, *RELATIVE_DISPLACEMENT, *RELATIVE_VELOCITY, *GROUP_SIZES, *GROUP_CENTRE)
+CHANNELS = (
+    *POSITION_CHANNELS, *EVOLVED_POSITION, *STRETCH_STEPS, *DENSITY_NAMES, "probability", *FINAL_CHANNELS
+)  # fmt: skip
 """All channels, in the order of a network's input."""
 
 CHANNEL_SETS: dict[str, dict[str, tuple[str, ...]]] = {
@@ -44,6 +58,7 @@ CHANNEL_SETS: dict[str, dict[str, tuple[str, ...]]] = {
         "linear": (*FIELD_CHANNELS, "probability"),
         "evolved": ("delta", *STRETCH_STEPS, *DENSITY_NAMES, "probability"),
     },
+    "positions": {"evolved": ("delta", *FINAL_DENSITY, *FINAL_CHANNELS)},
 }
 """Choices of ``protohalos train --channels``; other settings choose those of the linear instance network."""
 
@@ -52,6 +67,17 @@ POSITION_UNIT = 64.0
 EVOLVED_POSITION_UNIT = 8.0
 """Unit of the evolved position channels, lattice sites: the width of a large halo at the target time."""
 LOG_DENSITY_UNIT = 3.0
+DISPLACEMENT_UNIT = 4.0
+"""Unit of the relative displacements, velocities and group centres, and of predicted displacements, lattice sites."""
+LOG_SIZE_UNIT = 2.0
+
+VECTORS = (EVOLVED_POSITION, RELATIVE_DISPLACEMENT, RELATIVE_VELOCITY, GROUP_CENTRE)
+"""Channels that turn with the crop."""
+_UNITS = {
+    **dict.fromkeys((*DENSITY_NAMES, MESH_DENSITY), LOG_DENSITY_UNIT),
+    **dict.fromkeys((*RELATIVE_DISPLACEMENT, *RELATIVE_VELOCITY, *GROUP_CENTRE), DISPLACEMENT_UNIT),
+    **dict.fromkeys(GROUP_SIZES, LOG_SIZE_UNIT),
+}
 
 Cube: TypeAlias = NDArray[np.floating]
 Cubes: TypeAlias = dict[str, Cube]
@@ -61,14 +87,14 @@ def check_channels(channels: Sequence[str]) -> None:
     """Raise `ModelError` if channels are unknown, repeated or out of order, or are not all three of a position."""
     if not channels or tuple(channels) != tuple(name for name in CHANNELS if name in channels):
         raise ModelError(f"channels {tuple(channels)} are unknown or out of order; use some of {', '.join(CHANNELS)}")
-    for triple in (LAGRANGIAN_POSITION, EVOLVED_POSITION):
+    for triple in (LAGRANGIAN_POSITION, *VECTORS):
         if 0 < len({*triple} & {*channels}) < 3:
             raise ModelError(f"channels {tuple(channels)} hold a part of a position; name {', '.join(triple)} or none")
 
 
 def sees_evolution(channels: Collection[str]) -> bool:
     """Return True if any of the channels comes from the evolved field."""
-    return not {*EVOLVED_POSITION, *STRETCH_STEPS, *DENSITY_NAMES}.isdisjoint(channels)
+    return not {*EVOLVED_POSITION, *STRETCH_STEPS, *DENSITY_NAMES, *FINAL_CHANNELS}.isdisjoint(channels)
 
 
 def remove_gauge(phi: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -133,18 +159,30 @@ class ModelInput:
 
         cubes: Cubes = {name: self.field.crop(name, start, side) for name in FIELD_CHANNELS if name in channels}
         if sees_evolution(channels):
-            if self.evolved is None or self.evolved.density is None:
-                raise ModelError("the evolved field is a channel; pass `evolve_field` of the linear field")
-            arrays = (*self.evolved.displacement, *self.evolved.density)
-            whole = zip((*EVOLVED_POSITION, *DENSITY_NAMES), arrays, strict=True)
-            cubes |= {name: crop(cube) for name, cube in whole if name in channels}
+            evolved = self._evolved_cubes(channels)
+            cubes |= {name: crop(cube) for name, cube in evolved.items() if name in channels}
             for name, step in STRETCH_STEPS.items():
                 if name in channels:
-                    cubes[name] = stretch([crop(psi, step) for psi in self.evolved.displacement], step)
+                    cubes[name] = stretch([crop(evolved[along], step) for along in EVOLVED_POSITION], step)
         if "probability" in channels:
             if self.probability is None:
                 raise ModelError("the membership probability is a channel; pass that of the box")
             cubes["probability"] = crop(self.probability)
+        return cubes
+
+    def _evolved_cubes(self, channels: Collection[str]) -> dict[str, Cube]:
+        """Cubes of the evolved field by channel; `ModelError` if one of the channels is missing."""
+        if self.evolved is None:
+            raise ModelError("the evolved field is a channel; pass `evolve_field` of the linear field")
+        cubes: dict[str, Cube] = dict(zip(EVOLVED_POSITION, self.evolved.displacement, strict=True))
+        if self.evolved.density is not None:
+            cubes |= zip(DENSITY_NAMES, self.evolved.density, strict=True)
+        cubes |= self.evolved.channels
+        missing = [name for name in (*DENSITY_NAMES, *FINAL_CHANNELS) if name in channels and name not in cubes]
+        if missing:
+            raise ModelError(
+                f"the evolved field lacks the channels {', '.join(missing)}; evolve it as the model's card says"
+            )
         return cubes
 
 
@@ -168,13 +206,12 @@ def stretch(displacement: Sequence[NDArray[np.float32]], step: int) -> NDArray[n
 
 
 def transform(cubes: Cubes, symmetry: Symmetry) -> Cubes:
-    """Apply a symmetry of the cube to crops of scalars, and to the displacement as to a vector."""
-    result = {name: symmetry.apply(cube) for name, cube in cubes.items() if name not in EVOLVED_POSITION}
-    if EVOLVED_POSITION[0] in cubes:
-        vector = [cubes[name] for name in EVOLVED_POSITION]
-        for name, source, flipped in zip(EVOLVED_POSITION, symmetry.axes, symmetry.flips, strict=True):
-            moved = symmetry.apply(vector[source])
-            result[name] = -moved if flipped else moved
+    """Apply a symmetry of the cube to crops of scalars, and to vectors as such."""
+    result = {name: symmetry.apply(cube) for name, cube in cubes.items()}
+    for names in VECTORS:
+        if names[0] in cubes:
+            turned = symmetry.turn([result[name] for name in names])
+            result |= zip(names, turned, strict=True)
     return result
 
 
@@ -222,8 +259,8 @@ def _channel(name: str, cubes: Mapping[str, Cube], shape: Triple, normalisation:
     if name in EVOLVED_POSITION:
         ramp = _ramp(EVOLVED_POSITION.index(name), shape).astype(np.float32)
         return (ramp + cube) / np.float32(EVOLVED_POSITION_UNIT)
-    if name in DENSITY_NAMES:
-        return cube / np.float32(LOG_DENSITY_UNIT)
+    if name in _UNITS:
+        return cube / np.float32(_UNITS[name])
     if name not in FIELD_CHANNELS:
         return cube
     scale = normalisation.get(name)

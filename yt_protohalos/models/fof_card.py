@@ -12,15 +12,13 @@ from .._utils.progress import Progress
 from ..exceptions import ClusteringError, EvolutionError, ModelError
 from ..fields.evolution import EvolvedField
 from ..fields.linear_field import LinearField
-from ..fields.particle_mesh import ACCURATE, FAST, MeshPlan, final_positions
+from ..fields.particle_mesh import FAST, PLANS, MeshPlan, final_positions
 from . import rules
 from .base_card import Card
 from .card import ModelCard
 
 FOF = "fof"
 """Name of the method."""
-PLANS = {"fast": FAST, "accurate": ACCURATE}
-"""Plans of evolution by name."""
 LINKING_LENGTH = 0.25
 """In sites; longer than the 0.2 of haloes in simulations, because a mesh blurs haloes."""
 MIN_SITES = 155

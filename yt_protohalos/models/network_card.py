@@ -14,8 +14,9 @@ WEIGHTS_SUFFIX = ".weights.h5"
 """End of the name of a weight file; keras uses other names for whole models, which hold code."""
 LARGEST_SIDE = 1024
 """Largest side of a crop, sites; a larger one does not fit in memory."""
-HEADS = ("semantic", "instance", "contour")
+HEADS = ("semantic", "instance", "contour", "positions")
 PAPER_FILTERS = (16, 32, 64, 128, 128)
+POSITION_FILTERS = (16, 32, 64, 96)
 
 _ARCHITECTURE = {
     "side": rules.whole(1, LARGEST_SIDE),
@@ -40,7 +41,8 @@ class NetworkCard:
     Attributes
     ----------
     architecture : dict
-        Keywords of `models.vnet.build_vnet`; at least side, margin, in_channels, head and filters.
+        Keywords of `models.vnet.build_vnet` or `models.position_network.build_position_network`; at least side,
+        margin, in_channels, head and filters.
     weights : str
         Name of the weight file in the folder of the card, or of `model`.
     sha256 : str

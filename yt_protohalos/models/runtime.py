@@ -80,12 +80,12 @@ def gpu_memory() -> int | None:
 
 def load_model(card: NetworkCard, folder: Path, precision: str) -> Any:
     """Build a network as a keras model and load its weights; `ModelError` if the file does not hold just those."""
-    from .vnet import build_vnet
+    from .position_network import build_network
 
     path = weights_folder(card, folder) / card.weights
     _check_weights(card, path)
     try:
-        model = build_vnet(**card.architecture, **_POLICIES[precision])
+        model = build_network(**card.architecture, **_POLICIES[precision])
         for weight in model.weights:
             weight.assign(np.full(weight.shape, np.nan, dtype=np.float32))
         with warnings.catch_warnings():

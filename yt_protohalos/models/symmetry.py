@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import permutations, product
 from typing import TypeVar
@@ -32,6 +33,11 @@ class Symmetry:
     def apply(self, cube: NDArray[Scalar]) -> NDArray[Scalar]:
         """Return a transposed and flipped copy of a scalar cube (n, n, n, ...); further axes stay in place."""
         return np.ascontiguousarray(np.flip(cube.transpose(*self.axes, *range(3, cube.ndim)), self._flipped))
+
+    def turn(self, components: Sequence[NDArray[Scalar]]) -> list[NDArray[Scalar]]:
+        """Turn the components of a vector, whose cubes `apply` has moved already."""
+        pairs = zip(self.axes, self.flips, strict=True)
+        return [np.negative(components[source]) if flip else components[source] for source, flip in pairs]
 
     def undo(self, cube: NDArray[Scalar]) -> NDArray[Scalar]:
         """Return the cube that `apply` turns into `cube`."""

@@ -200,7 +200,8 @@ def evolve_in_store(
             evolve_field(field, progress, lambda name, *kind: store.create(f"evolving_{name}", *kind))
             for name in _EVOLVED:
                 store.rename(f"evolving_{name}", f"evolved_{name}")
-    return EvolvedField(**{name: store.open(f"evolved_{name}") for name in _EVOLVED})
+    displacement, velocity, density = (store.open(f"evolved_{name}") for name in _EVOLVED)
+    return EvolvedField(displacement, density, velocity)
 
 
 class PredictionCache:

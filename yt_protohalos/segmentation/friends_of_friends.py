@@ -47,11 +47,16 @@ def group_sites(displacement: NDArray[np.float32], linking_length: float, min_si
     (32, 32, 32)
     """
     n = displacement.shape[-1]
-    points = np.indices((n, n, n), dtype=np.float32)
-    points += displacement
-    groups = friends_of_friends(points.reshape(3, -1).T, float(n), linking_length)
+    groups = friends_of_friends(final_points(displacement), float(n), linking_length)
     groups += 1
     return relabel_by_size(groups.reshape(n, n, n), min_sites)
+
+
+def final_points(displacement: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Final positions of the sites in row-major order, (n^3, 3), in sites, from a displacement (3, n, n, n)."""
+    points = np.indices(displacement.shape[1:], dtype=np.float32)
+    points += displacement
+    return points.reshape(3, -1).T
 
 
 def friends_of_friends(points: NDArray[np.floating], period: float, linking_length: float) -> NDArray[np.int64]:

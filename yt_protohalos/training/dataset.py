@@ -6,19 +6,23 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
-from ..exceptions import InitialConditionsError, LatticeError
-from ..fields.evolution import EvolvedField, evolve_field
+from ..exceptions import FormatError, InitialConditionsError, LatticeError
+from ..fields.evolution import EvolvedField
 from ..fields.lattice import Lattice, Triple, circular_mean, wrap
 from ..fields.linear_field import LinearField
-from ..models.channels import ModelInput, network_input, remove_gauge, sees_evolution, transform
+from ..fields.particle_mesh import COARSE
+from ..models.channels import ModelInput, network_input, remove_gauge, transform
 from ..models.symmetry import Symmetry
+from ..prediction.evolved_channels import evolve
 from ..segmentation.watershed import contour_sites
-from .run_files import read_run
+from .position_targets import position_targets
+from .run_files import has_positions, read_positions, read_run
 from .settings import TrainingSettings
 
 MIN_INSTANCE_SITES = 20
@@ -43,7 +47,11 @@ class LabelledField:
     attributed : int32, (n, n, n), optional
         Labels in which sites near a halo carry its label too; comes with `probability`.
     evolved : EvolvedField, optional
-        `evolve_field` of the field, for networks that see it.
+        Evolved field, for networks that see it.
+    positions : float32, (n^3, 3), optional
+        Final positions in the simulation, comoving Mpc/h, for a position network.
+    targets : float16, (6, n, n, n), optional
+        `position_targets`, for a position network.
 
     Examples
     --------
@@ -59,6 +67,8 @@ class LabelledField:
     probability: NDArray[np.float32] | None = None
     attributed: NDArray[np.int32] | None = None
     evolved: EvolvedField | None = None
+    positions: NDArray[np.float32] | None = None
+    targets: NDArray[np.float16] | None = None
 
     @classmethod
     def from_labels(cls, field: LinearField, labels: NDArray[np.int32]) -> LabelledField:
@@ -70,7 +80,8 @@ class LabelledField:
     def from_run(cls, filename: str | Path) -> LabelledField:
         """Read a run file of `simulate` or `label_run`."""
         field, labels, _ = read_run(filename)
-        return cls.from_labels(field, labels)
+        positions = read_positions(filename) if has_positions(filename) else None
+        return replace(cls.from_labels(field, labels), positions=positions)
 
     @property
     def model_input(self) -> ModelInput:
@@ -93,11 +104,24 @@ class LabelledField:
         attributed = attribute_sites(self.labels, self.field.lattice, ATTRIBUTION_REACH)
         return replace(self, probability=probability.astype(np.float32, copy=False), attributed=attributed)
 
-    def with_evolution(self, channels: Collection[str]) -> LabelledField:
+    def with_evolution(self, channels: Collection[str], evolution: str = COARSE) -> LabelledField:
         """Add the evolved field if a channel sees it; without velocities, which no network sees."""
-        if self.evolved is not None or not sees_evolution(channels):
-            return self
-        return replace(self, evolved=replace(evolve_field(self.field), velocity=None))
+        evolved = self.evolved or evolve(self.field, channels, evolution)
+        return self if evolved is None else replace(self, evolved=replace(evolved, velocity=None))
+
+    def with_targets(self, settings: TrainingSettings) -> LabelledField:
+        """Add what a training with these settings reads; `FormatError` if the run holds no final positions for it."""
+        run = self.with_evolution(settings.input_channels, settings.evolution)
+        if settings.head != "positions" or run.targets is not None:
+            return run
+        if run.positions is None:
+            raise FormatError(
+                "a position network learns from final positions, which this run does not hold; make it with: "
+                "protohalos simulate --keep-positions"
+            )
+        assert run.evolved is not None
+        targets = position_targets(run.labels, run.positions, run.evolved.displacement, run.field.lattice)
+        return replace(run, targets=targets, positions=None)
 
 
 def measure_beta(runs: Sequence[LabelledField], head: str = "semantic") -> float:
@@ -133,8 +157,10 @@ def make_sample(
     settings: TrainingSettings,
     normalisation: Mapping[str, float],
     symmetry: Symmetry | None = None,
-) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-    """Channels, float32 (side, side, side, C), and target, int32 (side - 2 margin, ..., 1), of one crop.
+) -> tuple[NDArray[np.float32], NDArray[Any]]:
+    """Channels, float32 (side, side, side, C), and target of one crop.
+
+    The target is int32 (side - 2 margin, ..., 1); for a position network `position_targets`, float32 (..., 6).
 
     The target is 1 inside haloes (semantic) or on contours (contour), else 0, or instance labels 1..K with periodic
     images apart (instance). With a mask threshold in the settings, the instance target is what the network meets in
@@ -151,11 +177,16 @@ def make_sample(
     target = _target(run, (x, y, z), inner, settings)
     if symmetry is not None:
         cubes, target = transform(cubes, symmetry), symmetry.apply(target)
-    return network_input(cubes, channels, normalisation), target[..., None]
+        if settings.head == "positions":
+            target[..., 2:5] = np.stack(symmetry.turn([target[..., i] for i in (2, 3, 4)]), axis=-1)
+    return network_input(cubes, channels, normalisation), target if target.ndim == 4 else target[..., None]
 
 
-def _target(run: LabelledField, start: Triple, side: int, settings: TrainingSettings) -> NDArray[np.int32]:
+def _target(run: LabelledField, start: Triple, side: int, settings: TrainingSettings) -> NDArray[Any]:
     lattice, shape = run.field.lattice, (side,) * 3
+    if settings.head == "positions":
+        assert run.targets is not None
+        return np.stack([lattice.crop(cube, start, shape) for cube in run.targets], axis=-1).astype(np.float32)
     if settings.head == "contour":
         return lattice.crop(run.contour, start, shape).astype(np.int32)
     if settings.head == "semantic":
@@ -179,10 +210,10 @@ class Sampler:
     def __post_init__(self) -> None:
         if not self.runs:
             raise InitialConditionsError("no training runs were given; name at least one run file")
-        runs = [run.with_evolution(self.settings.input_channels) for run in self.runs]
+        runs = [run.with_targets(self.settings) for run in self.runs]
         object.__setattr__(self, "runs", runs)
 
-    def batch(self, step: int) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+    def batch(self, step: int) -> tuple[NDArray[np.float32], NDArray[Any]]:
         """Channels (batch, side, ...) and targets of one training step."""
         rng = np.random.default_rng([self.settings.seed, step])
         side, samples = self.settings.side_at(step), []

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..exceptions import ModelError
+from ..fields.particle_mesh import COARSE, PLANS
 from ..models.channels import CHANNEL_SETS, POSITION_CHANNELS, PROBABILITY_CHANNELS, check_channels
 from ..models.network_card import PAPER_FILTERS
 from .losses import INSTANCE_LOSSES, WEIGHTS
@@ -22,7 +23,7 @@ class TrainingSettings:
 
     Attributes
     ----------
-    head : {"semantic", "instance", "contour"}
+    head : {"semantic", "instance", "contour", "positions"}
     stages : tuple of (side, steps)
         Crop side and number of steps of each stage; weights carry over, the network is fully convolutional.
     margin, filters, input_skip, residual
@@ -45,6 +46,9 @@ class TrainingSettings:
         the nearest halo's label) and sees the probability; 0 for the paper's, the true members.
     channels : tuple of str
         Names of `models.channels.CHANNELS`; empty for the paper's.
+    evolution : str
+        Evolution that the channels of the evolved field come from: ``"coarse"`` (`evolve_field`) or a name of
+        `particle_mesh.PLANS`.
     start : str
         Bundled model, model folder or training folder whose weights and scales the training begins with, without the
         weakest filters where this network has fewer; empty for a random start.
@@ -74,6 +78,7 @@ class TrainingSettings:
     residual: bool = False
     mask_threshold: float = 0.0
     channels: tuple[str, ...] = ()
+    evolution: str = COARSE
     start: str = ""
     dtype_policy: str = "mixed_bfloat16"
     seed: int = 1
@@ -90,6 +95,11 @@ class TrainingSettings:
             raise ModelError(f"loss {self.instance_loss!r} is unknown; use one of {', '.join(INSTANCE_LOSSES)}")
         if not 0 < self.final_rate <= self.learning_rate or not 0 <= self.average_decay < 1 or self.batch < 1:
             raise ModelError("need 0 < final_rate <= learning_rate, 0 <= average_decay < 1 and batch >= 1")
+        if self.evolution not in (COARSE, *PLANS) or (self.head == "positions") != (self.evolution in PLANS):
+            raise ModelError(
+                f"evolution {self.evolution!r} is not for a {self.head} network; a position network reads one of "
+                f"{', '.join(PLANS)}, all others {COARSE}"
+            )
         object.__setattr__(self, "channels", tuple(self.channels))
         check_channels(self.input_channels)
         if self.head == "instance" and "probability" in self.input_channels and not self.mask_threshold:
@@ -99,6 +109,8 @@ class TrainingSettings:
     def input_channels(self) -> tuple[str, ...]:
         """`channels`, or else the paper's, with the probability where an instance network sees it."""
         instance = PROBABILITY_CHANNELS if self.mask_threshold > 0 else POSITION_CHANNELS
+        if self.head == "positions":
+            return self.channels or CHANNEL_SETS[self.head]["evolved"]
         return self.channels or CHANNEL_SETS[self.head]["linear"] or instance
 
     @property
@@ -122,10 +134,12 @@ class TrainingSettings:
         return float(self.final_rate + 0.5 * (self.learning_rate - self.final_rate) * (1 + np.cos(np.pi * phase)))
 
     def architecture(self, side: int) -> dict[str, Any]:
-        """Keyword arguments of `build_vnet` for a crop side; 0 stands for the smallest that levels and margin allow."""
+        """Keywords of `build_network` for a crop side; 0 stands for the smallest that levels and margin allow."""
         stride = 2 ** (len(self.filters) - 1)
-        return {
+        common = {
             "side": side or stride * (2 * self.margin // stride + 1), "in_channels": len(self.input_channels),
             "head": self.head, "margin": self.margin, "filters": list(self.filters),
-            "input_skip": self.input_skip, "residual": self.residual,
         }  # fmt: skip
+        if self.head == "positions":
+            return common
+        return {**common, "input_skip": self.input_skip, "residual": self.residual}

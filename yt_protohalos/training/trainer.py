@@ -20,10 +20,11 @@ from .._utils.progress import Progress, track
 from ..exceptions import ModelError
 from ..models.backend import import_keras, without_backend_lines
 from ..models.channels import EVOLVED_POSITION
-from ..models.vnet import build_vnet
+from ..models.position_network import build_network
 from .dataset import LabelledField, Sampler, make_sample, measure_beta, measure_normalisation, random_crop
 from .initial_weights import numbered_arrays, read_network, start_at_positions, start_with
 from .losses import INSTANCE_LOSSES, balanced_cross_entropy
+from .position_targets import position_loss
 from .semantic_targets import add_membership
 from .settings import TrainingSettings
 
@@ -111,7 +112,7 @@ class Trainer:
         self.start = read_network(settings.start, settings.head) if settings.start else None
         self.constants = self._constants(runs)
         self.sampler = Sampler(runs, settings, self.constants["normalisation"])
-        self.held_out = [run.with_evolution(settings.input_channels) for run in held_out]
+        self.held_out = [run.with_targets(settings) for run in held_out]
         self.step, self.seconds = 0, 0.0
         self.average: list[NDArray[np.float32]] | None = None
         self.model: Any = None
@@ -167,8 +168,10 @@ class Trainer:
     def _build(self, side: int) -> None:
         """Compile the network for a crop side, keeping weights and optimiser state."""
         settings, old = self.settings, self.model
-        self.model = build_vnet(**settings.architecture(side), dtype_policy=settings.dtype_policy)
-        if settings.head == "instance":
+        self.model = build_network(**settings.architecture(side), dtype_policy=settings.dtype_policy)
+        if settings.head == "positions":
+            loss = position_loss()
+        elif settings.head == "instance":
             loss = INSTANCE_LOSSES[settings.instance_loss](settings.max_instances, weights=settings.loss_weights)
         else:
             loss = balanced_cross_entropy(self.constants["beta"])
@@ -190,7 +193,7 @@ class Trainer:
                 start_at_positions(self.model, settings.input_channels)
         self._side, self._is_new = side, True
 
-    def _train_step(self, step: int, channels: NDArray[np.float32], target: NDArray[np.int32]) -> None:
+    def _train_step(self, step: int, channels: NDArray[np.float32], target: NDArray[Any]) -> None:
         side = channels.shape[1]
         if side != self._side:
             self._build(side)
