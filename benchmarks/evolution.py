@@ -36,7 +36,9 @@ def plans() -> dict[str, Callable[[Any], np.ndarray]]:
         "fast, 24 steps": MeshPlan(1, 24, 0.1, 2.0, 4.0, 4),
         "fast, not sharpened": MeshPlan(1, 16, 0.1, 2.0, 4.0, 0),
         "two cells, 16 steps": MeshPlan(2, 16, 0.1, 2.0, 5.0, 0),
-        "accurate, 32 steps": MeshPlan(2, 32, 0.0, 2.0, 5.0, 0),
+        "two cells, 24 steps, start 0": MeshPlan(2, 24, 0.0, 2.0, 5.0, 0),
+        "two cells, 32 steps, start 0": MeshPlan(2, 32, 0.0, 2.0, 5.0, 0),
+        "accurate without its late filter": MeshPlan(2, 32, 0.04, 2.0, 5.0, 0),
     }
     return {
         "networks' field": lambda field: evolve_field(field).displacement,

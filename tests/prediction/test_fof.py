@@ -225,7 +225,7 @@ def test_final_positions_of_a_perturbation_that_is_not_periodic_are_refused(fiel
 
 
 def test_networks_that_read_densities_refuse_positions_alone(field, prediction):
-    with pytest.raises(ModelError, match="evolve_field"):
+    with pytest.raises(ModelError, match="lacks the channels density_100_0"):
         ModelInput(field, prediction.evolved).crop(("density_100_0",), (0, 0, 0), 8)
 
 

@@ -4,7 +4,8 @@ The same BullFrog steps in growth time as in `evolution`, with four differences 
 from second-order perturbation theory, steps that shorten towards the end, forces from differences of the potential (two
 transforms for each step), and a filter. With more cells than particles a mesh sees the particle lattice itself, so the
 filter cuts the force before the wavenumber of that lattice, 2 pi per site. Where it does not cut, it may undo the
-smoothing by the clouds.
+smoothing by the clouds. Late, when collapsed regions hold most of the small-scale power and the lattice is gone there,
+another filter may let more of it through.
 """
 
 from __future__ import annotations
@@ -45,6 +46,9 @@ class MeshPlan:
     sharpening : int
         Power of the inverse cloud-in-cell window that multiplies the force: 0 for none, 2 for the window of the
         deposit, 4 for those of the deposit and of the reading.
+    late_start : float
+        Growth factor from which the next two take the place of `cut` and `sharpening`; 1 for never.
+    late_cut, late_sharpening : float, int
 
     Raises
     ------
@@ -65,6 +69,9 @@ class MeshPlan:
     shortening: float
     cut: float
     sharpening: int
+    late_start: float = 1.0
+    late_cut: float = 8.0
+    late_sharpening: int = 2
 
     def __post_init__(self) -> None:
         if self.cells_per_site < 1 or self.steps < 1 or not 0 <= self.start < 1:
@@ -72,9 +79,11 @@ class MeshPlan:
                 f"{self} has no mesh, no steps or no time; use at least one cell per site, at least one step and a "
                 "start from 0 to below 1"
             )
-        if not (self.cut > 0 and self.shortening >= 1 and self.sharpening >= 0):
+        filters = min(self.cut, self.late_cut) > 0 and min(self.sharpening, self.late_sharpening) >= 0
+        if not (filters and self.shortening >= 1 and self.late_start >= 0):
             raise EvolutionError(
-                f"{self} has no force; use a positive cut, a shortening of at least 1 and a sharpening of at least 0"
+                f"{self} has no force; use positive cuts, a shortening of at least 1, and sharpenings and a late_start "
+                "of at least 0"
             )
 
     @property
@@ -87,9 +96,13 @@ class MeshPlan:
 FAST = MeshPlan(cells_per_site=1, steps=16, start=0.1, shortening=2.0, cut=4.0, sharpening=4)
 """Of the plans with one cell per site, the one whose friends-of-friends groups match most haloes of 155 sites and more
 on five tuning runs; see ``benchmarks/evolution.py``."""
-ACCURATE = MeshPlan(cells_per_site=2, steps=24, start=0.0, shortening=2.0, cut=5.0, sharpening=0)
-"""The same with two cells per site: more sites on the right side, at four times the time and eight times the mesh."""
-
+ACCURATE = MeshPlan(
+    cells_per_site=2, steps=32, start=0.04, shortening=2.0, cut=5.0, sharpening=0,
+    late_start=0.5, late_cut=8.0, late_sharpening=2,
+)  # fmt: skip
+"""Two cells per site: more sites on the right side, at eight times the mesh and several times the time. The start lies
+between what matches two simulations of one tuning run: one with 2.67 mesh cells a spacing, whose own early forces are
+soft, is best matched by a start at 0, and one with 5.33 cells by one of 0.04 or later."""
 PLANS = {"fast": FAST, "accurate": ACCURATE}
 """Plans of evolution by name."""
 COARSE = "coarse"
@@ -134,12 +147,14 @@ def final_positions(
     field.periodic_delta()
     displacement, velocity = _perturbation_theory(field, plan.start)
     n, mesh_side = field.n, plan.cells_per_site * field.n
-    window = [_window(mesh_side, plan, k) for k in (fft.fftfreq(mesh_side), fft.rfftfreq(mesh_side))]
+    frequencies = fft.fftfreq(mesh_side), fft.rfftfreq(mesh_side)
+    early = [_window(k, plan.cells_per_site, plan.cut, plan.sharpening) for k in frequencies]
+    late = [_window(k, plan.cells_per_site, plan.late_cut, plan.late_sharpening) for k in frequencies]
     for start, end in track(list(pairwise(plan.growth)), "Evolving the linear field", progress=progress):
         middle, half = 0.5 * (start + end), np.float32(0.5 * (end - start))
         memory = memory_of_velocity(start, middle, end)
         by_slabs(drift, n, displacement, velocity, half)
-        force = _potential(_deposit(displacement, plan.cells_per_site), *window)
+        force = _potential(_deposit(displacement, plan.cells_per_site), *(early if middle < plan.late_start else late))
         by_slabs(
             _kick, n, force, displacement, velocity, plan.cells_per_site, np.float32(memory),
             np.float32((1 - memory) / middle),
@@ -166,10 +181,10 @@ def _perturbation_theory(field: LinearField, growth: float) -> tuple[NDArray[np.
     return displacement, velocity
 
 
-def _window(mesh_side: int, plan: MeshPlan, frequency: NDArray[np.float64]) -> NDArray[np.float32]:
+def _window(frequency: NDArray[np.float64], cells_per_site: int, cut: float, sharpening: int) -> NDArray[np.float32]:
     """Factor of the force along one axis; the filter is the product of three of them."""
-    per_site = 2 * np.pi * frequency * plan.cells_per_site
-    return (np.exp(-((per_site / plan.cut) ** 2)) * np.sinc(frequency) ** -plan.sharpening).astype(np.float32)
+    per_site = 2 * np.pi * frequency * cells_per_site
+    return (np.exp(-((per_site / cut) ** 2)) * np.sinc(frequency) ** -sharpening).astype(np.float32)
 
 
 def _deposit(displacement: NDArray[np.float32], cells_per_site: int) -> NDArray[np.float32]:

@@ -31,6 +31,9 @@ _PLAN = {
     "shortening": rules.POSITIVE,
     "cut": rules.POSITIVE,
     "sharpening": rules.whole(0),
+    "late_start": rules.NOT_NEGATIVE,
+    "late_cut": rules.POSITIVE,
+    "late_sharpening": rules.whole(0),
 }
 _VALUES = {"linking_length": rules.POSITIVE, "min_sites": rules.whole(1), "version": rules.whole(1)}
 
