@@ -209,7 +209,7 @@ def validate(
     >>> accuracy, error = (result.tables["model"]["ACC"][name] for name in ("value", "error"))
     """
     card = predictor.card
-    if catalog and isinstance(card, ModelCard) and card.instance is None:
+    if catalog and isinstance(card, ModelCard) and not card.separates_haloes:
         raise ScoringError(f"model {card.name} has no instance network and makes no catalogue; leave the catalogue out")
     readers = {name: run if callable(run) else (lambda run=run: run) for name, run in runs.items()}
     lattice, cosmology, redshift = _check_runs(readers, catalog)
@@ -253,7 +253,7 @@ def _score_run(
     """Predict and score one run; `draw` the confusion map too."""
     field, truth, card = run.field, run.labels, predictor.card
     labels, compared = None, None
-    if isinstance(card, ModelCard) and card.instance is None:
+    if isinstance(card, ModelCard) and not card.separates_haloes:
         probability = cast(ProtohaloPredictor, predictor).probability(field, progress)
     else:
         prediction = predictor.predict(field, progress=progress) if predict is None else predict(field)

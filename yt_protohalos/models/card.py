@@ -10,8 +10,12 @@ from typing import Any
 import numpy as np
 
 from .._utils.files import CARD_FORMAT, format_remedy
+from .._utils.progress import Progress
 from ..exceptions import CosmologyError, ModelError, ProtohaloError
 from ..fields.cosmology import Cosmology
+from ..fields.evolution import EvolvedField
+from ..fields.linear_field import LinearField
+from ..fields.particle_mesh import COARSE, PLANS, final_positions
 from . import rules
 from .base_card import Card
 from .channels import sees_evolution
@@ -21,13 +25,20 @@ MERGING_KEYS = ("width_ratio", "distance")
 CONTACT_KEY = "contact"
 CALIBRATION_KEYS = ("slope", "intercept")
 AMPLITUDE_KEYS = ("slope_by_amplitude", "intercept_by_amplitude")
-METHODS = {"instance": "pseudo-space", "contour": "watershed"}
-"""Separation of haloes by the network's head: from an embedding (paper, appendices B, D) or from contours (A)."""
+METHODS = {"instance": "pseudo-space", "contour": "watershed", "positions": "positions"}
+"""Separation of haloes by the network's head: from an embedding (paper, appendices B, D), from contours (A), or from
+predicted final positions."""
 
 _NEIGHBOURS = rules.Rule("a number from 1 to 10000", lambda value: rules.NUMBER.holds(value) and 1 <= value <= 10_000)
 _SEPARATION = {
     "pseudo-space": {"n_dens": _NEIGHBOURS, "n_ngb": _NEIGHBOURS, "persistence": rules.POSITIVE},
     "watershed": {"foreground": rules.FRACTION, "contour": rules.FRACTION},
+    "positions": {
+        "in_group": rules.FRACTION,
+        "linking_length": rules.POSITIVE,
+        "core_length": rules.POSITIVE,
+        "min_core": rules.whole(1),
+    },
 }
 _VALUES = {
     "name": rules.NAME,
@@ -60,8 +71,9 @@ class ModelCard(Card):
     min_sites : int
         Smallest protohalo kept, sites of the model's lattice.
     semantic, instance : NetworkCard
-        `instance` separates the haloes, by its head ``"instance"`` or, for the watershed, ``"contour"``. Without it
-        (None) a model predicts membership alone.
+        `semantic` gives the membership; with the head ``"positions"`` it gives final positions too and separates the
+        haloes, alone. Otherwise `instance` separates them, by its head ``"instance"`` or, for the watershed,
+        ``"contour"``. Without it (None) a model predicts membership alone.
     beta : float
         Fraction of training sites outside haloes (paper, eq. 3).
     threshold : float
@@ -72,7 +84,9 @@ class ModelCard(Card):
     clustering : dict
         ``n_dens``, ``n_ngb``, ``persistence`` of `cluster_embedding` (paper, appendix B); ``width_ratio`` and
         ``distance`` of `merge_groups`, both or neither. For a watershed instead ``foreground`` and ``contour``, the
-        thresholds of `find_seeds`. For a model that sees the evolved field also ``contact`` of `join_in_contact`.
+        thresholds of `find_seeds`. For final positions ``in_group``, the threshold of the candidates, and
+        ``linking_length``, ``core_length``, ``min_core`` of `group_positions`. For a model that sees the coarse
+        evolution also ``contact`` of `join_in_contact`.
     core : int
         Largest side of the kept part of an instance crop, sites; of a semantic one too if `semantic_core` is None.
     amplitude_range : tuple of float
@@ -81,6 +95,8 @@ class ModelCard(Card):
         Runs, seeds, steps; scores on the held-out runs.
     symmetries : int
         Symmetries of the cube over which the logit of the semantic network is averaged, 1 for none.
+    evolution : str
+        Evolution that the networks see: ``"coarse"`` is `evolve_field`, others are `particle_mesh.PLANS`.
     semantic_core : int, optional
         Largest side of the kept part of a semantic crop: the larger, the fewer crops and the less context at faces.
 
@@ -116,6 +132,7 @@ class ModelCard(Card):
     scores: dict[str, Any] = field(default_factory=dict)
     symmetries: int = 1
     semantic_core: int | None = None
+    evolution: str = COARSE
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "amplitude_range", tuple(self.amplitude_range))
@@ -144,13 +161,21 @@ class ModelCard(Card):
     def _check_networks(self) -> None:
         for role, network in self.networks:
             head = network.architecture["head"]
-            if head not in (("semantic",) if role == "semantic" else METHODS):
+            if head not in (("semantic", "positions") if role == "semantic" else ("instance", "contour")):
                 raise ModelError(f"the {role} network has head {head!r}; it must be {role!r}")
             if self.core_of(role) > network.output_side:
                 raise ModelError(
                     f"core {self.core_of(role)} exceeds the output side {network.output_side} of the {role} network; "
                     f"use {network.output_side} or less"
                 )
+
+        if self.predicts_positions and self.instance is not None:
+            raise ModelError("a position network separates haloes by itself; leave out the instance network")
+        if (self.evolution in PLANS) != self.predicts_positions or self.evolution not in (COARSE, *PLANS):
+            raise ModelError(
+                f"evolution {self.evolution!r} is not for these networks; a position network sees one of "
+                f"{', '.join(PLANS)}, all others {COARSE}"
+            )
 
     def _check_separation(self) -> None:
         keys = dict(_SEPARATION[self.method])
@@ -161,6 +186,13 @@ class ModelCard(Card):
             raise ModelError(
                 f"clustering has {CONTACT_KEY}, which needs the evolved field, and no network sees it; leave it out"
             )
+
+    def evolve(self, field: LinearField, progress: Progress = False) -> EvolvedField:
+        """Evolved field that the networks see; of a mesh plan, positions and velocities alone."""
+        if self.evolution == COARSE:
+            return super().evolve(field, progress)
+        displacement, velocity = final_positions(field, PLANS[self.evolution], progress)
+        return EvolvedField(displacement, velocity=velocity)
 
     def calibration_at(self, sigma_8: float) -> dict[str, float]:
         """Slope and intercept for a field of an amplitude: both linear in ln(sigma_8 / cosmology.sigma_8).
@@ -181,7 +213,19 @@ class ModelCard(Card):
     @property
     def method(self) -> str:
         """Separation of haloes, a value of `METHODS`; ``"pseudo-space"`` for a model that separates none."""
+        if self.predicts_positions:
+            return METHODS["positions"]
         return METHODS["instance" if self.instance is None else self.instance.architecture["head"]]
+
+    @property
+    def predicts_positions(self) -> bool:
+        """True if one network predicts membership and final positions."""
+        return bool(self.semantic.architecture["head"] == "positions")
+
+    @property
+    def separates_haloes(self) -> bool:
+        """False for a model of membership alone."""
+        return self.predicts_positions or self.instance is not None
 
     @property
     def networks(self) -> tuple[tuple[str, NetworkCard], ...]:
@@ -189,8 +233,9 @@ class ModelCard(Card):
         return (("semantic", self.semantic), *((("instance", self.instance),) if self.instance is not None else ()))
 
     def check_separation(self) -> None:
-        """Raise `ModelError` if the model has no instance network."""
-        self.instance_network()
+        """Raise `ModelError` if the model predicts membership alone."""
+        if not self.predicts_positions:
+            self.instance_network()
 
     def instance_network(self) -> NetworkCard:
         """The instance network; raises `ModelError` if the model has none."""
@@ -216,11 +261,13 @@ class ModelCard(Card):
         return self.semantic_core if role == "semantic" and self.semantic_core is not None else self.core
 
     def values(self) -> dict[str, Any]:
-        """The card as nested dicts; an empty ``model`` is left out, as in cards that were written before it existed."""
+        """The card as nested dicts; an empty ``model`` and the coarse evolution are left out, as in older cards."""
         values = asdict(self)
         for role, network in self.networks:
             if not network.model:
                 del values[role]["model"]
+        if self.evolution == COARSE:
+            del values["evolution"]
         return values
 
     @classmethod
@@ -252,7 +299,7 @@ class ModelCard(Card):
         yield "lattice spacing", f"{self.spacing:.5g} Mpc/h"
         yield "cosmology", f"h = {known.h}, Omega_m = {known.omega_m}, n_s = {known.n_s}; {amplitudes}"
         yield "smallest halo", f"{self.min_sites} sites, {smallest:.3g} Msun/h"
-        yield "method", "none: membership alone" if self.instance is None else self.method
+        yield "method", self.method if self.separates_haloes else "none: membership alone"
         for run, scores in self.scores.items():
             if isinstance(scores, dict):
                 scores = ", ".join(f"{key} {scores[key]}" for key in ("ACC", "F1") if key in scores)

@@ -85,7 +85,9 @@ def load_model(card: NetworkCard, folder: Path, precision: str) -> Any:
     path = weights_folder(card, folder) / card.weights
     _check_weights(card, path)
     try:
-        model = build_network(**card.architecture, **_POLICIES[precision])
+        # a position network takes crops of any side
+        any_side = {"side": None} if card.architecture["head"] == "positions" else {}
+        model = build_network(**{**card.architecture, **any_side}, **_POLICIES[precision])
         for weight in model.weights:
             weight.assign(np.full(weight.shape, np.nan, dtype=np.float32))
         with warnings.catch_warnings():

@@ -152,7 +152,7 @@ def covering_models(card: ModelCard, amplitude: float) -> list[str]:
         other.name
         for other in (load_card(name)[0] for name in available() if name != card.name)
         if abs(other.spacing / card.spacing - 1) <= SPACING_TOLERANCE
-        and (other.instance is not None or card.instance is None)
+        and (other.separates_haloes or not card.separates_haloes)
         and other.amplitude_range[0] <= amplitude <= other.amplitude_range[1]
     ]
 

@@ -24,7 +24,7 @@ from ..segmentation.watershed import find_seeds, flood
 
 Item = TypeVar("Item")
 
-_OUTPUT_CHANNELS = {"semantic": 1, "instance": 3, "contour": 1}
+_OUTPUT_CHANNELS = {"semantic": 1, "instance": 3, "contour": 1, "positions": 5}
 _MEMORY_MESSAGES = ("RESOURCE_EXHAUSTED", "OUT OF MEMORY", "FAILED TO ALLOCATE")
 _MEMORY_ERRORS = ("ResourceExhaustedError", "OutOfMemoryError", "MemoryError")
 
@@ -91,23 +91,23 @@ class CropNetwork:
             with self.batch.halve_if_full(len(part)):
                 channels = self._channels(inputs, part)
                 if self.symmetries == 1:
-                    outputs += list(self._checked(self.network(channels), len(part)))
+                    outputs += list(self._checked(self.network(channels), part))
                 else:
-                    outputs += list(self._averaged(channels))
+                    outputs += list(self._averaged(channels, part))
         return outputs
 
     def _channels(self, inputs: ModelInput, crops: Sequence[Crop]) -> NDArray[np.float32]:
         card = self.card
         channels = [
-            network_input(inputs.crop(card.channels, crop.input_start, card.side), card.channels, card.normalisation)
+            network_input(inputs.crop(card.channels, crop.input_start, crop.side), card.channels, card.normalisation)
             for crop in crops
         ]
         # a batch of one needs no copy
         return channels[0][None] if len(channels) == 1 else np.stack(channels)
 
-    def _checked(self, output: NDArray[np.float32], n_crops: int) -> NDArray[np.float32]:
+    def _checked(self, output: NDArray[np.float32], crops: Sequence[Crop]) -> NDArray[np.float32]:
         output, head = np.asarray(output, dtype=np.float32), self.card.architecture["head"]
-        expected = (n_crops, *(self.card.output_side,) * 3, _OUTPUT_CHANNELS[head])
+        expected = (len(crops), *crops[0].output_shape, _OUTPUT_CHANNELS[head])
         if output.shape != expected:
             raise ModelError(f"the {head} network returned shape {output.shape}; its card promises {expected}")
         if not np.isfinite(output).all():
@@ -116,12 +116,12 @@ class CropNetwork:
             )
         return output
 
-    def _averaged(self, channels: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _averaged(self, channels: NDArray[np.float32], crops: Sequence[Crop]) -> NDArray[np.float32]:
         """Mean over symmetries of the cube, of the logit."""
-        total = np.zeros((len(channels), *(self.card.output_side,) * 3, 1), dtype=np.float64)
+        total = np.zeros((len(crops), *crops[0].output_shape, 1), dtype=np.float64)
         for symmetry in spread_symmetries(self.symmetries):
             batch = np.stack([symmetry.apply(each) for each in channels])
-            outputs = self._checked(self.network(batch), len(channels))
+            outputs = self._checked(self.network(batch), crops)
             for each, output in zip(total, outputs, strict=True):
                 each += symmetry.undo(bounded_logit(output))
         return np.asarray(expit(total / self.symmetries), dtype=np.float32)

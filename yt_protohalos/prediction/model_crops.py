@@ -31,6 +31,8 @@ class ModelCrops:
     @classmethod
     def of_box(cls, card: ModelCard, n: int) -> ModelCrops:
         """All crops of a box of `n` sites per side."""
+        if card.predicts_positions:
+            return cls(position_plan(card, n).crops("a"), [], None)
         semantic = crop_plan(card, card.semantic, n).crops("a")
         if card.instance is None:
             return cls(semantic, [], None)
@@ -40,8 +42,13 @@ class ModelCrops:
     @classmethod
     def of_region(cls, card: ModelCard, lattice: Lattice, start: Triple, n: int) -> ModelCrops:
         """Crops that a cube of `n` sites per side needs: instance crops with a core in it, semantic crops for these."""
-        network = card.instance_network()
         box = cls.of_box(card, lattice.n)
+        if card.predicts_positions:
+            near = [
+                crop for crop in box.semantic if overlaps(lattice, crop.core_start, crop.core_shape, start, (n,) * 3)
+            ]
+            return replace(box, semantic=near)
+        network = card.instance_network()
         instance = [
             crop for crop in box.instance if overlaps(lattice, crop.core_start, crop.core_shape, start, (n,) * 3)
         ]
@@ -62,6 +69,18 @@ def crop_plan(card: ModelCard, network: NetworkCard, n: int) -> CropPlan:
     """Plan of the crops of one of the networks of a model in a box of `n` sites per side."""
     core = card.core_of(network.architecture["head"])
     return CropPlan(n=n, crop=network.side, context=network.margin, core=core)
+
+
+def position_plan(card: ModelCard, n: int) -> CropPlan:
+    """Plan of crops of nearly equal cores that tile a box of `n` sites per side once.
+
+    A position network takes crops of any side, so that no site is computed more often than its context asks for.
+    """
+    network = card.semantic
+    core = -(-n // -(-n // card.core))
+    stride = 2 ** (len(network.architecture["filters"]) - 1)
+    side = -(-(core + 2 * network.margin) // stride) * stride
+    return CropPlan(n=n, crop=side, context=network.margin, core=core)
 
 
 def needed_sites(crops: ModelCrops, lattice: Lattice, start: Triple, n: int) -> tuple[Triple, int]:

@@ -128,7 +128,7 @@ class Pipeline:
         """
         lattice = self.inputs.field.lattice
         compute = partial(self._probabilities, network, calibration)
-        blocks = self._finished("probability", crops, compute, "Finding protohalo sites")
+        blocks = self.finished("probability", crops, compute, "Finding protohalo sites")
         with self.communicator.barrier():
             if self.communicator.is_root:
                 probability = new_cube(self.store, "probability", lattice, np.float32)
@@ -155,7 +155,7 @@ class Pipeline:
             return segment_core(card, output, probability, threshold, crop)[0]
 
         separation = Separation(network, self.inputs, threshold, segment)
-        return self._finished("labels", crops, separation.run, "Separating protohalos")
+        return self.finished("labels", crops, separation.run, "Separating protohalos")
 
     def stitched(self, blocks: Blocks, plan: CropPlan) -> StitchResult:
         """Join the labels of the cores of both lattices."""
@@ -175,7 +175,7 @@ class Pipeline:
             raise ModelError("the model joins protohaloes by their final positions; pass the evolved field")
         return join_in_contact(labels, self.inputs.evolved.displacement, contact)
 
-    def _finished(
+    def finished(
         self, kind: str, crops: Sequence[Crop], compute: Callable[[Sequence[Crop]], Blocks], title: str
     ) -> Blocks:
         """The block of every crop, in their order; with a store, all are computed before this returns."""

@@ -102,6 +102,10 @@ class ProtohaloPredictor:
         instance = None if card.instance is None else load_network(card.instance, folder, precision)
         networks = {"semantic": card.semantic, "instance": card.instance}
         batch = {head: crops_at_once(network) for head, network in networks.items() if network is not None}
+        if card.predicts_positions:
+            from .position_predictor import PositionPredictor
+
+            cls = PositionPredictor
         return cls(card, semantic, instance, precision, batch)
 
     @property
