@@ -31,7 +31,7 @@ def run() -> LabelledField:
     noise = np.random.default_rng(1).normal(scale=0.05, size=(3, N, N, N))
     final = np.indices((N, N, N)) + final_positions(field, FAST)[0] + noise
     positions = (np.mod(final.reshape(3, -1).T, N) * field.spacing).astype(np.float32)
-    labels = friends_of_friends(positions, field.lattice, 0.25, 60)
+    labels = friends_of_friends(positions, field.lattice, 0.2, 60)
     return LabelledField(field, labels, np.zeros((labels.max() + 1, 3)), positions=positions).with_targets(SETTINGS)
 
 

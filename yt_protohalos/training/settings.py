@@ -47,8 +47,8 @@ class TrainingSettings:
     channels : tuple of str
         Names of `models.channels.CHANNELS`; empty for the paper's.
     evolution : str
-        Evolution that the channels of the evolved field come from: ``"coarse"`` (`evolve_field`) or a name of
-        `particle_mesh.PLANS`.
+        Evolution that the channels of the evolved field come from: ``"coarse"`` (`evolve_field`), or for a
+        position network a name of `particle_mesh.PLANS`; by default ``"accurate"`` for it.
     start : str
         Bundled model, model folder or training folder whose weights and scales the training begins with, without the
         weakest filters where this network has fewer; empty for a random start.
@@ -78,7 +78,7 @@ class TrainingSettings:
     residual: bool = False
     mask_threshold: float = 0.0
     channels: tuple[str, ...] = ()
-    evolution: str = COARSE
+    evolution: str = ""
     start: str = ""
     dtype_policy: str = "mixed_bfloat16"
     seed: int = 1
@@ -95,6 +95,8 @@ class TrainingSettings:
             raise ModelError(f"loss {self.instance_loss!r} is unknown; use one of {', '.join(INSTANCE_LOSSES)}")
         if not 0 < self.final_rate <= self.learning_rate or not 0 <= self.average_decay < 1 or self.batch < 1:
             raise ModelError("need 0 < final_rate <= learning_rate, 0 <= average_decay < 1 and batch >= 1")
+        if not self.evolution:
+            object.__setattr__(self, "evolution", "accurate" if self.head == "positions" else COARSE)
         if self.evolution not in (COARSE, *PLANS) or (self.head == "positions") != (self.evolution in PLANS):
             raise ModelError(
                 f"evolution {self.evolution!r} is not for a {self.head} network; a position network reads one of "
