@@ -267,4 +267,4 @@ def test_commands_fail_early_with_one_line(tmp_path: Path, capsys: pytest.Captur
     assert main([*command, "--channels", "evolved"]) == 2
     assert "needs --semantic" in capsys.readouterr().err
     assert main([*command, "--channels", "phi"]) == 2
-    assert "for the semantic network" in capsys.readouterr().err
+    assert "is not for the instance network; use linear or evolved" in capsys.readouterr().err

@@ -41,8 +41,8 @@ class FriendsOfFriendsPredictor:
     Parameters
     ----------
     evolution : {"fast", "accurate"} or MeshPlan
-        How the sites reach their final positions: `fields.particle_mesh.FAST`, `ACCURATE`, which takes three times
-        as long, or another plan.
+        How the sites reach their final positions: `fields.particle_mesh.FAST`, `ACCURATE`, which takes three to four
+        times as long, or another plan.
     linking_length : float
         Sites that end closer to each other than this are friends, in sites.
     min_sites : int
