@@ -25,8 +25,8 @@ def label_sizes(labels: NDArray[np.integer], n_labels: int = 0) -> NDArray[np.in
     """Number of sites of each label, int64, (largest label + 1,) or at least (n_labels,); entry 0 is outside all."""
     sizes = np.zeros(max(int(labels.max(initial=0)) + 1, n_labels), dtype=np.int64)
     for part in _parts(labels):
-        found = np.bincount(part)
-        sizes[: len(found)] += found
+        # a count of one part by bincount is as long as its largest label, which may be that of the last site
+        np.add.at(sizes, part, 1)
     return sizes
 
 
