@@ -62,9 +62,30 @@ def test_it_commutes_with_shifts_and_with_exchanging_axes(field, plan):
 
 def test_mass_is_conserved_in_the_deposit(field):
     displacement, _ = final_positions(field, PLANS[1])
-    mesh = particle_mesh._deposit(displacement, 2)
-    assert mesh.shape == (2 * N,) * 3
+    mesh = np.full((2 * N,) * 3, np.nan, dtype=np.float32)
+    particle_mesh._deposit(displacement, 2, mesh)
     assert mesh.mean(dtype=np.float64) == pytest.approx(1.0, abs=1e-5)
+    padded = particle_mesh._padded_mesh(2 * N)
+    particle_mesh._deposit(displacement, 2, padded)
+    assert np.array_equal(padded[:, :, : 2 * N], mesh)
+
+
+@pytest.mark.parametrize("side", [15, 16])
+def test_the_potential_in_place_is_that_of_a_transform_elsewhere(side):
+    density = np.random.default_rng(1).random((side,) * 3, dtype=np.float32)
+    mesh = particle_mesh._padded_mesh(side)
+    mesh.fill(np.nan)  # padding that must not matter
+    mesh[:, :, :side] = density
+    windows = [particle_mesh._window(k, 1, 4.0, 2) for k in (np.fft.fftfreq(side), np.fft.rfftfreq(side))]
+    particle_mesh._to_potential(mesh, *windows)
+    spectrum = np.fft.rfftn(density.astype(np.float64))
+    k, half_k = 2 * np.pi * np.fft.fftfreq(side), 2 * np.pi * np.fft.rfftfreq(side)
+    square = k[:, None, None] ** 2 + k[:, None] ** 2 + half_k**2
+    square[0, 0, 0] = np.inf
+    full, half = windows
+    expected = np.fft.irfftn(-spectrum / square * full[:, None, None] * full[:, None] * half, (side,) * 3, (0, 1, 2))
+    assert np.abs(expected).max() > 0.01
+    np.testing.assert_allclose(mesh[:, :, :side], expected, atol=2e-6 * np.abs(expected).max())
 
 
 def test_the_bits_do_not_depend_on_the_cores(field, monkeypatch):

@@ -223,11 +223,17 @@ def _write_log(
 
 def by_slabs(work: Callable[..., None], n: int, *arguments: Any) -> None:
     """Call ``work(*arguments, first, last)`` for slabs of sites that cover the lattice, on all cores."""
-    edges = np.linspace(0, n, min(n, available_cores()) + 1).astype(int).tolist()
+    edges = slab_edges(n)
     with ThreadPoolExecutor(len(edges) - 1) as pool:
         slabs = [pool.submit(work, *arguments, first, last) for first, last in pairwise(edges)]
     for slab in slabs:
         slab.result()
+
+
+def slab_edges(n: int) -> list[int]:
+    """First site of each slab of `by_slabs`, and `n` at the end."""
+    edges: list[int] = np.linspace(0, n, min(n, available_cores()) + 1).astype(int).tolist()
+    return edges
 
 
 def _deposit(moved: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -135,7 +135,7 @@ def final_positions(
     Notes
     -----
     Rampf, List & Hahn 2024 (BullFrog): drift half a step, kick ``v <- alpha v + (1 - alpha) g / D``, drift half a step.
-    In memory are 24 bytes per site and two meshes of 4 bytes per cell.
+    In memory are 24 bytes per site and one mesh of 4 bytes per cell.
 
     Examples
     --------
@@ -150,16 +150,17 @@ def final_positions(
     frequencies = fft.fftfreq(mesh_side), fft.rfftfreq(mesh_side)
     early = [_window(k, plan.cells_per_site, plan.cut, plan.sharpening) for k in frequencies]
     late = [_window(k, plan.cells_per_site, plan.late_cut, plan.late_sharpening) for k in frequencies]
+    mesh = _padded_mesh(mesh_side)
     for start, end in track(list(pairwise(plan.growth)), "Evolving the linear field", progress=progress):
         middle, half = 0.5 * (start + end), np.float32(0.5 * (end - start))
         memory = memory_of_velocity(start, middle, end)
         by_slabs(drift, n, displacement, velocity, half)
-        force = _potential(_deposit(displacement, plan.cells_per_site), *(early if middle < plan.late_start else late))
+        _deposit(displacement, plan.cells_per_site, mesh)
+        _to_potential(mesh, *(early if middle < plan.late_start else late))
         by_slabs(
-            _kick, n, force, displacement, velocity, plan.cells_per_site, np.float32(memory),
+            _kick, n, mesh, displacement, velocity, plan.cells_per_site, np.float32(memory),
             np.float32((1 - memory) / middle),
         )  # fmt: skip
-        del force
         by_slabs(drift, n, displacement, velocity, half)
     return displacement, velocity
 
@@ -187,14 +188,19 @@ def _window(frequency: NDArray[np.float64], cells_per_site: int, cut: float, sha
     return (np.exp(-((per_site / cut) ** 2)) * np.sinc(frequency) ** -sharpening).astype(np.float32)
 
 
-def _deposit(displacement: NDArray[np.float32], cells_per_site: int) -> NDArray[np.float32]:
-    """Density in units of the mean on the mesh, cloud in cell.
+def _padded_mesh(side: int) -> NDArray[np.float32]:
+    """Mesh with room for its half spectrum: the last axis is up to two cells longer than the others."""
+    return np.empty((side, side, 2 * (side // 2 + 1)), dtype=np.float32)
+
+
+def _deposit(displacement: NDArray[np.float32], cells_per_site: int, mesh: NDArray[np.float32]) -> None:
+    """Write the density in units of the mean on a mesh, which may be padded, cloud in cell.
 
     Slabs of sites that cannot reach the same cells are added at the same time. The order of the sums, and so every bit
     of the result, depends on the field alone.
     """
     n = displacement.shape[1]
-    mesh = np.zeros((n * cells_per_site,) * 3, dtype=np.float32)
+    mesh.fill(0)
     reach = int(max(-displacement[0].min(), displacement[0].max())) + 2
     n_slabs = 2 * (n // (2 * 2 * reach)) or 1
     edges = [n * i // n_slabs for i in range(n_slabs + 1)]
@@ -203,7 +209,6 @@ def _deposit(displacement: NDArray[np.float32], cells_per_site: int) -> NDArray[
         for these in (slabs[::2], slabs[1::2]):
             for done in [pool.submit(_add_clouds, displacement, cells_per_site, mesh, *slab) for slab in these]:
                 done.result()
-    return mesh
 
 
 def log_mesh_density(displacement: NDArray[np.float32], cells_per_site: int) -> NDArray[np.float16]:
@@ -212,8 +217,9 @@ def log_mesh_density(displacement: NDArray[np.float32], cells_per_site: int) -> 
     displacement : float32, (3, n, n, n), in sites
     returns : float16, (n, n, n)
     """
-    mesh = _deposit(displacement, cells_per_site)
     result = np.empty(displacement.shape[1:], dtype=np.float16)
+    mesh = np.empty((len(result) * cells_per_site,) * 3, dtype=np.float32)
+    _deposit(displacement, cells_per_site, mesh)
     by_slabs(_read_log, len(result), mesh, displacement, cells_per_site, result)
     return result
 
@@ -248,19 +254,32 @@ def _read_plane(
             plane[j, k] = (one - u) * near + u * far
 
 
-def _potential(
-    mesh: NDArray[np.float32], window: NDArray[np.float32], half_window: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    """Potential in cells squared, filtered, of a density on the mesh."""
+def _to_potential(mesh: NDArray[np.float32], window: NDArray[np.float32], half_window: NDArray[np.float32]) -> None:
+    """Replace the density on a padded mesh by the filtered potential, in cells squared.
+
+    The half spectrum takes the place of the mesh. `fft.rfftn` and `fft.irfftn` cannot do that and would hold three
+    meshes; getting this memory from the system takes longer than the transforms.
+    """
     side, cores = len(mesh), available_cores()
-    spectrum = fft.rfftn(mesh, workers=cores, overwrite_x=True)
-    del mesh
+    spectrum = mesh.view(np.complex64)
     k, half_k = (2 * np.pi * f(side).astype(np.float32) for f in (fft.fftfreq, fft.rfftfreq))
-    by_slabs(_solve, side, spectrum, k, half_k, window, half_window, np.float32(1 / side**3))
-    # irfftn would hold a copy of the spectrum
-    spectrum = fft.ifftn(spectrum, axes=(0, 1), norm="forward", workers=cores, overwrite_x=True)
-    result: NDArray[np.float32] = fft.irfft(spectrum, n=side, axis=2, norm="forward", workers=cores)
-    return result
+    by_slabs(_transform_rows, side, mesh, spectrum)
+    # complex transforms that may overwrite their input write the result there
+    result = fft.fftn(spectrum, axes=(0, 1), workers=cores, overwrite_x=True)
+    by_slabs(_solve, side, result, k, half_k, window, half_window, np.float32(1 / side**3))
+    result = fft.ifftn(result, axes=(0, 1), norm="forward", workers=cores, overwrite_x=True)
+    by_slabs(_transform_rows_back, side, result, mesh)
+
+
+def _transform_rows(mesh: NDArray[np.float32], spectrum: NDArray[np.complex64], first: int, last: int) -> None:
+    for i in range(first, last):
+        spectrum[i] = fft.rfft(mesh[i, :, : len(mesh)], axis=1)
+
+
+def _transform_rows_back(spectrum: NDArray[np.complex64], mesh: NDArray[np.float32], first: int, last: int) -> None:
+    side = len(mesh)
+    for i in range(first, last):
+        mesh[i, :, :side] = fft.irfft(spectrum[i], n=side, axis=1, norm="forward")
 
 
 @njit(cache=True, nogil=True)
