@@ -8,6 +8,8 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from yt_protohalos.exceptions import ClusteringError
+from yt_protohalos.fields import evolution
+from yt_protohalos.segmentation import friends_of_friends as module
 from yt_protohalos.segmentation.friends_of_friends import friends_of_friends
 
 PERIOD = 10.0
@@ -48,6 +50,40 @@ def test_groups_follow_a_shift_and_a_new_order():
     # the pairs of points that share a group are the same
     shuffled = friends_of_friends(points[order], PERIOD, 0.3)
     assert np.array_equal(shuffled[:, None] == shuffled, groups[order][:, None] == groups[order])
+
+
+@pytest.mark.parametrize("cores", [1, 2, 5, 64])
+@pytest.mark.parametrize("linking_length", [0.3, 1.0, PERIOD / 3])
+def test_groups_do_not_depend_on_the_cores(cores, linking_length, monkeypatch):
+    monkeypatch.setattr(evolution, "available_cores", lambda: cores)
+    # slabs of one plane of cells too: the longest length has three planes
+    points = clumps(4)
+    assert np.array_equal(
+        friends_of_friends(points, PERIOD, linking_length), by_all_pairs(points, PERIOD, linking_length)
+    )
+
+
+def test_dense_cells_and_rows_give_the_groups_of_all_pairs():
+    rng = np.random.default_rng(5)
+    # tens of points in a cell, hundreds in a row, and some cells with more than one group
+    points = np.concatenate([rng.normal(PERIOD, 0.12, (900, 3)), rng.normal(5, 0.6, (600, 3))])
+    for linking_length in (0.02, 0.15, 0.4):
+        groups = friends_of_friends(points, PERIOD, linking_length)
+        assert np.array_equal(groups, by_all_pairs(points, PERIOD, linking_length))
+
+
+def test_points_may_be_many_periods_away():
+    points = clumps(6) % PERIOD
+    away = points + PERIOD * np.random.default_rng(7).integers(-5, 6, points.shape)
+    assert np.array_equal(friends_of_friends(away, PERIOD, 0.3), friends_of_friends(points, PERIOD, 0.3))
+
+
+@pytest.mark.slow
+def test_boxes_beyond_an_int32_are_grouped_alike(monkeypatch):
+    points = clumps(8)
+    expected = friends_of_friends(points, PERIOD, 0.3)
+    monkeypatch.setattr(module, "_SHORT_INDICES", 0)
+    assert np.array_equal(friends_of_friends(points, PERIOD, 0.3), expected)
 
 
 def test_a_chain_across_a_face_is_one_group_until_the_length_is_too_short():
