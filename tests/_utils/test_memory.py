@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from standins import SPACING, make_card
+from standins import SPACING, make_card, make_field
 
 from yt_protohalos._utils.locks import hold_folder, lock_path
 from yt_protohalos.catalog import groups
@@ -16,11 +16,14 @@ from yt_protohalos.catalog.catalog import protohalo_catalog
 from yt_protohalos.exceptions import StitchingError
 from yt_protohalos.fields.cosmology import PAPER_COSMOLOGY
 from yt_protohalos.fields.lattice import Lattice
+from yt_protohalos.fields.particle_mesh import MeshPlan, final_positions
 from yt_protohalos.initial_conditions.generate import generate_initial_conditions
 from yt_protohalos.initial_conditions.site_assignment import _sort_together
+from yt_protohalos.prediction.fof_predictor import BYTES_PER_SITE, FriendsOfFriendsPredictor
 from yt_protohalos.prediction.pipeline import LabelCubes
 from yt_protohalos.prediction.result import Prediction
 from yt_protohalos.prediction.store import PredictionCache
+from yt_protohalos.segmentation.friends_of_friends import friends_of_friends
 from yt_protohalos.segmentation.labels import label_map
 from yt_protohalos.segmentation.merging import join_in_contact
 from yt_protohalos.segmentation.overlap import OverlapGraph
@@ -85,6 +88,18 @@ def test_a_catalogue_holds_its_members_and_the_pieces_alone(prediction, monkeypa
     # a part smaller than a protohalo holds that one
     monkeypatch.setattr(groups, "_PART", 1)
     np.testing.assert_array_equal(protohalo_catalog(prediction).inertia, whole.inertia)
+
+
+def test_an_evolution_holds_one_mesh_and_friends_of_friends_what_its_predictor_says():
+    field = make_field(N)
+    field.phi  # noqa: B018
+    plan = MeshPlan(2, 1, 0.1, 2.0, 4.0, 0)
+    # displacements and velocities, 24 bytes, and 4 bytes for each of 8 cells
+    assert 56 <= peak_bytes_per_site(lambda: final_positions(field, plan)) < 58
+    points = np.random.default_rng(1).random((N**3, 3), dtype=np.float32)
+    assert 28 <= peak_bytes_per_site(lambda: friends_of_friends(points, 1.0, 0.2 / N)) < 33
+    predictor = FriendsOfFriendsPredictor(plan)
+    assert BYTES_PER_SITE - 6 < peak_bytes_per_site(lambda: predictor.predict(field, progress=False)) < BYTES_PER_SITE
 
 
 def test_keys_are_sorted_with_their_sites():

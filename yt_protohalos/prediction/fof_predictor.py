@@ -26,9 +26,9 @@ from .communicator import SERIAL, Communicator
 from .result import FIELD_SAMPLE, Prediction, RegionPrediction, field_sample
 from .store import predict_on_root
 
-BYTES_PER_SITE = 120
+BYTES_PER_SITE = 70
 """Memory of the search for groups, with the displacements and velocities; the field itself does not count."""
-_EVOLUTION_BYTES = 24, 8
+_EVOLUTION_BYTES = 24, 4
 """Memory of the evolution: bytes per site, and per cell of its mesh."""
 
 
