@@ -96,7 +96,8 @@ def test_the_mass_function_decides_between_settings_that_match_as_many_haloes(
     monkeypatch.setattr(calibration, "_labels_by_candidate", lambda *_: iter([split, lost, false]))
     candidates = [{"persistence": value} for value in (1.0, 2.0, 3.0)]
     run = LabelledField.from_labels(labelled.field, truth)
-    predictor = SimpleNamespace(card=SimpleNamespace(clustering={"n_dens": 20}, channels=(), sees_evolution=False))
+    card = SimpleNamespace(clustering={"n_dens": 20}, channels=(), evolution="coarse", sees_evolution=False)
+    predictor = SimpleNamespace(card=card)
     chosen, table = calibration.tune_clustering(predictor, [run], [truth], candidates, progress=False)  # type: ignore[arg-type]
     assert [one["share"] for one in table] == [0.75, 0.5, 1.0]
     assert [one["mass_function_error"] for one in table] == [0.25, 0.5, 0.25]

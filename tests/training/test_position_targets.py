@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
+import h5py
 import numpy as np
 import pytest
 from standins import make_field
 
-from yt_protohalos.exceptions import FormatError, ModelError
+from yt_protohalos.exceptions import FormatError, InitialConditionsError, ModelError
 from yt_protohalos.fields.particle_mesh import FAST, final_positions
 from yt_protohalos.models.channels import DISPLACEMENT_UNIT
 from yt_protohalos.models.symmetry import Symmetry
@@ -25,18 +26,21 @@ SETTINGS = TrainingSettings(
 
 
 @pytest.fixture(scope="module")
-def run() -> LabelledField:
+def run(tmp_path_factory) -> LabelledField:
     """A field whose simulation is the evolution itself, with other displacements of a tenth of a site."""
     field = make_field(N)
     noise = np.random.default_rng(1).normal(scale=0.05, size=(3, N, N, N))
     final = np.indices((N, N, N)) + final_positions(field, FAST)[0] + noise
     positions = (np.mod(final.reshape(3, -1).T, N) * field.spacing).astype(np.float32)
     labels = friends_of_friends(positions, field.lattice, 0.2, 60)
-    return LabelledField(field, labels, np.zeros((labels.max() + 1, 3)), positions=positions).with_targets(SETTINGS)
+    source = tmp_path_factory.mktemp("runs") / "run.h5"
+    with h5py.File(source, "w") as file:
+        file["positions"] = positions
+    return replace(LabelledField.from_labels(field, labels), source=source).with_targets(SETTINGS)
 
 
 def test_the_sites_of_a_group_are_to_end_at_one_point_and_others_where_they_end(run) -> None:
-    field, targets = run.field, run.targets.astype(float)
+    targets = run.targets.astype(float)
     evolved = np.indices((N, N, N)) + run.evolved.displacement
     wanted = evolved + targets[2:5]
     assert np.array_equal(targets[0] > 0, run.labels > 0)
@@ -49,7 +53,6 @@ def test_the_sites_of_a_group_are_to_end_at_one_point_and_others_where_they_end(
     outside = targets[1] == 0
     assert np.abs(targets[2:5][:, outside]).max() < 0.5, "other sites end where the simulation has them"
     assert not targets[5][outside].any()
-    assert run.positions is None and field.n == N
 
 
 def test_loss_falls_to_the_rounding_for_a_perfect_output_and_grows_with_the_distance(run) -> None:
@@ -91,9 +94,16 @@ def test_a_position_network_trains_and_resumes(run, tmp_path) -> None:
     assert losses[0] == losses[1] and np.isfinite(second.held_out_loss())
 
 
-def test_runs_without_final_positions_and_other_evolutions_are_refused(run) -> None:
-    with pytest.raises(FormatError, match="make it with: protohalos simulate --keep-positions"):
-        LabelledField.from_labels(run.field, run.labels).with_targets(SETTINGS)
+def test_runs_without_final_positions_and_other_evolutions_are_refused(run, tmp_path) -> None:
+    plain = LabelledField.from_labels(run.field, run.labels)
+    with pytest.raises(InitialConditionsError, match="give a file of: protohalos simulate --keep-positions"):
+        plain.with_targets(SETTINGS)
+    with h5py.File(tmp_path / "run.h5", "w") as file:
+        file["labels"] = run.labels
+    with pytest.raises(
+        FormatError, match="holds no positions; make the run with: protohalos simulate --keep-positions"
+    ):
+        replace(plain, source=tmp_path / "run.h5").with_targets(SETTINGS)
     for head, evolution in (("positions", "coarse"), ("semantic", "fast"), ("positions", "other")):
         with pytest.raises(ModelError, match=f"evolution '{evolution}' is not for a {head} network"):
             TrainingSettings(head, evolution=evolution)

@@ -36,7 +36,7 @@ SMOOTHING = (0.0, 1.0, 2.0)
 """Gaussian widths, in sites, of the densities kept."""
 
 DENSITY_NAMES = tuple(f"density_{100 * growth:.0f}_{width:.0f}" for growth in SNAPSHOTS for width in SMOOTHING)
-LEAST_DENSITY = 0.01
+_LEAST_DENSITY = 0.01
 SECOND_ORDER = -3.0 / 7.0
 _STRIP = 8  # planes of sites whose densities are held in float32 at once
 
@@ -206,19 +206,25 @@ def log_densities(moved: NDArray[np.float32], lattice: Lattice, result: NDArray[
                 filtered *= np.exp(-0.5 * (width * along) ** 2)
             mesh = _to_cube(filtered, lattice)
             del filtered
-        by_slabs(_write_log, lattice.n, mesh, moved, result[i])
+        by_slabs(write_log_density, lattice.n, mesh, moved, 1, result[i])
         del mesh  # before the next one is made
 
 
-def _write_log(
-    mesh: NDArray[np.float32], moved: NDArray[np.float32], result: NDArray[np.float16], first: int, last: int
+def write_log_density(
+    mesh: NDArray[np.float32],
+    moved: NDArray[np.float32],
+    cells: int,
+    result: NDArray[np.float16],
+    first: int,
+    last: int,
 ) -> None:
+    """Write the logarithm of a density at the particles of a slab; the mesh has so many cells per site and axis."""
     # in strips: the float32 values of all sites would take another cube
     for start in range(first, last, _STRIP):
         stop = min(start + _STRIP, last)
-        values = np.empty((stop - start, *mesh.shape[1:]), dtype=np.float32)
-        _read_clouds(mesh, moved, values, start, stop)
-        result[start:stop] = np.log(np.maximum(values, LEAST_DENSITY))
+        values = np.empty((stop - start, *result.shape[1:]), dtype=np.float32)
+        _read_clouds(mesh, moved, cells, values, start, stop)
+        result[start:stop] = np.log(np.maximum(values, _LEAST_DENSITY))
 
 
 def by_slabs(work: Callable[..., None], n: int, *arguments: Any) -> None:
@@ -287,13 +293,14 @@ def _add_clouds(moved: NDArray[np.float32], mesh: NDArray[np.float32]) -> None:
 
 @njit(cache=True, nogil=True)
 def _read_clouds(
-    mesh: NDArray[np.float32], moved: NDArray[np.float32], result: NDArray[np.float32], first: int, last: int
-) -> None:
+    mesh: NDArray[np.float32], moved: NDArray[np.float32], cells: int, result: NDArray[np.float32],
+    first: int, last: int,
+) -> None:  # fmt: skip
     """Cloud-in-cell interpolation of a mesh at the particles of a slab, (last - first, n, n)."""
     for i in range(first, last):
-        for j in range(mesh.shape[1]):
-            for k in range(mesh.shape[2]):
-                result[i - first, j, k] = _at_particle(mesh, moved, i, j, k)
+        for j in range(result.shape[1]):
+            for k in range(result.shape[2]):
+                result[i - first, j, k] = _at_particle(mesh, moved, cells, i, j, k)
 
 
 @njit(cache=True, nogil=True)
@@ -305,16 +312,18 @@ def _pull(
     for i in range(first, last):
         for j in range(mesh.shape[1]):
             for k in range(mesh.shape[2]):
-                velocity[i, j, k] = velocity[i, j, k] * keep + gain * _at_particle(mesh, moved, i, j, k)
+                velocity[i, j, k] = velocity[i, j, k] * keep + gain * _at_particle(mesh, moved, 1, i, j, k)
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _at_particle(mesh: NDArray[np.float32], moved: NDArray[np.float32], i: int, j: int, k: int) -> np.float32:
+def _at_particle(
+    mesh: NDArray[np.float32], moved: NDArray[np.float32], cells: int, i: int, j: int, k: int
+) -> np.float32:
     n = mesh.shape[0]
     one = np.float32(1.0)
-    x, x1, u = cell_below(i + moved[0, i, j, k], n)
-    y, y1, v = cell_below(j + moved[1, i, j, k], n)
-    z, z1, w = cell_below(k + moved[2, i, j, k], n)
+    x, x1, u = cell_below(cells * (i + moved[0, i, j, k]), n)
+    y, y1, v = cell_below(cells * (j + moved[1, i, j, k]), n)
+    z, z1, w = cell_below(cells * (k + moved[2, i, j, k]), n)
     near = (one - v) * ((one - w) * mesh[x, y, z] + w * mesh[x, y, z1])
     near += v * ((one - w) * mesh[x, y1, z] + w * mesh[x, y1, z1])
     far = (one - v) * ((one - w) * mesh[x1, y, z] + w * mesh[x1, y, z1])

@@ -22,7 +22,15 @@ from scipy import fft
 from .._utils.progress import Progress, track
 from .._utils.system import available_cores
 from ..exceptions import EvolutionError
-from .evolution import LEAST_DENSITY, SECOND_ORDER, by_slabs, cell_below, drift, memory_of_velocity
+from .evolution import (
+    SECOND_ORDER,
+    EvolvedField,
+    by_slabs,
+    cell_below,
+    drift,
+    memory_of_velocity,
+    write_log_density,
+)
 from .fourier import displacement_component, potential, second_order_source
 from .linear_field import LinearField
 
@@ -165,6 +173,12 @@ def final_positions(
     return displacement, velocity
 
 
+def evolve_on_mesh(field: LinearField, plan: MeshPlan, progress: Progress = False) -> EvolvedField:
+    """Evolved field of `final_positions`: positions and velocities, without densities."""
+    displacement, velocity = final_positions(field, plan, progress)
+    return EvolvedField(displacement, velocity=velocity)
+
+
 def _perturbation_theory(field: LinearField, growth: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Displacement and velocity of second-order Lagrangian perturbation theory, in sites."""
     displacement = np.empty((3, *field.lattice.shape), dtype=np.float32)
@@ -220,38 +234,8 @@ def log_mesh_density(displacement: NDArray[np.float32], cells_per_site: int) -> 
     result = np.empty(displacement.shape[1:], dtype=np.float16)
     mesh = np.empty((len(result) * cells_per_site,) * 3, dtype=np.float32)
     _deposit(displacement, cells_per_site, mesh)
-    by_slabs(_read_log, len(result), mesh, displacement, cells_per_site, result)
+    by_slabs(write_log_density, len(result), mesh, displacement, cells_per_site, result)
     return result
-
-
-def _read_log(
-    mesh: NDArray[np.float32], displacement: NDArray[np.float32], cells_per_site: int, result: NDArray[np.float16],
-    first: int, last: int,
-) -> None:  # fmt: skip
-    # plane by plane: the float32 values of all sites would take another cube
-    for i in range(first, last):
-        plane = np.empty(result.shape[1:], dtype=np.float32)
-        _read_plane(mesh, displacement, cells_per_site, i, plane)
-        result[i] = np.log(np.maximum(plane, np.float32(LEAST_DENSITY)))
-
-
-@njit(cache=True, nogil=True)
-def _read_plane(
-    mesh: NDArray[np.float32], displacement: NDArray[np.float32], cells_per_site: int, i: int,
-    plane: NDArray[np.float32],
-) -> None:  # fmt: skip
-    """Cloud-in-cell interpolation of a mesh at the particles of one plane of sites."""
-    side, one = len(mesh), np.float32(1.0)
-    for j in range(plane.shape[0]):
-        for k in range(plane.shape[1]):
-            x, x1, u = cell_below(cells_per_site * (i + displacement[0, i, j, k]), side)
-            y, y1, v = cell_below(cells_per_site * (j + displacement[1, i, j, k]), side)
-            z, z1, w = cell_below(cells_per_site * (k + displacement[2, i, j, k]), side)
-            near = (one - v) * ((one - w) * mesh[x, y, z] + w * mesh[x, y, z1])
-            near += v * ((one - w) * mesh[x, y1, z] + w * mesh[x, y1, z1])
-            far = (one - v) * ((one - w) * mesh[x1, y, z] + w * mesh[x1, y, z1])
-            far += v * ((one - w) * mesh[x1, y1, z] + w * mesh[x1, y1, z1])
-            plane[j, k] = (one - u) * near + u * far
 
 
 def _to_potential(mesh: NDArray[np.float32], window: NDArray[np.float32], half_window: NDArray[np.float32]) -> None:

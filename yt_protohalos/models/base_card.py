@@ -1,4 +1,4 @@
-"""What every card says of how a prediction was made, whether a trained model or another method made it."""
+"""Base of all cards, which state how a prediction was made, by a trained model or by another method."""
 
 from __future__ import annotations
 

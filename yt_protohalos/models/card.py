@@ -15,7 +15,7 @@ from ..exceptions import CosmologyError, ModelError, ProtohaloError
 from ..fields.cosmology import Cosmology
 from ..fields.evolution import EvolvedField
 from ..fields.linear_field import LinearField
-from ..fields.particle_mesh import COARSE, PLANS, final_positions
+from ..fields.particle_mesh import COARSE, PLANS, evolve_on_mesh
 from . import rules
 from .base_card import Card
 from .channels import sees_evolution
@@ -95,10 +95,10 @@ class ModelCard(Card):
         Runs, seeds, steps; scores on the held-out runs.
     symmetries : int
         Symmetries of the cube over which the logit of the semantic network is averaged, 1 for none.
-    evolution : str
-        Evolution that the networks see: ``"coarse"`` is `evolve_field`, others are `particle_mesh.PLANS`.
     semantic_core : int, optional
         Largest side of the kept part of a semantic crop: the larger, the fewer crops and the less context at faces.
+    evolution : str
+        Evolution that the networks see: ``"coarse"`` is `evolve_field`, others are `particle_mesh.PLANS`.
 
     Raises
     ------
@@ -168,7 +168,6 @@ class ModelCard(Card):
                     f"core {self.core_of(role)} exceeds the output side {network.output_side} of the {role} network; "
                     f"use {network.output_side} or less"
                 )
-
         if self.predicts_positions and self.instance is not None:
             raise ModelError("a position network separates haloes by itself; leave out the instance network")
         if (self.evolution in PLANS) != self.predicts_positions or self.evolution not in (COARSE, *PLANS):
@@ -191,8 +190,7 @@ class ModelCard(Card):
         """Evolved field that the networks see; of a mesh plan, positions and velocities alone."""
         if self.evolution == COARSE:
             return super().evolve(field, progress)
-        displacement, velocity = final_positions(field, PLANS[self.evolution], progress)
-        return EvolvedField(displacement, velocity=velocity)
+        return evolve_on_mesh(field, PLANS[self.evolution], progress)
 
     def calibration_at(self, sigma_8: float) -> dict[str, float]:
         """Slope and intercept for a field of an amplitude: both linear in ln(sigma_8 / cosmology.sigma_8).

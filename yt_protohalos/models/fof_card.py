@@ -12,7 +12,7 @@ from .._utils.progress import Progress
 from ..exceptions import ClusteringError, EvolutionError, ModelError
 from ..fields.evolution import EvolvedField
 from ..fields.linear_field import LinearField
-from ..fields.particle_mesh import FAST, PLANS, MeshPlan, final_positions
+from ..fields.particle_mesh import FAST, PLANS, MeshPlan, evolve_on_mesh
 from . import rules
 from .base_card import Card
 from .card import ModelCard
@@ -129,8 +129,7 @@ class FriendsOfFriendsCard(Card):
 
     def evolve(self, field: LinearField, progress: Progress = False) -> EvolvedField:
         """Final positions and velocities of the sites, without densities."""
-        displacement, velocity = final_positions(field, self.plan, progress)
-        return EvolvedField(displacement, velocity=velocity)
+        return evolve_on_mesh(field, self.plan, progress)
 
     def facts(self) -> Iterator[tuple[str, str]]:
         """Title and text of each property that a user compares methods by."""

@@ -7,6 +7,7 @@ their mean over the neighbourhood.
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,7 @@ from ..fields.evolution import EvolvedField, evolve_field, log_densities
 from ..fields.fourier import to_cube, to_spectrum
 from ..fields.lattice import Lattice
 from ..fields.linear_field import LinearField
-from ..fields.particle_mesh import COARSE, PLANS, MeshPlan, final_positions, log_mesh_density
+from ..fields.particle_mesh import COARSE, PLANS, MeshPlan, evolve_on_mesh, log_mesh_density
 from ..models.channels import (
     FINAL_DENSITY,
     GROUP_CENTRE,
@@ -78,10 +79,9 @@ def evolve_with_channels(field: LinearField, plan: MeshPlan, progress: Progress 
     >>> evolve_with_channels(field, FAST).channels["group_size"].shape  # log10 of sites
     (32, 32, 32)
     """
-    displacement, velocity = final_positions(field, plan, progress)
-    return EvolvedField(
-        displacement, velocity=velocity, channels=position_channels(displacement, velocity, field.lattice, plan)
-    )
+    evolved = evolve_on_mesh(field, plan, progress)
+    assert evolved.velocity is not None
+    return replace(evolved, channels=position_channels(evolved.displacement, evolved.velocity, field.lattice, plan))
 
 
 def position_channels(
@@ -102,8 +102,8 @@ def position_channels(
     for names, vector in ((RELATIVE_DISPLACEMENT, displacement), (RELATIVE_VELOCITY, velocity)):
         for name, component in zip(names, vector, strict=True):
             channels[name] = _relative(component, lattice)
+    points = final_points(displacement)
     for name, length in zip(GROUP_SIZES, LINKING_LENGTHS, strict=True):
-        points = final_points(displacement)
         groups = friends_of_friends(points, float(lattice.n), length)
         sizes = np.bincount(groups, minlength=len(groups))
         channels[name] = np.log10(sizes[groups]).astype(np.float16).reshape(lattice.shape)

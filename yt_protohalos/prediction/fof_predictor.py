@@ -23,7 +23,7 @@ from ..segmentation.friends_of_friends import group_sites
 from ..segmentation.labels import relabel_by_size, touches_faces
 from ..segmentation.overlap import OverlapGraph
 from .communicator import SERIAL, Communicator
-from .result import FIELD_SAMPLE, Prediction, RegionPrediction, field_sample
+from .result import FIELD_SAMPLE, Prediction, RegionPrediction, field_sample, provenance
 from .store import predict_on_root
 
 BYTES_PER_SITE = 70
@@ -201,14 +201,7 @@ class FriendsOfFriendsPredictor:
     def _provenance(self, field: LinearField) -> dict[str, Any]:
         """Attributes of every prediction that follow from the field and the card."""
         settings = {"threshold": self.card.threshold, "precision": self.precision, "model_side": field.n}
-        return {
-            "cosmology": field.cosmology,
-            "redshift": float(field.redshift),
-            "site_offset": float(field.site_offset),
-            "settings": {**settings, **field.identity(), FIELD_SAMPLE: field_sample(field)},
-            "card": self.card,
-            "target_redshift": float(field.target_redshift),
-        }
+        return provenance(field, self.card, {**settings, **field.identity(), FIELD_SAMPLE: field_sample(field)})
 
 
 def _masks(labels: NDArray[np.int32]) -> dict[str, Any]:

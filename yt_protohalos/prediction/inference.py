@@ -15,6 +15,7 @@ from scipy.special import expit, logit
 from ..exceptions import ModelError, OutOfMemoryError
 from ..models.card import MERGING_KEYS, ModelCard, NetworkCard
 from ..models.channels import ModelInput, network_input
+from ..models.position_network import OUTPUTS
 from ..models.runtime import Network
 from ..models.symmetry import spread_symmetries
 from ..segmentation.clustering import cluster_embedding
@@ -24,7 +25,7 @@ from ..segmentation.watershed import find_seeds, flood
 
 Item = TypeVar("Item")
 
-_OUTPUT_CHANNELS = {"semantic": 1, "instance": 3, "contour": 1, "positions": 5}
+_OUTPUT_CHANNELS = {"semantic": 1, "instance": 3, "contour": 1, "positions": OUTPUTS}
 _MEMORY_MESSAGES = ("RESOURCE_EXHAUSTED", "OUT OF MEMORY", "FAILED TO ALLOCATE")
 _MEMORY_ERRORS = ("ResourceExhaustedError", "OutOfMemoryError", "MemoryError")
 

@@ -1,4 +1,4 @@
-"""What makes predictions: the interface of all predictors."""
+"""Interface of all predictors."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Predictor(Protocol):
 
     @property
     def card(self) -> Card:
-        """How the predictions are made."""
+        """Card of the method, which states all that the predictions depend on."""
 
     @property
     def precision(self) -> str:

@@ -14,7 +14,7 @@ from ..fields.linear_field import LinearField
 from ..fields.particle_mesh import PLANS
 from ..fields.region import Region
 from ..models.channels import ModelInput
-from ..segmentation.labels import relabel_by_size, touches_faces
+from ..segmentation.labels import relabel_by_size
 from ..segmentation.overlap import OverlapGraph
 from ..segmentation.position_groups import group_positions
 from .communicator import SERIAL, Communicator
@@ -23,7 +23,7 @@ from .model_crops import ModelCrops, check_plateau
 from .pipeline import Pipeline
 from .positions import SiteOutputs, site_outputs
 from .predictor import ProtohaloPredictor
-from .result import FIELD_SAMPLE, Prediction, RegionPrediction, field_sample
+from .result import FIELD_SAMPLE, Prediction, RegionPrediction, field_sample, provenance
 from .store import open_store, predict_on_root
 
 
@@ -73,8 +73,7 @@ class PositionPredictor(ProtohaloPredictor):
         if probability is not None:
             Lattice(side, field.box_size).check_cube(probability, "probability")
         model_field, crop_store = open_store(store, field, side, {**settings, "model": self.card.sha256}, communicator)
-        if evolved is None or evolved.n != side or not evolved.channels:
-            evolved = self._evolve(model_field, progress)
+        evolved = self._evolved(model_field, evolved, progress)
         pipeline = Pipeline(ModelInput(model_field, evolved), crop_store, communicator, progress)
         outputs = self._outputs(pipeline, ModelCrops.of_box(self.card, side))
 
@@ -84,19 +83,13 @@ class PositionPredictor(ProtohaloPredictor):
             if side != field.n:
                 index = nearest_sites(field.lattice, model_field.lattice, field.site_offset)
                 members, mask, labels = members[index], mask[index], relabel_by_size(labels[index])
-            assert evolved is not None
             return Prediction(
                 probability=np.asarray(members),
                 mask=mask,
                 labels=labels,
                 lattice=field.lattice,
-                cosmology=field.cosmology,
-                redshift=float(field.redshift),
-                site_offset=float(field.site_offset),
                 overlap=OverlapGraph.empty(),
-                settings={**settings, FIELD_SAMPLE: field_sample(field)},
-                card=self.card,
-                target_redshift=float(field.target_redshift),
+                **provenance(field, self.card, {**settings, FIELD_SAMPLE: field_sample(field)}),
                 evolved=EvolvedField(evolved.displacement, velocity=evolved.velocity) if side == field.n else None,
             )
 
@@ -123,27 +116,10 @@ class PositionPredictor(ProtohaloPredictor):
         lattice = model_field.lattice
         start, n = region.sites(lattice, field.site_offset)
         check_plateau(model_field, region, ModelCrops.of_region(self.card, lattice, start, n))
-        if evolved is None or evolved.n != side or not evolved.channels:
-            evolved = self._evolve(model_field, progress)
+        evolved = self._evolved(model_field, evolved, progress)
         pipeline = Pipeline(ModelInput(model_field, evolved), progress=progress)
         outputs = self._outputs(pipeline, ModelCrops.of_box(self.card, side))
-        labels = relabel_by_size(lattice.crop(self._labels(outputs), start, (n,) * 3))
-        inside = lattice.crop(outputs.probability, start, (n,) * 3)
-        return RegionPrediction(
-            probability=inside,
-            mask=inside > np.float32(settings["threshold"]),
-            labels=labels,
-            touches_border=touches_faces(labels) & (n < lattice.n),
-            region=region,
-            start=start,
-            lattice=lattice,
-            cosmology=field.cosmology,
-            redshift=float(field.redshift),
-            site_offset=float(field.site_offset),
-            settings=settings,
-            card=self.card,
-            target_redshift=float(field.target_redshift),
-        )
+        return self._cut(field, lattice, region, outputs.probability, self._labels(outputs), settings)
 
     def probability(
         self, field: LinearField, progress: Progress = True, evolved: EvolvedField | None = None
@@ -155,12 +131,14 @@ class PositionPredictor(ProtohaloPredictor):
         self, field: LinearField, progress: Progress = True, evolved: EvolvedField | None = None
     ) -> SiteOutputs:
         """Everything that the network says of the sites of a field of the model's spacing."""
-        if evolved is None or not evolved.channels:
-            evolved = self._evolve(field, progress)
+        evolved = self._evolved(field, evolved, progress)
         pipeline = Pipeline(ModelInput(field, evolved), progress=progress)
         return self._outputs(pipeline, ModelCrops.of_box(self.card, field.n))
 
-    def _evolve(self, field: LinearField, progress: Progress) -> EvolvedField:
+    def _evolved(self, field: LinearField, known: EvolvedField | None, progress: Progress) -> EvolvedField:
+        """The evolved field that is known, if it has the channels of the network on this lattice, or else a new one."""
+        if known is not None and known.n == field.n and known.channels:
+            return known
         return evolve_with_channels(field, PLANS[self.card.evolution], progress)
 
     def _outputs(self, pipeline: Pipeline, crops: ModelCrops) -> SiteOutputs:

@@ -1,4 +1,4 @@
-"""What a position network says of every site of a box: memberships, and where the site ends."""
+"""Output of a position network for every site of a box: memberships and final position."""
 
 from __future__ import annotations
 

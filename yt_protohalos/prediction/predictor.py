@@ -26,7 +26,7 @@ from .communicator import SERIAL, Communicator
 from .inference import Batch, CropNetwork
 from .model_crops import ModelCrops, check_plateau, needed_sites
 from .pipeline import IOU_THRESHOLD, Blocks, Pipeline
-from .result import FIELD_SAMPLE, Prediction, RegionPrediction, field_sample
+from .result import FIELD_SAMPLE, Prediction, RegionPrediction, field_sample, provenance
 from .store import evolve_in_store, open_store, predict_on_root
 
 PRECISIONS = ("auto", "float32", "mixed", "bfloat16")
@@ -103,6 +103,7 @@ class ProtohaloPredictor:
         networks = {"semantic": card.semantic, "instance": card.instance}
         batch = {head: crops_at_once(network) for head, network in networks.items() if network is not None}
         if card.predicts_positions:
+            # that module imports this one
             from .position_predictor import PositionPredictor
 
             cls = PositionPredictor
@@ -246,24 +247,8 @@ class ProtohaloPredictor:
         assert crops.plan is not None
         # stitched in the cubes of the whole box, where background has at least as many sites as it has there
         labels = pipeline.protohalos(pipeline.stitched(blocks, crops.plan).labels, self.card)
-        labels = relabel_by_size(lattice.crop(labels, start, (n,) * 3))
         assert pipeline.inputs.probability is not None
-        inside = lattice.crop(pipeline.inputs.probability, start, (n,) * 3)
-        return RegionPrediction(
-            probability=inside,
-            mask=inside > np.float32(settings["threshold"]),
-            labels=labels,
-            touches_border=touches_faces(labels) & (n < lattice.n),
-            region=region,
-            start=start,
-            lattice=lattice,
-            cosmology=field.cosmology,
-            redshift=float(field.redshift),
-            site_offset=float(field.site_offset),
-            settings=settings,
-            card=self.card,
-            target_redshift=float(field.target_redshift),
-        )
+        return self._cut(field, lattice, region, pipeline.inputs.probability, labels, settings)
 
     def needed_context(self, field: LinearField, region: Region) -> Region:
         """The cube that the networks see when a region is predicted, which a plateau must hold.
@@ -303,6 +288,25 @@ class ProtohaloPredictor:
         settings = {"threshold": value, "precision": self.precision, "iou_threshold": IOU_THRESHOLD}
         return {**settings, "model_side": side, **field.identity()}
 
+    def _cut(
+        self, field: LinearField, lattice: Lattice, region: Region, probability: NDArray[np.float32],
+        labels: NDArray[np.int32], settings: dict[str, Any],
+    ) -> RegionPrediction:  # fmt: skip
+        """The part of cubes of the whole box, on the lattice of the model, that lies in a region."""
+        start, n = region.sites(lattice, field.site_offset)
+        inside = lattice.crop(probability, start, (n,) * 3)
+        labels = relabel_by_size(lattice.crop(labels, start, (n,) * 3))
+        return RegionPrediction(
+            probability=inside,
+            mask=inside > np.float32(settings["threshold"]),
+            labels=labels,
+            touches_border=touches_faces(labels) & (n < lattice.n),
+            region=region,
+            start=start,
+            lattice=lattice,
+            **provenance(field, self.card, settings),
+        )
+
     def _membership(self, pipeline: Pipeline, crops: ModelCrops) -> NDArray[np.float32]:
         calibration = pipeline.communicator.broadcast(lambda: self.calibration(pipeline.inputs.field))
         return pipeline.membership(self.semantic_network, crops.semantic, calibration)
@@ -331,11 +335,6 @@ class ProtohaloPredictor:
             mask=mask,
             labels=labels,
             lattice=field.lattice,
-            cosmology=field.cosmology,
-            redshift=float(field.redshift),
-            site_offset=float(field.site_offset),
             overlap=stitched.overlap.labelled(final[stitched.component]),
-            settings={**settings, FIELD_SAMPLE: field_sample(field)},
-            card=self.card,
-            target_redshift=float(field.target_redshift),
+            **provenance(field, self.card, {**settings, FIELD_SAMPLE: field_sample(field)}),
         )

@@ -45,6 +45,18 @@ def field_sample(field: LinearField) -> list[float]:
     return [float(f"{value:.4g}") for value in field.delta.ravel()[sites]]
 
 
+def provenance(field: LinearField, card: Card, settings: dict[str, Any]) -> dict[str, Any]:
+    """Attributes that every prediction takes from its field, its card and its settings."""
+    return {
+        "cosmology": field.cosmology,
+        "redshift": float(field.redshift),
+        "site_offset": float(field.site_offset),
+        "settings": settings,
+        "card": card,
+        "target_redshift": float(field.target_redshift),
+    }
+
+
 def _slice_html(labels: NDArray[np.int32]) -> str:
     """Slice through the middle of a label cube as an inline PNG; empty without matplotlib."""
     try:

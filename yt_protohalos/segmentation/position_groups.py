@@ -89,10 +89,9 @@ def _divided(
     if not len(rest):
         return result
     inside = np.flatnonzero(in_core)
-    wrapped = np.mod(points.astype(np.float64), period)
-    wrapped[wrapped >= period] = 0.0
     nearest = min(_NEAREST, len(inside))
-    found = cKDTree(wrapped[inside], boxsize=period).query(wrapped[rest], k=nearest, workers=available_cores())[1]
+    tree = cKDTree(_wrapped(points[inside], period), boxsize=period)
+    found = tree.query(_wrapped(points[rest], period), k=nearest, workers=available_cores())[1]
     near = inside[np.reshape(found, (len(rest), nearest))]
     same = groups[near] == groups[rest][:, None]
     # the first of the same group, or else the largest core of that group
@@ -102,3 +101,10 @@ def _divided(
     largest[groups[order]] = order
     result[rest] = np.where(same.any(axis=1), chosen, largest[groups[rest]])
     return result
+
+
+def _wrapped(points: NDArray[np.float32], period: float) -> NDArray[np.float64]:
+    """Points in [0, period), which a remainder may round up to."""
+    wrapped = np.mod(points.astype(np.float64), period)
+    wrapped[wrapped >= period] = 0.0
+    return wrapped

@@ -143,7 +143,7 @@ def tune_clustering(
     returns : the chosen candidate (equal ones: the first), and every one with its ``share`` of haloes matched with
         IoU > 0.5 and its ``mass_function_error``, see `mass_function_error`
     """
-    runs = [run.with_evolution(predictor.card.channels) for run in runs]
+    runs = [run.with_evolution(predictor.card.channels, predictor.card.evolution) for run in runs]
     if not candidates:
         clustered = predictor.card.method == "pseudo-space"
         candidates = CANDIDATES if clustered else watershed_candidates(predictor, runs, probabilities)

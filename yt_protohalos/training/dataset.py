@@ -12,17 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
-from ..exceptions import FormatError, InitialConditionsError, LatticeError
+from ..exceptions import InitialConditionsError, LatticeError
 from ..fields.evolution import EvolvedField
 from ..fields.lattice import Lattice, Triple, circular_mean, wrap
 from ..fields.linear_field import LinearField
-from ..fields.particle_mesh import COARSE
 from ..models.channels import ModelInput, network_input, remove_gauge, transform
 from ..models.symmetry import Symmetry
 from ..prediction.evolved_channels import evolve
 from ..segmentation.watershed import contour_sites
 from .position_targets import position_targets
-from .run_files import has_positions, read_positions, read_run
+from .run_files import read_positions, read_run
 from .settings import TrainingSettings
 
 MIN_INSTANCE_SITES = 20
@@ -48,8 +47,8 @@ class LabelledField:
         Labels in which sites near a halo carry its label too; comes with `probability`.
     evolved : EvolvedField, optional
         Evolved field, for networks that see it.
-    positions : float32, (n^3, 3), optional
-        Final positions in the simulation, comoving Mpc/h, for a position network.
+    source : Path, optional
+        Run file, from which a position network takes the final positions in the simulation.
     targets : float16, (6, n, n, n), optional
         `position_targets`, for a position network.
 
@@ -67,7 +66,7 @@ class LabelledField:
     probability: NDArray[np.float32] | None = None
     attributed: NDArray[np.int32] | None = None
     evolved: EvolvedField | None = None
-    positions: NDArray[np.float32] | None = None
+    source: Path | None = None
     targets: NDArray[np.float16] | None = None
 
     @classmethod
@@ -80,8 +79,7 @@ class LabelledField:
     def from_run(cls, filename: str | Path) -> LabelledField:
         """Read a run file of `simulate` or `label_run`."""
         field, labels, _ = read_run(filename)
-        positions = read_positions(filename) if has_positions(filename) else None
-        return replace(cls.from_labels(field, labels), positions=positions)
+        return replace(cls.from_labels(field, labels), source=Path(filename))
 
     @property
     def model_input(self) -> ModelInput:
@@ -104,24 +102,28 @@ class LabelledField:
         attributed = attribute_sites(self.labels, self.field.lattice, ATTRIBUTION_REACH)
         return replace(self, probability=probability.astype(np.float32, copy=False), attributed=attributed)
 
-    def with_evolution(self, channels: Collection[str], evolution: str = COARSE) -> LabelledField:
-        """Add the evolved field if a channel sees it; without velocities, which no network sees."""
+    def with_evolution(self, channels: Collection[str], evolution: str) -> LabelledField:
+        """Add the evolved field if a channel sees it; without velocities, which no network sees.
+
+        evolution : as a card states it
+        """
         evolved = self.evolved or evolve(self.field, channels, evolution)
         return self if evolved is None else replace(self, evolved=replace(evolved, velocity=None))
 
     def with_targets(self, settings: TrainingSettings) -> LabelledField:
-        """Add what a training with these settings reads; `FormatError` if the run holds no final positions for it."""
+        """Add what a training with these settings reads; an error if it needs final positions and there are none."""
         run = self.with_evolution(settings.input_channels, settings.evolution)
         if settings.head != "positions" or run.targets is not None:
             return run
-        if run.positions is None:
-            raise FormatError(
-                "a position network learns from final positions, which this run does not hold; make it with: "
+        if run.source is None:
+            raise InitialConditionsError(
+                "a position network learns from final positions, and these labels have none; give a file of: "
                 "protohalos simulate --keep-positions"
             )
         assert run.evolved is not None
-        targets = position_targets(run.labels, run.positions, run.evolved.displacement, run.field.lattice)
-        return replace(run, targets=targets, positions=None)
+        positions = read_positions(run.source)
+        targets = position_targets(run.labels, positions, run.evolved.displacement, run.field.lattice)
+        return replace(run, targets=targets)
 
 
 def measure_beta(runs: Sequence[LabelledField], head: str = "semantic") -> float:

@@ -176,7 +176,7 @@ def bundle(
     if not validation:
         raise ModelError("no validation runs were given; calibration needs at least one run that training did not see")
     write_card(card, folder)
-    validation = [run.with_evolution(card.channels) for run in validation]
+    validation = [run.with_evolution(card.channels, card.evolution) for run in validation]
     predictor = ProtohaloPredictor.from_pretrained(folder)
     if card.semantic.model:
         probability = [predictor.probability(run.field, progress, run.evolved) for run in validation]
@@ -217,7 +217,7 @@ def score_model(
     """`score_table` of a model on each run, with the `probabilities` of the runs if they are known already."""
     tables = []
     for i, run in enumerate(runs):
-        run = run.with_evolution(predictor.card.channels)
+        run = run.with_evolution(predictor.card.channels, predictor.card.evolution)
         known = predictor.probability(run.field, progress, run.evolved) if probabilities is None else probabilities[i]
         labels = None
         if predictor.card.instance is not None:

@@ -1,4 +1,4 @@
-"""What a position network learns: membership, and where every site should end.
+"""Targets and loss of a position network: membership of every site, and where it should end.
 
 The sites of a halo should end at its centre, so that they are found together; all other sites where they end in the
 simulation. Groups smaller than the smallest halo count as groups too: a network that had to guess which of them are

@@ -75,7 +75,7 @@ def recalibrate(
     folder = Path(folder)
     _check(card, source, name, folder, runs, described)
     predictor = ProtohaloPredictor.from_pretrained(parent)
-    runs = [run.with_evolution(card.channels) for run in runs]
+    runs = [run.with_evolution(card.channels, card.evolution) for run in runs]
     old = [predictor.probability(run.field, progress, run.evolved) for run in runs]
     truth = [run.labels > 0 for run in runs]
     # of the calibrated probability, so that what a calibration knows of the amplitude stays

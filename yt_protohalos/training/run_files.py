@@ -135,12 +135,6 @@ def read_positions(filename: str | Path) -> NDArray[np.float32]:
         return positions
 
 
-def has_positions(filename: str | Path) -> bool:
-    """True for a run file with the final positions of its particles."""
-    with open_hdf5(filename) as file:
-        return "positions" in file
-
-
 def read_haloes(path: Path, labels: NDArray[np.integer]) -> SimulatedHaloes:
     """Haloes of a run file, with velocity and spin if they are stored; `ScoringError` if it has no positions."""
     with open_hdf5(path) as file:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from .._utils.files import atomic_path
 from .._utils.progress import Progress
 from ..exceptions import ModelError
+from ..fields.particle_mesh import COARSE
 from ..models.registry import CARD_NAME, available
 from ..models.runtime import load_network
 from ..prediction.inference import CropNetwork, calibrated
@@ -86,5 +87,5 @@ def _membership(network: CropNetwork, run: LabelledField, progress: Progress) ->
     card = network.card
     # a margin's width of context beyond what the network drops anyway
     plan = CropPlan(run.field.n, card.side, card.margin, max(card.side - 4 * card.margin, 1))
-    inputs = run.with_evolution(card.channels).model_input
+    inputs = run.with_evolution(card.channels, COARSE).model_input
     return Pipeline(inputs, progress=progress).membership(network, plan.crops("a"))
