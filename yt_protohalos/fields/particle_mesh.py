@@ -108,9 +108,9 @@ ACCURATE = MeshPlan(
     cells_per_site=2, steps=32, start=0.04, shortening=2.0, cut=5.0, sharpening=0,
     late_start=0.5, late_cut=8.0, late_sharpening=2,
 )  # fmt: skip
-"""Two cells per site: more sites on the right side, at eight times the mesh and three to four times the time. A start at
-0 matches simulations of 2.67 mesh cells a spacing a little better, whose early forces are soft, and those of 5.33 cells
-worse; see ``docs/validation.md``."""
+"""Two cells per site: more sites on the right side, at eight times the mesh and three to four times the time. A start
+at 0 matches simulations of 2.67 mesh cells a spacing a little better, whose early forces are soft, and those of 5.33
+cells worse; see ``docs/validation.md``."""
 PLANS = {"fast": FAST, "accurate": ACCURATE}
 """Plans of evolution by name."""
 COARSE = "coarse"
