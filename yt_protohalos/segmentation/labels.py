@@ -26,7 +26,7 @@ def label_sizes(labels: NDArray[np.integer], n_labels: int = 0) -> NDArray[np.in
     sizes = np.zeros(max(int(labels.max(initial=0)) + 1, n_labels), dtype=np.int64)
     for part in _parts(labels):
         # a count of one part by bincount is as long as its largest label, which may be that of the last site
-        np.add.at(sizes, part, 1)
+        np.add.at(sizes, part.astype(np.intp, copy=False), 1)
     return sizes
 
 
