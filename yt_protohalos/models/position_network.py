@@ -27,7 +27,8 @@ def build_position_network(
 
     The input says most of what a site needs; the coarser levels, where convolutions cost an eighth and less, see its
     surroundings. Down: one convolution at the finest and two at the other levels, then one of stride 2. Up: a
-    transposed convolution, and as many as on the way down. The input is handed to the last convolution too.
+    transposed convolution, and as many as on the way down. The input is handed to the last convolution too. On the way
+    up, sites that no output needs are dropped early, which changes no output.
 
     Parameters
     ----------
@@ -74,9 +75,12 @@ def build_position_network(
         return layers.LeakyReLU(negative_slope=LEAKY_SLOPE, dtype=dtype, name=f"{name}_relu")(x)
 
     def block(x: Any, level: int, name: str) -> Any:
-        for number in range(2 if level else 1):
+        for number in range(_convolutions(level)):
             x = convolve(x, level, f"{name}{level}_{number + 1}")
         return x
+
+    def crop(x: Any, sites: int, name: str) -> Any:
+        return layers.Cropping3D(sites, dtype=x.dtype, name=name)(x) if sites else x
 
     inputs = keras.Input((side, side, side, in_channels), dtype="float32", name="channels")
     x, skips = inputs, []
@@ -85,20 +89,35 @@ def build_position_network(
         skips.append(x)
         x = convolve(x, level + 1, f"stride{level + 1}", stride=2)
     x = block(x, last, "down")
+    dropped, drops = 0, _dropped_sites(margin, last)
     for level in range(last - 1, -1, -1):
         dtype = coarse if level else fine
+        x = crop(x, drops[level] // 2 - dropped, f"crop{level}")
+        dropped = drops[level]
         x = layers.Conv3DTranspose(
             filters[level], 2, 2, "same", kernel_initializer="he_normal", dtype=dtype, name=f"grow{level}"
         )(x)  # fmt: skip
-        x = layers.Concatenate(dtype=dtype, name=f"skip{level}")([x, skips[level]])
+        x = layers.Concatenate(dtype=dtype, name=f"skip{level}")([x, crop(skips[level], dropped, f"crop_skip{level}")])
         x = block(x, level, "up")
-    x = layers.Concatenate(dtype="float32", name="input_skip")([x, inputs])
-    if margin:
-        x = layers.Cropping3D(margin, dtype="float32", name="centre")(x)
+    ends = [crop(x, margin - dropped, "centre"), crop(inputs, margin, "centre_input")]
+    x = layers.Concatenate(dtype="float32", name="input_skip")(ends)
     # small weights, so that training begins from the evolved positions
     start = keras.initializers.RandomNormal(stddev=0.02)
     x = layers.Conv3D(OUTPUTS, 1, kernel_initializer=start, dtype="float32", name=head)(x)
     return keras.Model(inputs, x, name="position_network")
+
+
+def _convolutions(level: int) -> int:
+    return 2 if level else 1
+
+
+def _dropped_sites(margin: int, last: int) -> list[int]:
+    """Sites that each level on the way up, the finest first, can drop on each face of its input: an even number."""
+    drops = []
+    for level in range(last):
+        drops.append(max(0, margin - _convolutions(level)) // 2 * 2)
+        margin = drops[-1] // 2
+    return drops
 
 
 def build_network(**architecture: Any) -> Any:
