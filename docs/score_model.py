@@ -29,7 +29,7 @@ def title(card: ModelCard, seed: int, sigma_8: float) -> str:
     tuned = {run["seed"] for run in card.training["validation"]}
     if seed in seen:
         raise SystemExit(f"the model was trained on run {seed}; score it on another")
-    chosen = "threshold and clustering" if card.instance is not None else "threshold"
+    chosen = "threshold and clustering" if card.separates_haloes else "threshold"
     what = f"{chosen} chosen on it" if seed in tuned else "neither trained nor tuned on"
     amplitude = "" if sigma_8 == card.cosmology.sigma_8 else f"sigma_8 = {sigma_8:g}, "
     return f"run {seed} ({amplitude}{what})"
@@ -46,7 +46,7 @@ def named_validation(card: ModelCard) -> dict[str, Any]:
 
 def score(predictor: ph.ProtohaloPredictor, run: LabelledField) -> dict[str, Any]:
     """Scores on a run; predictions are kept in the cache, where `protohalos validate` finds them too."""
-    if predictor.card.instance is None:
+    if not predictor.card.separates_haloes:
         return score_model(predictor, [run], progress=False)[0]
     found = predict_field(run.field, predictor, progress=False)
     counts = count_box(

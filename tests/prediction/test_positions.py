@@ -168,6 +168,7 @@ def test_cards_of_other_networks_or_evolutions_are_refused(field):
         ({"evolution": "coarse"}, "evolution 'coarse' is not for these networks"),
         ({"instance": make_network("instance", 24, MARGIN)}, "separates haloes by itself"),
         ({"clustering": {**CLUSTERING, "min_core": 0}}, "min_core"),
+        ({"symmetries": 2}, "symmetries 2 are not for a position network"),
     ):
         with pytest.raises(ModelError, match=message):
             position_card(**changes)

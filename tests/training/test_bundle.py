@@ -22,7 +22,7 @@ from yt_protohalos.models.runtime import load_network
 from yt_protohalos.prediction.inference import CropNetwork
 from yt_protohalos.prediction.predictor import ProtohaloPredictor
 from yt_protohalos.segmentation.tiling import CropPlan
-from yt_protohalos.training import calibration
+from yt_protohalos.training import calibration, trials
 from yt_protohalos.training.dataset import LabelledField
 from yt_protohalos.training.export import (
     _rounded,
@@ -108,13 +108,13 @@ def test_the_mass_function_decides_between_settings_that_match_as_many_haloes(
 
 def test_the_error_of_a_mass_function_is_the_mean_over_bins_with_enough_haloes() -> None:
     simulated = [600] * 10 + [900] * 20 + [5000] * 3
-    assert calibration.mass_function_error(simulated, simulated, 500) == 0
+    assert trials.mass_function_error(simulated, simulated, 500) == 0
     # 12 instead of 10 and 15 instead of 20; the three large ones are too few to count
-    assert calibration.mass_function_error([600] * 12 + [900] * 15, simulated, 500) == pytest.approx(
+    assert trials.mass_function_error([600] * 12 + [900] * 15, simulated, 500) == pytest.approx(
         (0.2 * 10**0.5 + 0.25 * 20**0.5) / (10**0.5 + 20**0.5)
     )
-    assert calibration.mass_function_error([600, 20], [600, 5000], 500) == 0.5
-    assert calibration.mass_function_error([], [400], 500) == 0
+    assert trials.mass_function_error([600, 20], [600, 5000], 500) == 0.5
+    assert trials.mass_function_error([], [400], 500) == 0
 
 
 @pytest.mark.slow

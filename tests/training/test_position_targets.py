@@ -7,14 +7,12 @@ from dataclasses import asdict, replace
 import h5py
 import numpy as np
 import pytest
-from standins import make_field
+from position_runs import make_position_run
 
 from yt_protohalos.exceptions import FormatError, InitialConditionsError, ModelError
-from yt_protohalos.fields.particle_mesh import FAST, final_positions
 from yt_protohalos.models.channels import DISPLACEMENT_UNIT
 from yt_protohalos.models.symmetry import Symmetry
 from yt_protohalos.training.dataset import LabelledField, make_sample
-from yt_protohalos.training.friends_of_friends import friends_of_friends
 from yt_protohalos.training.position_targets import position_loss
 from yt_protohalos.training.settings import TrainingSettings
 from yt_protohalos.training.trainer import Trainer
@@ -27,16 +25,7 @@ SETTINGS = TrainingSettings(
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory) -> LabelledField:
-    """A field whose simulation is the evolution itself, with other displacements of a tenth of a site."""
-    field = make_field(N)
-    noise = np.random.default_rng(1).normal(scale=0.05, size=(3, N, N, N))
-    final = np.indices((N, N, N)) + final_positions(field, FAST)[0] + noise
-    positions = (np.mod(final.reshape(3, -1).T, N) * field.spacing).astype(np.float32)
-    labels = friends_of_friends(positions, field.lattice, 0.2, 60)
-    source = tmp_path_factory.mktemp("runs") / "run.h5"
-    with h5py.File(source, "w") as file:
-        file["positions"] = positions
-    return replace(LabelledField.from_labels(field, labels), source=source).with_targets(SETTINGS)
+    return make_position_run(tmp_path_factory.mktemp("runs"), SETTINGS, N)
 
 
 def test_the_sites_of_a_group_are_to_end_at_one_point_and_others_where_they_end(run) -> None:

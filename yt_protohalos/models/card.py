@@ -170,6 +170,10 @@ class ModelCard(Card):
                 )
         if self.predicts_positions and self.instance is not None:
             raise ModelError("a position network separates haloes by itself; leave out the instance network")
+        if self.predicts_positions and self.symmetries > 1:
+            raise ModelError(
+                f"symmetries {self.symmetries} are not for a position network, whose vectors would have to turn; use 1"
+            )
         if (self.evolution in PLANS) != self.predicts_positions or self.evolution not in (COARSE, *PLANS):
             raise ModelError(
                 f"evolution {self.evolution!r} is not for these networks; a position network sees one of "

@@ -79,7 +79,7 @@ class PositionPredictor(ProtohaloPredictor):
 
         def make() -> Prediction:
             members = outputs.probability if probability is None else probability
-            mask, labels = members > np.float32(settings["threshold"]), self._labels(outputs)
+            mask, labels = members > np.float32(settings["threshold"]), self.labels(outputs)
             if side != field.n:
                 index = nearest_sites(field.lattice, model_field.lattice, field.site_offset)
                 members, mask, labels = members[index], mask[index], relabel_by_size(labels[index])
@@ -119,7 +119,7 @@ class PositionPredictor(ProtohaloPredictor):
         evolved = self._evolved(model_field, evolved, progress)
         pipeline = Pipeline(ModelInput(model_field, evolved), progress=progress)
         outputs = self._outputs(pipeline, ModelCrops.of_box(self.card, side))
-        return self._cut(field, lattice, region, outputs.probability, self._labels(outputs), settings)
+        return self._cut(field, lattice, region, outputs.probability, self.labels(outputs), settings)
 
     def probability(
         self, field: LinearField, progress: Progress = True, evolved: EvolvedField | None = None
@@ -145,7 +145,8 @@ class PositionPredictor(ProtohaloPredictor):
         calibration = pipeline.communicator.broadcast(lambda: self.calibration(pipeline.inputs.field))
         return site_outputs(pipeline, self.semantic_network, crops.semantic, calibration)
 
-    def _labels(self, outputs: SiteOutputs) -> NDArray[np.int32]:
+    def labels(self, outputs: SiteOutputs) -> NDArray[np.int32]:
+        """Protohaloes among the sites of a box, int32 (n, n, n), by the settings of the card; see `group_positions`."""
         settings = self.card.clustering
         return group_positions(
             outputs.displacement, outputs.in_group > np.float32(settings["in_group"]),

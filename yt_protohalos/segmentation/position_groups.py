@@ -63,13 +63,32 @@ def group_positions(
     >>> labels.shape
     (32, 32, 32)
     """
-    period = float(displacement.shape[-1])
-    points = final_points(displacement)[candidates.ravel()]
-    groups = friends_of_friends(points, period, linking_length)
-    cores = friends_of_friends(points, period, core_length)
-    labels = np.zeros(candidates.shape, dtype=np.int64)
-    labels[candidates] = 1 + _divided(points, period, groups, cores, min_core)
-    return relabel_by_size(labels, min_sites)
+    linked = LinkedPositions(displacement, candidates)
+    return linked.labels(linking_length, core_length, min_core, min_sites)
+
+
+class LinkedPositions:
+    """Candidates, and their friends-of-friends groups of every linking length that was asked for.
+
+    displacement, candidates : as `group_positions` takes them
+    """
+
+    def __init__(self, displacement: NDArray[np.float32], candidates: NDArray[np.bool_]) -> None:
+        self._candidates, self._period = candidates, float(displacement.shape[-1])
+        self._points = final_points(displacement)[candidates.ravel()]
+        self._groups: dict[float, NDArray[np.int64]] = {}
+
+    def labels(self, linking_length: float, core_length: float, min_core: int, min_sites: int) -> NDArray[np.int32]:
+        """Labels of `group_positions`; groups are found once for each length."""
+        groups, cores = self._linked(linking_length), self._linked(core_length)
+        labels = np.zeros(self._candidates.shape, dtype=np.int64)
+        labels[self._candidates] = 1 + _divided(self._points, self._period, groups, cores, min_core)
+        return relabel_by_size(labels, min_sites)
+
+    def _linked(self, length: float) -> NDArray[np.int64]:
+        if length not in self._groups:
+            self._groups[length] = friends_of_friends(self._points, self._period, length)
+        return self._groups[length]
 
 
 def _divided(

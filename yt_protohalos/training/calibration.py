@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import expit
 
 from .._utils.progress import Progress, track
-from ..analysis.matching import match_haloes
 from ..exceptions import ScoringError
 from ..models.card import AMPLITUDE_KEYS, CALIBRATION_KEYS, CONTACT_KEY
 from ..prediction.inference import bounded_logit, segment_core
 from ..prediction.model_crops import ModelCrops
 from ..prediction.pipeline import LabelCubes, Separation
 from ..prediction.predictor import ProtohaloPredictor
-from ..segmentation.labels import label_sizes, relabel_by_size
+from ..segmentation.labels import relabel_by_size
 from ..segmentation.merging import join_in_contact
 from ..segmentation.tiling import Crop
 from ..segmentation.watershed import otsu_threshold
 from .dataset import LabelledField
+from .trials import Trials
 
 CANDIDATES = (
     *(
@@ -130,24 +129,22 @@ def tune_clustering(
 ) -> tuple[dict[str, float], list[dict[str, float]]]:
     """Choose the settings of clustering, merging and contact on validation runs, through the whole pipeline.
 
-    Of the candidates whose share of matched haloes is within one binomial standard error of the best share, the one
-    with the best mass function: matches alone cannot tell these apart, but whether large haloes are split or
-    neighbours swallowed shows in the mass function. For a model that sees the evolved field, the contact of
-    `join_in_contact` is then the one that matches most: it changes few haloes of the same labels, so that small
-    differences count.
+    `Trials.judge` chooses, by the share of matched haloes and then by the mass function: matches alone cannot tell the
+    best apart, but whether large haloes are split or neighbours swallowed shows in the mass function. For a model that
+    sees the evolved field, the contact of `join_in_contact` is then the one that matches most: it changes few haloes of
+    the same labels, so that small differences count.
 
     predictor : with the threshold that its card shall keep
     probabilities : calibrated, (n, n, n), of each run
     candidates : settings that replace those of the card; by default `CANDIDATES` or `watershed_candidates`
     min_sites : haloes with more sites count; `ScoringError` if no run holds one
-    returns : the chosen candidate (equal ones: the first), and every one with its ``share`` of haloes matched with
-        IoU > 0.5 and its ``mass_function_error``, see `mass_function_error`
+    returns : the chosen candidate (equal ones: the first), and the table of `Trials.judge`
     """
     runs = [run.with_evolution(predictor.card.channels, predictor.card.evolution) for run in runs]
     if not candidates:
         clustered = predictor.card.method == "pseudo-space"
         candidates = CANDIDATES if clustered else watershed_candidates(predictor, runs, probabilities)
-    trials = _Trials(runs, min_sites)
+    trials = Trials(runs, min_sites)
     with TemporaryDirectory() as folder:
         # the labels of all candidates together would not fit into memory
         kept = [[Path(folder) / f"{r}_{i}.npy" for i in range(len(candidates))] for r in range(len(runs))]
@@ -159,7 +156,7 @@ def tune_clustering(
         chosen = {**predictor.card.clustering, **candidates[best]}
         if not predictor.card.sees_evolution:
             return chosen, table
-        trials = _Trials(runs, min_sites)
+        trials = Trials(runs, min_sites)
         for r, run in enumerate(runs):
             labels, evolved = np.load(kept[r][best]), run.evolved
             assert evolved is not None
@@ -168,59 +165,6 @@ def tune_clustering(
     _, contact_table = trials.judge([{**candidates[best], CONTACT_KEY: contact} for contact in CONTACTS])
     most = max(range(len(CONTACTS)), key=lambda i: trials.matched[i])
     return {**chosen, CONTACT_KEY: CONTACTS[most]}, [*table, *contact_table]
-
-
-class _Trials:
-    """Matches and mass functions of several candidates over several runs."""
-
-    def __init__(self, runs: Sequence[LabelledField], min_sites: int) -> None:
-        self.min_sites = min_sites
-        self.simulated = np.concatenate([label_sizes(run.labels)[1:] for run in runs])
-        self.total = int(np.count_nonzero(self.simulated > min_sites))
-        if not self.total:
-            raise ScoringError(
-                f"no validation run holds a halo of more than {min_sites} sites; tune on runs that do, or lower "
-                "min_sites"
-            )
-        self.matched: Counter[int] = Counter()
-        self.found: defaultdict[int, list[NDArray[np.int64]]] = defaultdict(list)
-
-    def count(self, candidate: int, run: LabelledField, labels: NDArray[np.int32]) -> None:
-        """Add the labels of a candidate in a run."""
-        matches = match_haloes(labels, run.labels)
-        self.matched[candidate] += int(np.count_nonzero(matches.iou[matches.size > self.min_sites] > 0.5))
-        self.found[candidate].append(label_sizes(labels)[1:])
-
-    def judge(self, candidates: Sequence[Mapping[str, float]]) -> tuple[int, list[dict[str, float]]]:
-        """The best candidate and the table of all."""
-        share = np.array([self.matched[i] for i in range(len(candidates))]) / self.total
-        found = [np.concatenate(self.found[i]) for i in range(len(candidates))]
-        error = np.array([mass_function_error(sizes, self.simulated, self.min_sites) for sizes in found])
-        best = share.max()
-        equal = share >= best - np.sqrt(best * (1 - best) / self.total)
-        table = [
-            {**candidate, "share": round(float(share[i]), 4), "mass_function_error": round(float(error[i]), 4)}
-            for i, candidate in enumerate(candidates)
-        ]
-        return int(np.argmin(np.where(equal, error, np.inf))), table
-
-
-def mass_function_error(predicted: ArrayLike, simulated: ArrayLike, min_sites: int, fewest: int = 10) -> float:
-    """Mean departure |predicted / simulated - 1| of the counts of haloes in bins of 0.2 dex above `min_sites`.
-
-    Bins weigh as the root of their simulated haloes, the inverse of the scatter of such a ratio.
-
-    predicted, simulated : int arrays, sites of each halo
-    fewest : bins with fewer simulated haloes are left out; with none left, the bins are joined into one
-    """
-    predicted, simulated = np.asarray(predicted), np.asarray(simulated)
-    largest = max(int(predicted.max(initial=0)), int(simulated.max(initial=0)), min_sites + 1)
-    edges = np.log10(min_sites) + 0.2 * np.arange(np.ceil(np.log10(largest / min_sites) / 0.2) + 1)
-    a, b = (np.histogram(np.log10(sizes[sizes > min_sites]), edges)[0] for sizes in (predicted, simulated))
-    kept = b >= fewest
-    if not kept.any():
-        return float(abs(a.sum() - b.sum()) / max(b.sum(), 1))
-    return float(np.average(np.abs(a[kept] / b[kept] - 1), weights=np.sqrt(b[kept])))
 
 
 def _labels_by_candidate(

@@ -18,24 +18,34 @@ from .._utils.progress import Progress
 from ..analysis.block_counts import count_box
 from ..analysis.score_tables import score_table
 from ..exceptions import ModelError
+from ..fields.particle_mesh import COARSE
 from ..models.card import ModelCard, NetworkCard
 from ..models.registry import file_sha256, write_card
 from ..models.validity import measured_amplitude
 from ..prediction.inference import calibrated
+from ..prediction.position_predictor import PositionPredictor
+from ..prediction.positions import SiteOutputs
 from ..prediction.predictor import ProtohaloPredictor
 from .calibration import choose_threshold, fit_calibration, tune_clustering
 from .dataset import LabelledField, measure_beta
 from .friends_of_friends import LINKING_LENGTH, MIN_SITES
 from .initial_weights import read_checkpoint
+from .position_tuning import UNTUNED_GROUPS, tune_groups
 
 PAPER_CLUSTERING = {"n_dens": 20, "n_ngb": 15, "persistence": 4.2}
 MIN_COMPRESSED = 512
 """Bytes of the smallest array in a weight file that is compressed."""
-UNTUNED_WATERSHED = {"foreground": 0.5, "contour": 0.5}
+UNTUNED = {"contour": {"foreground": 0.5, "contour": 0.5}, "positions": UNTUNED_GROUPS}
+"""Clustering of a drafted model by the head that separates haloes; `PAPER_CLUSTERING` of others."""
 
 
 def export_network(
-    training_folder: str | Path, filename: str | Path, side: int, half: bool = True, mantissa: int = 10
+    training_folder: str | Path,
+    filename: str | Path,
+    side: int,
+    half: bool = True,
+    mantissa: int = 10,
+    margin: int | None = None,
 ) -> NetworkCard:
     """Write the averaged weights of a training folder's checkpoint, and describe them; see `read_checkpoint`.
 
@@ -51,9 +61,12 @@ def export_network(
         Store the weights in half precision.
     mantissa : int
         Bits that half-precision weights keep of their 10 bits of mantissa: with fewer, the file is smaller.
+    margin : int, optional
+        Sites that the network drops on each face in use, by default as many as in training: with more, every site of
+        the output has more context.
     """
     filename = Path(filename)
-    network = read_checkpoint(Path(training_folder), side)
+    network = read_checkpoint(Path(training_folder), side, margin)
     partial = filename.with_name("partial.weights.h5")
     network.model.save_weights(partial)
     if half:
@@ -105,6 +118,7 @@ def draft_card(
     core: int = 64,
     semantic_core: int | None = None,
     symmetries: int = 1,
+    evolution: str = COARSE,
 ) -> ModelCard:
     """Describe a new model by its networks and training runs, before calibration.
 
@@ -112,19 +126,28 @@ def draft_card(
     ----------
     name : str
     semantic : NetworkCard or ModelCard
-        From `export_network`; or a bundled model, whose semantic network, calibration and threshold are shared.
+        From `export_network`, of head ``"semantic"`` or ``"positions"``; or a bundled model, whose semantic network,
+        calibration and threshold are shared.
     instance : NetworkCard, optional
-        None for a model that finds the members of haloes alone; of head ``"contour"`` for one by watershed.
+        None for a position network, and for a model that finds the members of haloes alone; of head ``"contour"`` for
+        one by watershed.
     runs : sequence of LabelledField
         Runs trained on. The first gives spacing and cosmology; those of several sigma_8 give the range of amplitudes,
         which is otherwise 10 % about that of the cosmology.
     core, semantic_core, symmetries : int
         See `ModelCard`.
+    evolution : str
+        That of the training settings, for a position network.
 
     Returns
     -------
     ModelCard
         For `bundle`; `dataclasses.replace` gives it a description and a record of the training.
+
+    Raises
+    ------
+    ModelError
+        The networks do not make a model together; see `ModelCard`.
     """
     first, amplitudes = runs[0].field, {run.field.target_sigma_8 for run in runs}
     amplitude, several = first.target_sigma_8, len(amplitudes) > 1
@@ -133,17 +156,22 @@ def draft_card(
         "calibration": {"slope": 1.0, "intercept": 0.0}, "threshold": 0.5,
     }  # fmt: skip
     if isinstance(semantic, ModelCard):
+        if semantic.predicts_positions:
+            raise ModelError(
+                f"the network of model {semantic.name!r} separates haloes too and is not shared; recalibrate the model "
+                "(protohalos bundle --from)"
+            )
         shared = {key: getattr(semantic, key) for key in shared}
         shared["semantic"] = replace(semantic.semantic, model=semantic.name)
-    contour = instance is not None and instance.architecture["head"] == "contour"
+    separating = (instance or shared["semantic"]).architecture["head"]
     return ModelCard(
-        name=name, version=1, description="V-Nets trained with yt_protohalos", spacing=first.spacing,
+        name=name, version=1, description="Trained with yt_protohalos", spacing=first.spacing,
         # a run stopped at another redshift counts with the amplitude that it had then
         cosmology=replace(first.cosmology, sigma_8=amplitude), beta=measure_beta(runs),
         amplitude_range=(min(amplitudes), max(amplitudes)) if several else (0.9 * amplitude, 1.1 * amplitude),
         halo_definition={"finder": "FoF", "linking_length": LINKING_LENGTH, "min_sites": MIN_SITES},
         min_sites=MIN_SITES, instance=instance, core=core, training={},
-        clustering=dict(UNTUNED_WATERSHED if contour else PAPER_CLUSTERING), **shared,
+        clustering=dict(UNTUNED.get(separating, PAPER_CLUSTERING)), evolution=evolution, **shared,
     )  # fmt: skip
 
 
@@ -176,29 +204,57 @@ def bundle(
     if not validation:
         raise ModelError("no validation runs were given; calibration needs at least one run that training did not see")
     write_card(card, folder)
-    validation = [run.with_evolution(card.channels, card.evolution) for run in validation]
     predictor = ProtohaloPredictor.from_pretrained(folder)
-    if card.semantic.model:
-        probability = [predictor.probability(run.field, progress, run.evolved) for run in validation]
-    else:
-        predictor.card, probability = _calibrate(predictor, validation, progress)
-    card = predictor.card
-    if card.instance is not None:
-        clustering, tried = tune_clustering(predictor, validation, probability, progress=progress)
+    validation = with_evolutions(card, validation)
+    probability, positions = network_outputs(predictor, validation, progress)
+    if not card.semantic.model:
+        card, probability = _calibrate(card, validation, probability)
+    predictor.card = card
+    if card.separates_haloes:
+        clustering, tried = tune_separation(predictor, validation, probability, positions, progress)
         card = replace(card, clustering=clustering, training={**card.training, "clustering_candidates": tried})
     write_card(card, folder)
     predictor.card = card
-    card = replace(card, scores={"validation": score_model(predictor, validation, progress, probability)})
+    scores = score_model(predictor, validation, progress, probability, positions)
+    card = replace(card, scores={"validation": scores})
     write_card(card, folder)
     return card
 
 
+def with_evolutions(card: ModelCard, runs: Sequence[LabelledField]) -> list[LabelledField]:
+    """Runs with the evolved field, if several steps of a prediction read it; a position network runs once."""
+    if card.predicts_positions:
+        return list(runs)
+    return [run.with_evolution(card.channels, card.evolution) for run in runs]
+
+
+def network_outputs(
+    predictor: ProtohaloPredictor, runs: Sequence[LabelledField], progress: Progress
+) -> tuple[list[NDArray[np.float32]], list[SiteOutputs]]:
+    """Calibrated probability of every site of each run, and what a position network says of them (else empty)."""
+    if isinstance(predictor, PositionPredictor):
+        positions = [predictor.site_outputs(run.field, progress, run.evolved) for run in runs]
+        return [one.probability for one in positions], positions
+    return [predictor.probability(run.field, progress, run.evolved) for run in runs], []
+
+
+def tune_separation(
+    predictor: ProtohaloPredictor,
+    runs: Sequence[LabelledField],
+    probability: Sequence[NDArray[np.float32]],
+    positions: Sequence[SiteOutputs],
+    progress: Progress,
+) -> tuple[dict[str, float], list[dict[str, float]]]:
+    """`tune_groups` or `tune_clustering`, by the method of the model; both last arrays from `network_outputs`."""
+    if isinstance(predictor, PositionPredictor):
+        return tune_groups(predictor.card, runs, positions, progress)
+    return tune_clustering(predictor, runs, probability, progress=progress)
+
+
 def _calibrate(
-    predictor: ProtohaloPredictor, validation: Sequence[LabelledField], progress: Progress
+    card: ModelCard, validation: Sequence[LabelledField], raw: Sequence[NDArray[np.float32]]
 ) -> tuple[ModelCard, list[NDArray[np.float32]]]:
     """Card with calibration and threshold of the validation runs, and the calibrated probability of each."""
-    card = predictor.card
-    raw = [predictor.probability(run.field, progress, run.evolved) for run in validation]
     truth = [run.labels > 0 for run in validation]
     measured = [measured_amplitude(card, run.field)[0] for run in validation]
     several = len({run.field.target_sigma_8 for run in validation}) > 1
@@ -213,14 +269,22 @@ def score_model(
     runs: Sequence[LabelledField],
     progress: Progress = True,
     probabilities: Sequence[NDArray[np.float32]] | None = None,
+    positions: Sequence[SiteOutputs] = (),
 ) -> list[dict[str, Any]]:
-    """`score_table` of a model on each run, with the `probabilities` of the runs if they are known already."""
+    """`score_table` of a model on each run.
+
+    probabilities, positions : calibrated, and of `network_outputs`, of the runs if they are known already
+    """
     tables = []
-    for i, run in enumerate(runs):
-        run = run.with_evolution(predictor.card.channels, predictor.card.evolution)
-        known = predictor.probability(run.field, progress, run.evolved) if probabilities is None else probabilities[i]
+    for i, run in enumerate(with_evolutions(predictor.card, runs)):
+        if probabilities is None:
+            (known,), found = network_outputs(predictor, [run], progress)
+        else:
+            known, found = probabilities[i], list(positions[i : i + 1])
         labels = None
-        if predictor.card.instance is not None:
+        if isinstance(predictor, PositionPredictor):
+            labels = predictor.labels(found[0])
+        elif predictor.card.instance is not None:
             labels = predictor.predict(run.field, evolved=run.evolved, progress=progress, probability=known).labels
         mask = known > np.float32(predictor.card.threshold)
         counts = count_box(

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from ..exceptions import ModelError
 from ..models.channels import EVOLVED_POSITION, EVOLVED_POSITION_UNIT, LAGRANGIAN_POSITION, POSITION_UNIT
+from ..models.position_network import build_network
 from ..models.registry import load_card, verify
 from ..models.runtime import load_model
-from ..models.vnet import build_vnet
 from .losses import EMBEDDING_UNIT
 from .settings import TrainingSettings
 
@@ -70,17 +70,20 @@ def read_network(source: str | Path, head: str) -> TrainedNetwork:
     return network
 
 
-def read_checkpoint(folder: Path, side: int) -> TrainedNetwork:
+def read_checkpoint(folder: Path, side: int, margin: int | None = None) -> TrainedNetwork:
     """Read the averaged weights of a training folder's checkpoint; `ModelError` if it has none.
 
     side : crop side of the network; 0 for the smallest that its levels and margin allow
+    margin : sites that the network drops on each face, if not as many as in training
     """
     if not (folder / "checkpoint.npz").exists():
         raise ModelError(f"{folder} holds no checkpoint.npz; train first")
     stored = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
     settings = TrainingSettings(**stored["settings"])
     channels, architecture = settings.input_channels, settings.architecture(side)
-    model = build_vnet(**architecture)
+    if margin is not None:
+        architecture["margin"] = margin
+    model = build_network(**architecture)
     with np.load(folder / "checkpoint.npz") as saved:
         model.set_weights(numbered_arrays(saved, "average") or numbered_arrays(saved, "weight"))
     scales = stored["constants"]["normalisation"]

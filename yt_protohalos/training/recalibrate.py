@@ -15,9 +15,9 @@ from ..models.registry import load_card, verify, write_card
 from ..models.validity import check_range
 from ..prediction.inference import calibrated
 from ..prediction.predictor import ProtohaloPredictor
-from .calibration import choose_threshold, fit_calibration, tune_clustering
+from .calibration import choose_threshold, fit_calibration
 from .dataset import LabelledField
-from .export import score_model
+from .export import network_outputs, score_model, tune_separation, with_evolutions
 
 SPACING_TOLERANCE = 0.01
 
@@ -75,8 +75,8 @@ def recalibrate(
     folder = Path(folder)
     _check(card, source, name, folder, runs, described)
     predictor = ProtohaloPredictor.from_pretrained(parent)
-    runs = [run.with_evolution(card.channels, card.evolution) for run in runs]
-    old = [predictor.probability(run.field, progress, run.evolved) for run in runs]
+    runs = with_evolutions(card, runs)
+    old, positions = network_outputs(predictor, runs, progress)
     truth = [run.labels > 0 for run in runs]
     # of the calibrated probability, so that what a calibration knows of the amplitude stays
     fit = fit_calibration(old, truth)
@@ -102,12 +102,12 @@ def recalibrate(
         "runs": list(described),
         "before": {"calibration": card.calibration, "threshold": card.threshold, "clustering": card.clustering},
     }
-    if clustering and new.instance is not None:
-        chosen, tried = tune_clustering(predictor, runs, probabilities, progress=progress)
+    if clustering and new.separates_haloes:
+        chosen, tried = tune_separation(predictor, runs, probabilities, positions, progress)
         predictor.card = new = replace(new, clustering=chosen)
         record["clustering_candidates"] = tried
     origin = {"name": card.name, "version": card.version, "sha256": card.sha256}
-    scores = score_model(predictor, runs, progress, probabilities)
+    scores = score_model(predictor, runs, progress, probabilities, positions)
     new = replace(
         new,
         training={**card.training, "parent": origin, "recalibration": record},

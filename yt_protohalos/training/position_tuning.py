@@ -1,0 +1,80 @@
+"""Choose the settings by which the groups of predicted final positions become haloes, on validation runs.
+
+In two steps, because all combinations would take hours: first which sites are candidates and how far apart friends are,
+then the cores that divide a group. The network does not run again; each candidate is one `group_positions` of a box.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby, product
+from operator import itemgetter
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._utils.progress import Progress, track
+from ..models.card import ModelCard
+from ..prediction.positions import SiteOutputs
+from ..segmentation.position_groups import LinkedPositions
+from .dataset import LabelledField
+from .trials import Trials
+
+UNTUNED_GROUPS = {"in_group": 0.35, "linking_length": 0.22, "core_length": 0.12, "min_core": 90}
+"""Where the choice begins for a new model."""
+GROUP_CANDIDATES = tuple(
+    {"in_group": in_group, "linking_length": length}
+    for in_group, length in product((0.25, 0.3, 0.35, 0.4, 0.45, 0.5), (0.2, 0.22, 0.25, 0.28))
+)
+"""First step: least probability of a candidate, and linking length, in sites, of the groups.
+
+A higher probability and a shorter length lose the outskirts of haloes, and small haloes; the opposite joins neighbours.
+"""
+CORE_CANDIDATES = tuple(
+    {"core_length": length, "min_core": sites} for length, sites in product((0.1, 0.12, 0.14), (60, 90, 120, 160))
+)
+"""Second step: linking length, in sites, and least number of sites of the cores.
+
+Shorter lengths and fewer sites divide more groups: bridges are cut, but large haloes may be split too.
+"""
+
+
+def tune_groups(
+    card: ModelCard, runs: Sequence[LabelledField], outputs: Sequence[SiteOutputs], progress: Progress = True
+) -> tuple[dict[str, float], list[dict[str, float]]]:
+    """Choose the settings of `group_positions` on validation runs by the rule of `Trials.judge`.
+
+    Haloes count from the smallest that the model keeps. `GROUP_CANDIDATES` are tried with the cores of the card, then
+    `CORE_CANDIDATES` with the chosen ones.
+
+    outputs : of the position network, for each run
+    returns : the chosen settings, and the tables of both steps
+    raises : `ScoringError` if no run holds a halo of the model's smallest size
+    """
+    chosen: dict[str, float] = dict(card.clustering)
+    tables: list[dict[str, float]] = []
+    for step, changes in (("groups", GROUP_CANDIDATES), ("cores", CORE_CANDIDATES)):
+        candidates = [{**chosen, **change} for change in changes]
+        # Trials counts haloes of more sites than it is given
+        trials = Trials(runs, max(card.min_sites - 1, 1))
+        tried = (
+            (i, run, labels)
+            for run, output in zip(runs, outputs, strict=True)
+            for i, labels in enumerate(_labels_by_candidate(output, candidates, card.min_sites))
+        )
+        for i, run, labels in track(tried, f"Tuning the {step}", len(runs) * len(candidates), progress):
+            trials.count(i, run, labels)
+        best, table = trials.judge(candidates)
+        chosen = candidates[best]
+        tables += table
+    return chosen, tables
+
+
+def _labels_by_candidate(
+    output: SiteOutputs, candidates: Sequence[Mapping[str, float]], min_sites: int
+) -> Iterator[NDArray[np.int32]]:
+    """Labels of a run for each candidate; those of one ``in_group`` follow each other and share their groups."""
+    for in_group, alike in groupby(candidates, itemgetter("in_group")):
+        linked = LinkedPositions(output.displacement, output.in_group > np.float32(in_group))
+        for each in alike:
+            yield linked.labels(each["linking_length"], each["core_length"], int(each["min_core"]), min_sites)
