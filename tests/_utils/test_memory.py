@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import itertools
 import tracemalloc
 from collections.abc import Callable
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from position_standins import MARGIN, position_card
 from standins import SPACING, make_card, make_field
 
 from yt_protohalos._utils.locks import hold_folder, lock_path
 from yt_protohalos.catalog import groups
 from yt_protohalos.catalog.catalog import protohalo_catalog
 from yt_protohalos.exceptions import StitchingError
+from yt_protohalos.fields import particle_mesh
 from yt_protohalos.fields.cosmology import PAPER_COSMOLOGY
 from yt_protohalos.fields.lattice import Lattice
 from yt_protohalos.fields.particle_mesh import MeshPlan, final_positions
 from yt_protohalos.initial_conditions.generate import generate_initial_conditions
 from yt_protohalos.initial_conditions.site_assignment import _sort_together
+from yt_protohalos.prediction import position_predictor
 from yt_protohalos.prediction.fof_predictor import BYTES_PER_SITE, FriendsOfFriendsPredictor
 from yt_protohalos.prediction.pipeline import LabelCubes
+from yt_protohalos.prediction.position_predictor import PositionPredictor
 from yt_protohalos.prediction.result import Prediction
 from yt_protohalos.prediction.store import PredictionCache
 from yt_protohalos.segmentation.friends_of_friends import friends_of_friends
@@ -100,6 +105,31 @@ def test_an_evolution_holds_one_mesh_and_friends_of_friends_what_its_predictor_s
     assert 28 <= peak_bytes_per_site(lambda: friends_of_friends(points, 1.0, 0.2 / N)) < 33
     predictor = FriendsOfFriendsPredictor(plan)
     assert BYTES_PER_SITE - 6 < peak_bytes_per_site(lambda: predictor.predict(field, progress=False)) < BYTES_PER_SITE
+
+
+@pytest.mark.parametrize("place", ["in memory", "in a store"])
+def test_final_positions_are_predicted_in_the_memory_that_their_predictor_names(place, tmp_path, monkeypatch):
+    monkeypatch.setitem(particle_mesh.PLANS, "fast", MeshPlan(2, 1, 0.1, 2.0, 4.0, 0))
+    field, starts = make_field(N), itertools.count()
+    field.phi  # noqa: B018
+    # long links: the table of cells does not grow with the box as the sites do
+    clustering = {"in_group": 0.5, "linking_length": 0.3, "core_length": 0.25, "min_core": 10}
+    predictor = PositionPredictor(position_card(clustering=clustering), many_candidates, None)
+
+    def predict() -> Prediction:
+        store = tmp_path / f"{next(starts)}" if place == "in a store" else None
+        return predictor.predict(field, progress=False, on_range="allow", store=store)
+
+    needed = position_predictor.BYTES_PER_SITE[place]
+    assert needed - 6 < peak_bytes_per_site(predict) < needed
+
+
+def many_candidates(batch: np.ndarray) -> np.ndarray:
+    """Output of a position network that calls 60 % of the sites candidates and moves none."""
+    inside = batch[:, MARGIN:-MARGIN, MARGIN:-MARGIN, MARGIN:-MARGIN, :1]
+    output = np.zeros((*inside.shape[:-1], 5), dtype=np.float32)
+    output[..., :2] = np.where(inside < np.quantile(inside, 0.6), 5, -5)
+    return output
 
 
 def test_keys_are_sorted_with_their_sites():

@@ -156,7 +156,7 @@ def test_a_field_stays_as_it_is(field) -> None:
 def test_a_field_is_evolved_once_where_it_is_passed_on(field, monkeypatch) -> None:
     evolved = evolve_field(field)
     expected = evolved_predictor().predict(field, progress=False)
-    for place in ("prediction.store", "prediction.predictor", "models.base_card"):
+    for place in ("prediction.predictor", "models.base_card"):
         monkeypatch.setattr(f"yt_protohalos.{place}.evolve_field", None)
     found = evolved_predictor().predict(field, evolved=evolved, progress=False)
     np.testing.assert_array_equal(found.labels, expected.labels)
@@ -218,5 +218,5 @@ def test_a_store_keeps_the_evolved_field_and_an_unfinished_one_starts_again(fiel
         np.testing.assert_array_equal(found.labels, expected.labels)
         np.testing.assert_array_equal(found.probability, expected.probability)
         # the second time everything is there
-        monkeypatch.setattr("yt_protohalos.prediction.store.evolve_field", None)
+        monkeypatch.setattr("yt_protohalos.prediction.predictor.evolve_field", lambda *_: pytest.fail("evolved again"))
     assert not list(store.glob("evolving_*"))

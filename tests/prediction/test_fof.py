@@ -21,7 +21,7 @@ from yt_protohalos.fields.particle_mesh import ACCURATE, FAST, MeshPlan, final_p
 from yt_protohalos.models.card import ModelCard
 from yt_protohalos.models.channels import ModelInput
 from yt_protohalos.models.fof_card import FriendsOfFriendsCard, card_from_json
-from yt_protohalos.prediction import fof_predictor
+from yt_protohalos.prediction import memory
 from yt_protohalos.segmentation.friends_of_friends import friends_of_friends
 from yt_protohalos.segmentation.labels import relabel_by_size
 
@@ -203,7 +203,7 @@ def test_what_cannot_be_is_refused_before_the_evolution(field, predictor, monkey
         ph.FriendsOfFriendsPredictor(linking_length=12).predict(field)
     with pytest.raises(ExperimentError):
         predictor.predict(ph.add_overdensity(field, 0.3))
-    monkeypatch.setattr(fof_predictor, "available_memory", lambda: 10**6)
+    monkeypatch.setattr(memory, "available_memory", lambda: 10**6)
     with pytest.raises(OutOfMemoryError, match=r"32\^3 sites needs 0\.00214 GiB .*more memory, or a model"):
         predictor.predict(field)
 

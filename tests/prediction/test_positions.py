@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from position_standins import CHANNELS, CLUSTERING, MARGIN, SMALLEST, Groups, position_card
 from standins import make_card, make_field, make_network, same_partition
 
 import yt_protohalos as ph
 from yt_protohalos.exceptions import ModelError
 from yt_protohalos.fields.particle_mesh import FAST
-from yt_protohalos.models.card import ModelCard
-from yt_protohalos.models.channels import CHANNEL_SETS, FINAL_CHANNELS, GROUP_CENTRE, ModelInput
+from yt_protohalos.models.channels import FINAL_CHANNELS, GROUP_CENTRE, ModelInput
 from yt_protohalos.models.registry import file_sha256, write_card
 from yt_protohalos.prediction.evolved_channels import evolve_with_channels
 from yt_protohalos.prediction.model_crops import ModelCrops
@@ -20,32 +20,7 @@ from yt_protohalos.prediction.position_predictor import PositionPredictor
 from yt_protohalos.segmentation.friends_of_friends import friends_of_friends
 from yt_protohalos.segmentation.labels import relabel_by_size
 
-N, MARGIN, SMALLEST = 32, 4, 20
-CHANNELS = CHANNEL_SETS["positions"]["evolved"]
-CLUSTERING = {"in_group": 0.5, "linking_length": 0.2, "core_length": 0.1, "min_core": 10}
-
-
-def position_card(**changes) -> ModelCard:
-    architecture = {"side": 24, "margin": MARGIN, "in_channels": len(CHANNELS), "head": "positions", "filters": (2, 4)}
-    network = make_network("positions", architecture=architecture, channels=CHANNELS, normalisation={"delta": 1.0})
-    values = {"semantic": network, "instance": None, "clustering": CLUSTERING, "min_sites": SMALLEST,
-              "evolution": "fast", "core": 16}  # fmt: skip
-    return make_card(**{**values, **changes})
-
-
-class Groups:
-    """Members are the sites of groups of 20 and more, and all of them end at the centre of their group."""
-
-    def __init__(self) -> None:
-        self.crops = 0
-
-    def __call__(self, batch):
-        self.crops += len(batch)
-        inside = batch[:, MARGIN:-MARGIN, MARGIN:-MARGIN, MARGIN:-MARGIN]
-        size = 10 ** (2 * inside[..., CHANNELS.index("group_size")])
-        logit = np.where(size > SMALLEST - 0.5, 8.0, -8.0)
-        moves = [inside[..., CHANNELS.index(name)] for name in GROUP_CENTRE]
-        return np.stack([logit, logit, *moves], axis=-1).astype(np.float32)
+N = 32
 
 
 @pytest.fixture(scope="module")

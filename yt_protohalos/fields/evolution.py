@@ -8,7 +8,7 @@ refine the approximate final position of each site and the density there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
@@ -26,6 +26,9 @@ from .fourier import Spectrum, to_spectrum
 from .lattice import Lattice
 from .linear_field import LinearField
 
+Allocate = Callable[[str, tuple[int, ...], type[np.generic]], NDArray[Any]]
+"""Makes an array of a name, shape and dtype, e.g. mapped from disk."""
+
 STEPS = 12
 """Steps of equal growth; networks are trained with fields of this number of steps and one mesh cell per site."""
 
@@ -36,6 +39,8 @@ SMOOTHING = (0.0, 1.0, 2.0)
 """Gaussian widths, in sites, of the densities kept."""
 
 DENSITY_NAMES = tuple(f"density_{100 * growth:.0f}_{width:.0f}" for growth in SNAPSHOTS for width in SMOOTHING)
+ARRAYS = ("displacement", "velocity", "density")
+"""Arrays that `evolve_field` makes."""
 _LEAST_DENSITY = 0.01
 SECOND_ORDER = -3.0 / 7.0
 _STRIP = 8  # planes of sites whose densities are held in float32 at once
@@ -78,11 +83,12 @@ class EvolvedField:
         return int(self.displacement.shape[-1])
 
 
-def evolve_field(
-    field: LinearField,
-    progress: Progress = False,
-    allocate: Callable[[str, tuple[int, ...], type[np.generic]], NDArray[Any]] | None = None,
-) -> EvolvedField:
+def in_memory(name: str, shape: tuple[int, ...], dtype: type[np.generic]) -> NDArray[Any]:
+    """Array in memory, of any name."""
+    return np.empty(shape, dtype)
+
+
+def evolve_field(field: LinearField, progress: Progress = False, allocate: Allocate = in_memory) -> EvolvedField:
     """Evolve a linear field to its target redshift.
 
     Parameters
@@ -91,8 +97,8 @@ def evolve_field(
     progress : bool or callable
         See `progress.track`.
     allocate : callable, optional
-        ``allocate(name, shape, dtype)`` makes the arrays ``"displacement"``, ``"velocity"`` and ``"density"``, 42 bytes
-        per site together, e.g. mapped from disk; in memory by default. Three meshes of 4 bytes per site are always in
+        ``allocate(name, shape, dtype)`` makes the arrays `ARRAYS`, 42 bytes per site together, e.g. mapped from disk;
+        in memory by default. Three meshes of 4 bytes per site are always in
         memory.
 
     Returns
@@ -119,10 +125,9 @@ def evolve_field(
     (3, 32, 32, 32)
     """
     delta, lattice = field.periodic_delta(), field.lattice
-    make = allocate or (lambda name, shape, dtype: np.empty(shape, dtype))
-    velocity = make("velocity", (3, *lattice.shape), np.float32)
-    moved = make("displacement", (3, *lattice.shape), np.float32)
-    density = make("density", (len(DENSITY_NAMES), *lattice.shape), np.float16)
+    velocity = allocate("velocity", (3, *lattice.shape), np.float32)
+    moved = allocate("displacement", (3, *lattice.shape), np.float32)
+    density = allocate("density", (len(DENSITY_NAMES), *lattice.shape), np.float16)
     spectrum = to_spectrum(delta.astype(np.float32, copy=False))
     for axis in range(3):
         velocity[axis] = _inverse_gradient(spectrum, lattice, axis)
@@ -190,10 +195,12 @@ def _to_cube(spectrum: Spectrum, lattice: Lattice) -> NDArray[np.float32]:
     return cube
 
 
-def log_densities(moved: NDArray[np.float32], lattice: Lattice, result: NDArray[np.float16]) -> None:
+def log_densities(
+    moved: NDArray[np.float32], lattice: Lattice, result: NDArray[np.float16] | Sequence[NDArray[np.float16]]
+) -> None:
     """Write the logarithm of the density around each particle, one for each width of `SMOOTHING`.
 
-    moved : float32, (3, n, n, n), displacement in sites; result : float16, (at least 3, n, n, n)
+    moved : float32, (3, n, n, n), displacement in sites; result : at least three cubes, float16, (n, n, n)
     """
     mesh = _deposit(moved)
     spectrum = to_spectrum(mesh)

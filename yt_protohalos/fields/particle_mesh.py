@@ -24,10 +24,12 @@ from .._utils.system import available_cores
 from ..exceptions import EvolutionError
 from .evolution import (
     SECOND_ORDER,
+    Allocate,
     EvolvedField,
     by_slabs,
     cell_below,
     drift,
+    in_memory,
     memory_of_velocity,
     write_log_density,
 )
@@ -118,7 +120,7 @@ COARSE = "coarse"
 
 
 def final_positions(
-    field: LinearField, plan: MeshPlan = FAST, progress: Progress = False
+    field: LinearField, plan: MeshPlan = FAST, progress: Progress = False, allocate: Allocate = in_memory
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Evolve a linear field to its target redshift.
 
@@ -128,6 +130,8 @@ def final_positions(
     plan : MeshPlan
     progress : bool or callable
         See `progress.track`.
+    allocate : callable, optional
+        ``allocate(name, shape, dtype)`` makes the arrays ``"displacement"`` and ``"velocity"``, as for `evolve_field`.
 
     Returns
     -------
@@ -153,7 +157,10 @@ def final_positions(
     (3, 32, 32, 32)
     """
     field.periodic_delta()
-    displacement, velocity = _perturbation_theory(field, plan.start)
+    displacement, velocity = (
+        allocate(name, (3, *field.lattice.shape), np.float32) for name in ("displacement", "velocity")
+    )
+    _perturbation_theory(field, plan.start, displacement, velocity)
     n, mesh_side = field.n, plan.cells_per_site * field.n
     frequencies = fft.fftfreq(mesh_side), fft.rfftfreq(mesh_side)
     early = [_window(k, plan.cells_per_site, plan.cut, plan.sharpening) for k in frequencies]
@@ -179,10 +186,10 @@ def evolve_on_mesh(field: LinearField, plan: MeshPlan, progress: Progress = Fals
     return EvolvedField(displacement, velocity=velocity)
 
 
-def _perturbation_theory(field: LinearField, growth: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Displacement and velocity of second-order Lagrangian perturbation theory, in sites."""
-    displacement = np.empty((3, *field.lattice.shape), dtype=np.float32)
-    velocity = np.empty_like(displacement)
+def _perturbation_theory(
+    field: LinearField, growth: float, displacement: NDArray[np.float32], velocity: NDArray[np.float32]
+) -> None:
+    """Write displacement and velocity of second-order Lagrangian perturbation theory, in sites."""
     for axis in range(3):
         velocity[axis] = displacement_component(field.phi, field.lattice, axis) / np.float32(field.spacing)
     np.multiply(velocity, np.float32(growth), out=displacement)
@@ -193,7 +200,6 @@ def _perturbation_theory(field: LinearField, growth: float) -> tuple[NDArray[np.
             component = displacement_component(second, field.lattice, axis) / np.float32(-field.spacing)
             displacement[axis] += np.float32(SECOND_ORDER * growth**2) * component
             velocity[axis] += np.float32(2 * SECOND_ORDER * growth) * component
-    return displacement, velocity
 
 
 def _window(frequency: NDArray[np.float64], cells_per_site: int, cut: float, sharpening: int) -> NDArray[np.float32]:
@@ -225,17 +231,14 @@ def _deposit(displacement: NDArray[np.float32], cells_per_site: int, mesh: NDArr
                 done.result()
 
 
-def log_mesh_density(displacement: NDArray[np.float32], cells_per_site: int) -> NDArray[np.float16]:
-    """Natural logarithm of the density around each site, in units of the mean, on a mesh finer than the lattice.
+def log_mesh_density(displacement: NDArray[np.float32], cells_per_site: int, result: NDArray[np.float16]) -> None:
+    """Write the logarithm of the density around each site, in units of the mean, on a mesh finer than the lattice.
 
-    displacement : float32, (3, n, n, n), in sites
-    returns : float16, (n, n, n)
+    displacement : float32, (3, n, n, n), in sites; result : float16, (n, n, n)
     """
-    result = np.empty(displacement.shape[1:], dtype=np.float16)
     mesh = np.empty((len(result) * cells_per_site,) * 3, dtype=np.float32)
     _deposit(displacement, cells_per_site, mesh)
     by_slabs(write_log_density, len(result), mesh, displacement, cells_per_site, result)
-    return result
 
 
 def _to_potential(mesh: NDArray[np.float32], window: NDArray[np.float32], half_window: NDArray[np.float32]) -> None:

@@ -159,7 +159,7 @@ class ModelInput:
 
         cubes: Cubes = {name: self.field.crop(name, start, side) for name in FIELD_CHANNELS if name in channels}
         if sees_evolution(channels):
-            evolved = self._evolved_cubes(channels)
+            evolved = self.evolved_cubes(channels)
             cubes |= {name: crop(cube) for name, cube in evolved.items() if name in channels}
             for name, step in STRETCH_STEPS.items():
                 if name in channels:
@@ -170,8 +170,8 @@ class ModelInput:
             cubes["probability"] = crop(self.probability)
         return cubes
 
-    def _evolved_cubes(self, channels: Collection[str]) -> dict[str, Cube]:
-        """Cubes of the evolved field by channel; `ModelError` if one of the channels is missing."""
+    def evolved_cubes(self, channels: Collection[str]) -> dict[str, Cube]:
+        """Cubes of the evolved field by channel; `ModelError` if one of `channels` is missing."""
         if self.evolved is None:
             raise ModelError("the evolved field is a channel; pass `evolve_field` of the linear field")
         cubes: dict[str, Cube] = dict(zip(EVOLVED_POSITION, self.evolved.displacement, strict=True))

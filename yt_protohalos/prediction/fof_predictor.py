@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._utils.progress import Progress
-from .._utils.system import available_memory
-from ..exceptions import ModelError, OutOfMemoryError
+from ..exceptions import ModelError
 from ..fields.evolution import EvolvedField
 from ..fields.linear_field import LinearField
 from ..fields.particle_mesh import MeshPlan
@@ -23,6 +20,7 @@ from ..segmentation.friends_of_friends import group_sites
 from ..segmentation.labels import relabel_by_size, touches_faces
 from ..segmentation.overlap import OverlapGraph
 from .communicator import SERIAL, Communicator
+from .memory import enough_memory
 from .result import FIELD_SAMPLE, Prediction, RegionPrediction, field_sample, provenance
 from .store import predict_on_root
 
@@ -193,8 +191,8 @@ class FriendsOfFriendsPredictor:
 
     def _labels(self, field: LinearField, progress: Progress) -> tuple[NDArray[np.int32], EvolvedField]:
         per_site, per_cell = _EVOLUTION_BYTES
-        evolution = per_site + per_cell * self.card.plan.cells_per_site**3
-        with _enough_memory(field.n, max(BYTES_PER_SITE, evolution)):
+        needed = max(BYTES_PER_SITE, per_site + per_cell * self.card.plan.cells_per_site**3)
+        with enough_memory("friends of friends", field.n, needed, "or a model, which reads a box in crops"):
             evolved = self.card.evolve(field, progress)
             return group_sites(evolved.displacement, self.card.linking_length, self.card.min_sites), evolved
 
@@ -215,19 +213,3 @@ def check_no_threshold(threshold: float | None, own: float | None = None) -> Non
         raise ModelError(
             f"threshold {threshold!r} was given, but method 'fof' gives a mask and no probability; leave it out"
         )
-
-
-@contextmanager
-def _enough_memory(n: int, bytes_per_site: int) -> Iterator[None]:
-    """Raise `OutOfMemoryError` if the sites of a box need more memory than there is, before or while they take it."""
-    needed, available = bytes_per_site * n**3, available_memory()
-    message = (
-        f"friends of friends of {n}^3 sites needs {needed / 2**30:.3g} GiB of memory, {bytes_per_site} bytes per site, "
-        "and less is available; use a machine with more memory, or a model, which reads a box in crops"
-    )
-    if available is not None and needed > available:
-        raise OutOfMemoryError(message)
-    try:
-        yield
-    except MemoryError as error:
-        raise OutOfMemoryError(message) from error

@@ -47,7 +47,7 @@ class LabelCubes:
 
     def __init__(self, lattice: Lattice, store: CropStore | None = None) -> None:
         self._lattice = lattice
-        self._cubes = {which: new_cube(store, f"labels_{which}", lattice, np.int32) for which in ("a", "b")}
+        self._cubes = {which: new_array(store, f"labels_{which}", lattice.shape, np.int32) for which in ("a", "b")}
         self._largest = 0
 
     def add(self, crop: Crop, block: NDArray[np.int32]) -> None:
@@ -131,7 +131,7 @@ class Pipeline:
         blocks = self.finished("probability", crops, compute, "Finding protohalo sites")
         with self.communicator.barrier():
             if self.communicator.is_root:
-                probability = new_cube(self.store, "probability", lattice, np.float32)
+                probability = new_array(self.store, "probability", lattice.shape, np.float32)
                 for crop, block in blocks:
                     assert block is not None
                     lattice.paste(probability, block, crop.core_start)
@@ -191,6 +191,6 @@ class Pipeline:
         return ((crop, store.take(f"{kind}_{crop.key}")) for crop in crops)
 
 
-def new_cube(store: CropStore | None, name: str, lattice: Lattice, dtype: type[np.generic]) -> NDArray[Any]:
-    """Cube of zeros to be filled by cores, on disk if there is a store."""
-    return np.zeros(lattice.shape, dtype) if store is None else store.create(name, lattice.shape, dtype)
+def new_array(store: CropStore | None, name: str, shape: tuple[int, ...], dtype: type[np.generic]) -> NDArray[Any]:
+    """Array of zeros to be filled by cores, on disk if there is a store."""
+    return np.zeros(shape, dtype) if store is None else store.create(name, shape, dtype)

@@ -14,7 +14,7 @@ from ..exceptions import ModelError
 from ..models.channels import DISPLACEMENT_UNIT
 from ..segmentation.tiling import Crop
 from .inference import CropNetwork, calibrated
-from .pipeline import Blocks, Pipeline, new_cube
+from .pipeline import Blocks, Pipeline, new_array
 
 
 @dataclass(frozen=True)
@@ -34,32 +34,33 @@ class SiteOutputs:
 
 def site_outputs(
     pipeline: Pipeline, network: CropNetwork, crops: Sequence[Crop], calibration: Mapping[str, float]
-) -> SiteOutputs:
-    """Run a position network on crops whose cores tile the box; zero outside these cores.
+) -> SiteOutputs | None:
+    """Run a position network on crops whose cores tile the box; zero outside these cores. None on all ranks but 0.
 
     Raises `ModelError` without the evolved field.
     """
     inputs, store = pipeline.inputs, pipeline.store
     if inputs.evolved is None:
         raise ModelError("a position network corrects evolved positions; pass the evolved field")
-    lattice = inputs.field.lattice
+    lattice, evolved = inputs.field.lattice, inputs.evolved.displacement
     blocks = pipeline.finished("positions", crops, partial(_outputs, pipeline, network), "Finding where the sites end")
-    names = ("probability", "in_group", "displacement_x", "displacement_y", "displacement_z")
+    outputs = None
     with pipeline.communicator.barrier():
         if pipeline.communicator.is_root:
-            cubes = [new_cube(store, name, lattice, np.float32) for name in names]
+            probability, in_group = (
+                new_array(store, name, lattice.shape, np.float32) for name in ("probability", "in_group")
+            )
+            displacement = new_array(store, "displacement", evolved.shape, np.float32)
             for crop, block in blocks:
                 assert block is not None
-                memberships = calibrated(expit(block[..., 0]), **calibration), expit(block[..., 1])
-                moves = (
-                    lattice.crop(psi, crop.core_start, crop.core_shape) + block[..., 2 + axis] * DISPLACEMENT_UNIT
-                    for axis, psi in enumerate(inputs.evolved.displacement)
-                )
-                for cube, values in zip(cubes, (*memberships, *moves), strict=True):
-                    lattice.paste(cube, values.astype(np.float32), crop.core_start)
-    if store is not None:
-        cubes = [store.open(name) for name in names]
-    return SiteOutputs(cubes[0], cubes[1], np.stack(cubes[2:]))
+                lattice.paste(probability, calibrated(expit(block[..., 0]), **calibration), crop.core_start)
+                lattice.paste(in_group, expit(block[..., 1]), crop.core_start)
+                for axis in range(3):
+                    moved = lattice.crop(evolved[axis], crop.core_start, crop.core_shape)
+                    moved += block[..., 2 + axis] * np.float32(DISPLACEMENT_UNIT)
+                    lattice.paste(displacement[axis], moved, crop.core_start)
+            outputs = SiteOutputs(probability, in_group, displacement)
+    return outputs
 
 
 def _outputs(pipeline: Pipeline, network: CropNetwork, crops: Sequence[Crop]) -> Blocks:

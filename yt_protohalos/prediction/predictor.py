@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from .._utils.progress import Progress
 from ..exceptions import ModelError
-from ..fields.evolution import EvolvedField, evolve_field
+from ..fields.evolution import ARRAYS, EvolvedField, evolve_field
 from ..fields.lattice import Lattice, nearest_sites
 from ..fields.linear_field import LinearField
 from ..fields.region import Region
@@ -27,7 +28,7 @@ from .inference import Batch, CropNetwork
 from .model_crops import ModelCrops, check_plateau, needed_sites
 from .pipeline import IOU_THRESHOLD, Blocks, Pipeline
 from .result import FIELD_SAMPLE, Prediction, RegionPrediction, field_sample, provenance
-from .store import evolve_in_store, open_store, predict_on_root
+from .store import CropStore, evolve_in_store, open_store, predict_on_root
 
 PRECISIONS = ("auto", "float32", "mixed", "bfloat16")
 
@@ -176,9 +177,7 @@ class ProtohaloPredictor:
         if probability is not None:
             Lattice(side, field.box_size).check_cube(probability, "probability")
         model_field, crop_store = open_store(store, field, side, {**settings, "model": self.card.sha256}, communicator)
-        if evolved is None or evolved.n != side:
-            sees = self.card.sees_evolution
-            evolved = evolve_in_store(model_field, crop_store, communicator, progress) if sees else None
+        evolved = self._evolved(model_field, evolved, progress, crop_store, communicator)
         pipeline = Pipeline(ModelInput(model_field, evolved, probability), crop_store, communicator, progress)
         if probability is None:
             pipeline = self._with_membership(pipeline, crops)
@@ -202,7 +201,9 @@ class ProtohaloPredictor:
         """Find the protohaloes of a region of a box.
 
         The crops are those of the prediction of the whole box, so that away from the region's faces the result is the
-        same. The cubes of the whole box are in memory, as there.
+        same. The cubes of the whole box are in memory, as there. A position network runs on all crops of the box,
+        because its protohaloes are groups of final positions wherever these began; the region is cut from their labels,
+        and takes as long as the box.
 
         Parameters
         ----------
@@ -232,7 +233,7 @@ class ProtohaloPredictor:
         >>> part.labels.shape
         (16, 16, 16)
         """
-        network = self.instance_network
+        self.card.check_separation()
         settings = self._settings(field, threshold, on_spacing, on_range)
         side = settings["model_side"]
         model_field = field if side == field.n else field.resampled(side)
@@ -240,15 +241,8 @@ class ProtohaloPredictor:
         start, n = region.sites(lattice, field.site_offset)
         crops = ModelCrops.of_region(self.card, lattice, start, n)
         check_plateau(model_field, region, crops)
-        if evolved is None or evolved.n != side:
-            evolved = evolve_field(model_field, progress) if self.card.sees_evolution else None
-        pipeline = self._with_membership(Pipeline(ModelInput(model_field, evolved), progress=progress), crops)
-        blocks = pipeline.core_labels(network, self.card, crops.instance, settings["threshold"])
-        assert crops.plan is not None
-        # stitched in the cubes of the whole box, where background has at least as many sites as it has there
-        labels = pipeline.protohalos(pipeline.stitched(blocks, crops.plan).labels, self.card)
-        assert pipeline.inputs.probability is not None
-        return self._cut(field, lattice, region, pipeline.inputs.probability, labels, settings)
+        cubes = self._region_cubes(model_field, evolved, crops, settings["threshold"], progress)
+        return self._cut(field, lattice, region, *cubes, settings)
 
     def needed_context(self, field: LinearField, region: Region) -> Region:
         """The cube that the networks see when a region is predicted, which a plateau must hold.
@@ -287,6 +281,29 @@ class ProtohaloPredictor:
         side = model_side(self.card, field.lattice, on_spacing)
         settings = {"threshold": value, "precision": self.precision, "iou_threshold": IOU_THRESHOLD}
         return {**settings, "model_side": side, **field.identity()}
+
+    def _evolved(
+        self, field: LinearField, known: EvolvedField | None, progress: Progress, store: CropStore | None = None,
+        communicator: Communicator = SERIAL,
+    ) -> EvolvedField | None:  # fmt: skip
+        """The known evolved field, if it is on the lattice of the model, or else a new one if the networks see one."""
+        if known is not None and known.n == field.n:
+            return known
+        if not self.card.sees_evolution:
+            return None
+        return evolve_in_store(partial(evolve_field, field, progress), ARRAYS, store, communicator)
+
+    def _region_cubes(
+        self, field: LinearField, evolved: EvolvedField | None, crops: ModelCrops, threshold: float, progress: Progress
+    ) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+        """Probability and labels in cubes of the whole box, right for the region that the crops are for."""
+        evolved = self._evolved(field, evolved, progress)
+        pipeline = self._with_membership(Pipeline(ModelInput(field, evolved), progress=progress), crops)
+        blocks = pipeline.core_labels(self.instance_network, self.card, crops.instance, threshold)
+        assert crops.plan is not None and pipeline.inputs.probability is not None
+        # stitched in the cubes of the whole box, where background has at least as many sites as it has there
+        labels = pipeline.protohalos(pipeline.stitched(blocks, crops.plan).labels, self.card)
+        return pipeline.inputs.probability, labels
 
     def _cut(
         self, field: LinearField, lattice: Lattice, region: Region, probability: NDArray[np.float32],

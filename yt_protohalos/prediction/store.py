@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._utils.files import PREDICTION_FORMAT, STORE_FORMAT, atomic_path
-from .._utils.progress import Progress
 from ..exceptions import StoreError
-from ..fields.evolution import EvolvedField, evolve_field
+from ..fields.evolution import Allocate, EvolvedField, in_memory
 from ..fields.linear_field import LinearField
 from .communicator import Communicator
 from .result import PREDICTION_NAME, Prediction
@@ -25,7 +24,6 @@ MAPPED_SIDE = 384
 """Sites per side from which a field is read from disk, where the crops need it."""
 
 _MANIFEST = "manifest.json"
-_EVOLVED = ("displacement", "velocity", "density")
 
 
 class CropStore:
@@ -190,18 +188,25 @@ def predict_on_root(
 
 
 def evolve_in_store(
-    field: LinearField, store: CropStore | None, communicator: Communicator, progress: Progress
+    evolve: Callable[[Allocate], EvolvedField],
+    names: Sequence[str],
+    store: CropStore | None,
+    communicator: Communicator,
 ) -> EvolvedField:
-    """Evolve a field once for all ranks and, with a store, for all starts of a run."""
+    """Evolve a field once for all ranks and, with a store, for all starts of a run.
+
+    evolve : ``evolve(allocate)`` makes all arrays of the result by ``allocate(name, shape, dtype)``
+    names : of these arrays; those that are no attribute of `EvolvedField` are channels
+    """
     if store is None:
-        return evolve_field(field, progress)
+        return evolve(in_memory)
     with communicator.barrier():
-        if communicator.is_root and not all(f"evolved_{name}" in store for name in _EVOLVED):
-            evolve_field(field, progress, lambda name, *kind: store.create(f"evolving_{name}", *kind))
-            for name in _EVOLVED:
+        if communicator.is_root and not all(f"evolved_{name}" in store for name in names):
+            evolve(lambda name, *kind: store.create(f"evolving_{name}", *kind))
+            for name in names:
                 store.rename(f"evolving_{name}", f"evolved_{name}")
-    displacement, velocity, density = (store.open(f"evolved_{name}") for name in _EVOLVED)
-    return EvolvedField(displacement, density, velocity)
+    arrays = {name: store.open(f"evolved_{name}") for name in names}
+    return EvolvedField(arrays.pop("displacement"), arrays.pop("density", None), arrays.pop("velocity"), arrays)
 
 
 class PredictionCache:

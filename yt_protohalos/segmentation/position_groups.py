@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from .._utils.system import available_cores
-from .friends_of_friends import final_points, friends_of_friends
+from .friends_of_friends import friends_of_friends
 from .labels import relabel_by_size
 
 _NEAREST = 8  # core sites looked at for one of the same group
+_PART = 2**16  # sites that look for their core at a time
 
 
 def group_positions(
@@ -63,8 +64,8 @@ def group_positions(
     >>> labels.shape
     (32, 32, 32)
     """
-    linked = LinkedPositions(displacement, candidates)
-    return linked.labels(linking_length, core_length, min_core, min_sites)
+    numbers = LinkedPositions(displacement, candidates).numbers(linking_length, core_length, min_core)
+    return _labelled(numbers, candidates, min_sites)
 
 
 class LinkedPositions:
@@ -75,20 +76,43 @@ class LinkedPositions:
 
     def __init__(self, displacement: NDArray[np.float32], candidates: NDArray[np.bool_]) -> None:
         self._candidates, self._period = candidates, float(displacement.shape[-1])
-        self._points = final_points(displacement)[candidates.ravel()]
+        self._points = _candidate_points(displacement, candidates)
         self._groups: dict[float, NDArray[np.int64]] = {}
 
     def labels(self, linking_length: float, core_length: float, min_core: int, min_sites: int) -> NDArray[np.int32]:
         """Labels of `group_positions`; groups are found once for each length."""
+        return _labelled(self.numbers(linking_length, core_length, min_core), self._candidates, min_sites)
+
+    def numbers(self, linking_length: float, core_length: float, min_core: int) -> NDArray[np.int64]:
+        """Number of the halo of each candidate, from 1; small ones are included."""
         groups, cores = self._linked(linking_length), self._linked(core_length)
-        labels = np.zeros(self._candidates.shape, dtype=np.int64)
-        labels[self._candidates] = 1 + _divided(self._points, self._period, groups, cores, min_core)
-        return relabel_by_size(labels, min_sites)
+        numbers = _divided(self._points, self._period, groups, cores, min_core)
+        numbers += 1
+        return numbers
 
     def _linked(self, length: float) -> NDArray[np.int64]:
         if length not in self._groups:
             self._groups[length] = friends_of_friends(self._points, self._period, length)
         return self._groups[length]
+
+
+def _labelled(numbers: NDArray[np.int64], candidates: NDArray[np.bool_], min_sites: int) -> NDArray[np.int32]:
+    labels = np.zeros(candidates.shape, np.int32 if len(numbers) < np.iinfo(np.int32).max else np.int64)
+    labels[candidates] = numbers
+    return relabel_by_size(labels, min_sites)
+
+
+def _candidate_points(displacement: NDArray[np.float32], candidates: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Final positions of the candidates, (N, 3), in sites."""
+    points = np.empty((3, np.count_nonzero(candidates)), dtype=np.float32)
+    start = 0
+    for x, chosen in enumerate(candidates):
+        sites = np.full(np.count_nonzero(chosen), x), *np.nonzero(chosen)
+        stop = start + len(sites[0])
+        for along, site, moved in zip(points, sites, displacement[:, x], strict=True):
+            along[start:stop] = site.astype(np.float32) + moved[chosen]
+        start = stop
+    return points.T
 
 
 def _divided(
@@ -101,24 +125,27 @@ def _divided(
     sizes = np.bincount(cores, minlength=len(cores))
     # a core is in one group, because its linking length is shorter; its lowest point stands for it
     large = np.flatnonzero(sizes >= min_core)
-    several = np.bincount(groups[large], minlength=len(groups))[groups] > 1
-    in_core = several & (sizes[cores] >= min_core)
+    several = (np.bincount(groups[large], minlength=len(groups)) > 1)[groups]
+    in_core = several & (sizes >= min_core)[cores]
     result = np.where(in_core, cores, groups)
     rest = np.flatnonzero(several & ~in_core)
     if not len(rest):
         return result
+    order = large[np.lexsort((sizes[large], groups[large]))]
+    del sizes, several
+    largest = np.empty(len(groups), dtype=np.int64)
+    largest[groups[order]] = order
     inside = np.flatnonzero(in_core)
     nearest = min(_NEAREST, len(inside))
     tree = cKDTree(_wrapped(points[inside], period), boxsize=period)
-    found = tree.query(_wrapped(points[rest], period), k=nearest, workers=available_cores())[1]
-    near = inside[np.reshape(found, (len(rest), nearest))]
-    same = groups[near] == groups[rest][:, None]
-    # the first of the same group, or else the largest core of that group
-    chosen = cores[near[np.arange(len(rest)), np.argmax(same, axis=1)]]
-    order = large[np.lexsort((sizes[large], groups[large]))]
-    largest = np.empty(len(groups), dtype=np.int64)
-    largest[groups[order]] = order
-    result[rest] = np.where(same.any(axis=1), chosen, largest[groups[rest]])
+    for first in range(0, len(rest), _PART):
+        part = rest[first : first + _PART]
+        found = tree.query(_wrapped(points[part], period), k=nearest, workers=available_cores())[1]
+        near = inside[np.reshape(found, (len(part), nearest))]
+        same = groups[near] == groups[part][:, None]
+        # the first of the same group, or else the largest core of that group
+        chosen = cores[near[np.arange(len(part)), np.argmax(same, axis=1)]]
+        result[part] = np.where(same.any(axis=1), chosen, largest[groups[part]])
     return result
 
 

@@ -254,6 +254,8 @@ def predict_field(
 def _named_memory_errors(n: int) -> Iterator[None]:
     try:
         yield
+    except OutOfMemoryError:
+        raise  # it has its own remedy
     except MemoryError as error:
         raise OutOfMemoryError(
             f"the prediction of {n}^3 sites does not fit the memory that is left ({error}); finished crops are kept in "
