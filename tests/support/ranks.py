@@ -1,6 +1,6 @@
 """Script of the tests of several ranks: predicts with the stand-in networks and writes what each rank got.
 
-python ranks.py ICS CACHE OUTPUT [die=CRASHES_AT_CROP] [full=BYTES] [redshift=Z] [catalog=FOLDER]
+python ranks.py ICS CACHE OUTPUT [die=CRASHES_AT_CROP] [full=BYTES] [redshift=Z] [catalog=FOLDER] [method=positions]
 """
 
 from __future__ import annotations
@@ -15,9 +15,12 @@ from pathlib import Path
 
 import numpy as np
 import yt
+from position_standins import Groups, position_card
 from standins import make_predictor
 
 import yt_protohalos as ph
+from yt_protohalos.prediction import position_predictor
+from yt_protohalos.prediction.position_predictor import PositionPredictor
 from yt_protohalos.yt_interface.linear import particle_sites
 from yt_protohalos.yt_interface.mpi import MPICommunicator, start_ranks
 from yt_protohalos.yt_interface.particles import YTParticles
@@ -29,9 +32,11 @@ def main() -> None:
     options = dict(word.split("=") for word in sys.argv[4:])
     start_ranks()
     yt.set_log_level("error")
-    predictor, communicator = make_predictor(), MPICommunicator()
+    positions = options.get("method") == "positions"
+    predictor = PositionPredictor(position_card(), Groups(), None) if positions else make_predictor()
+    communicator, last = MPICommunicator(), "semantic" if positions else "instance"
     if "die" in options:
-        finished, network = [0], predictor.instance
+        finished, network = [0], getattr(predictor, last)
 
         def dying(batch: np.ndarray) -> np.ndarray:
             finished[0] += 1
@@ -39,10 +44,10 @@ def main() -> None:
                 os.kill(os.getpid(), signal.SIGKILL)
             return network(batch)
 
-        predictor.instance = dying
+        setattr(predictor, last, dying)
     if "full" in options and not communicator.is_root:
         resource.setrlimit(resource.RLIMIT_FSIZE, (int(options["full"]),) * 2)
-    read = count_particles()
+    read, evolutions = count_particles(), count_evolutions()
     ds, redshift = ph.load(ics), float(options.get("redshift", 0))
     keywords = {"predictor": predictor, "cache": cache, "progress": False, "redshift": redshift, "on_range": "allow"}
     try:
@@ -65,9 +70,21 @@ def main() -> None:
         found["members"] = catalog.halo("halos", 0)["member_ids"]
     np.savez(
         Path(output) / f"rank{communicator.rank}.npz", labels=prediction.labels, probability=prediction.probability,
-        delta=box.field.delta, key=box.key, calls=[predictor.standins.calls[role] for role in ("semantic", "instance")],
-        **found,
+        delta=box.field.delta, key=box.key, evolutions=evolutions[0],
+        calls=[predictor.semantic.crops] if positions else [*predictor.standins.calls.values()], **found,
     )  # fmt: skip
+
+
+def count_evolutions() -> list[int]:
+    """Evolutions for a position network that this process makes from now on."""
+    made, evolve = [0], position_predictor.evolve_with_channels
+
+    def counted(*arguments: object) -> object:
+        made[0] += 1
+        return evolve(*arguments)
+
+    position_predictor.evolve_with_channels = counted
+    return made
 
 
 def count_particles() -> list[int]:

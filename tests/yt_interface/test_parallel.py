@@ -13,11 +13,14 @@ import h5py
 import numpy as np
 import pytest
 from initial_files import realisation, write_gadget2
+from position_standins import Groups, position_card
 from small_model import SIDE, write_small_model
 from standins import SPACING, make_predictor
 
 import yt_protohalos as ph
 from yt_protohalos.exceptions import ParallelError, StoreError
+from yt_protohalos.prediction.evolved_channels import ARRAYS
+from yt_protohalos.prediction.position_predictor import PositionPredictor
 from yt_protohalos.yt_interface import mpi
 from yt_protohalos.yt_interface.linear import particle_sites
 from yt_protohalos.yt_interface.predict import box_prediction
@@ -139,6 +142,29 @@ def test_a_killed_rank_loses_nothing_that_was_finished(ics, alone, tmp_path) -> 
             calls += found["calls"]
     assert calls[0] == 0, "the semantic network had finished"
     assert calls[1] <= 54 - finished
+
+
+@pytest.mark.slow
+@needs_ranks
+def test_ranks_of_a_position_network_evolve_once_also_if_one_is_killed(ics, tmp_path) -> None:
+    field = ph.linear_field(ph.load(ics))
+    whole = PositionPredictor(position_card(), Groups(), None).predict(field, progress=False, on_range="allow")
+    cache = tmp_path / "cache"
+    killed = run_ranks(2, SCRIPT, ics, cache, tmp_path, "method=positions", "die=1")
+    assert killed.returncode != 0
+    (folder,) = cache.glob("*.crops")
+    finished = len(list(folder.glob("positions_*.npy")))
+    assert 1 <= finished < 8 and len(list(folder.glob("evolved_*.npy"))) == len(ARRAYS)
+    again = run_ranks(2, SCRIPT, ics, cache, tmp_path, "method=positions")
+    assert again.returncode == 0, again.stderr
+    calls = 0
+    for rank in range(2):
+        with np.load(tmp_path / f"rank{rank}.npz") as found:
+            np.testing.assert_array_equal(found["labels"], whole.labels)
+            calls += int(found["calls"][0])
+            assert found["evolutions"] == 0, "the field had been evolved"
+    assert whole.n_protohalos > 5 and calls == 8 - finished
+    assert [path.suffix for path in cache.iterdir()] == [".h5"]
 
 
 @pytest.mark.slow
