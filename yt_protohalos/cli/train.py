@@ -60,12 +60,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--residual", action="store_true", help="residual blocks")
     parser.add_argument("--seed", type=int, default=1, help="seed of crops and first weights (default: %(default)s)")
-    parser.add_argument("--float32", action="store_true", help="train in float32 instead of mixed bfloat16")
+    parser.add_argument(
+        "--float32", action="store_true",
+        help="train in float32 (default: mixed bfloat16 where the machine computes it, float32 elsewhere)",
+    )  # fmt: skip
     parser.add_argument("--hours", type=float, default=float("inf"), help="stop after this wall time, resumable")
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
 
 
 def run(args: argparse.Namespace) -> None:
+    from ..models.runtime import best_precision
     from ..training.losses import loss_weights
     from ..training.settings import MASK_THRESHOLD, TrainingSettings
     from ..training.trainer import train
@@ -84,7 +88,7 @@ def run(args: argparse.Namespace) -> None:
         learning_rate=args.learning_rate, seed=args.seed,
         filters=tuple(args.filters or (POSITION_FILTERS if positions else PAPER_FILTERS)),
         start=args.start, input_skip=instance,
-        dtype_policy="float32" if args.float32 else "mixed_bfloat16",
+        dtype_policy="float32" if args.float32 or best_precision() == "float32" else "mixed_bfloat16",
         instance_loss=args.loss, loss_weights=loss_weights(args.loss, args.push_weight), residual=args.residual,
         mask_threshold=MASK_THRESHOLD if instance and args.semantic is not None else 0.0,
         channels=() if channels == "linear" else CHANNEL_SETS[args.head][channels],

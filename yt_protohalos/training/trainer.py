@@ -125,7 +125,8 @@ class Trainer:
             stored = json.loads(path.read_text(encoding="utf-8"))
             # a folder of an earlier version lacks later settings, and ran with their defaults
             known = json.loads(json.dumps({**asdict(TrainingSettings(self.settings.head)), **stored["settings"]}))
-            changed = [key for key in wanted if known[key] != wanted[key]]
+            # weights are float32 in every precision, so that another machine may continue with its own
+            changed = [key for key in wanted if known[key] != wanted[key] and key != "dtype_policy"]
             if changed:
                 raise ModelError(
                     f"{self.folder} holds a run with other {', '.join(changed)}; give the same settings or a new folder"
