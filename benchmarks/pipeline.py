@@ -266,11 +266,13 @@ def plot(results: list[dict[str, Any]], path: Path) -> None:
 def main() -> None:
     """Measure, print, and write the result with a picture."""
     import yt_protohalos as ph
-    from yt_protohalos.models.registry import DEFAULT_MODEL
+    from yt_protohalos.models.registry import DEFAULT_MODELS
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sides", type=int, nargs="+", default=[128], help="sites per side, multiples of 64")
-    parser.add_argument("--model", default=DEFAULT_MODEL)
+    parser.add_argument(
+        "--model", default=DEFAULT_MODELS["pseudo-space"], help="with a semantic and an instance network"
+    )
     parser.add_argument("--shipped-only", action="store_true", help="leave the plain pipeline out")
     parser.add_argument("-o", "--output-dir", type=Path, default=Path("benchmark"))
     args = parser.parse_args()

@@ -284,12 +284,14 @@ def plot(results: list[dict[str, Any]], path: Path) -> None:
 def main() -> None:
     """Measure each box, print, and write the result with a picture."""
     import yt_protohalos as ph
-    from yt_protohalos.models.registry import DEFAULT_MODEL
+    from yt_protohalos.models.registry import DEFAULT_MODELS
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sides", type=int, nargs="*", default=[128, 256])
     parser.add_argument("--repeat", type=int, nargs="*", default=[], help=f"sides that repeat a box of {PERIOD}^3")
-    parser.add_argument("--model", default=DEFAULT_MODEL)
+    parser.add_argument(
+        "--model", default=DEFAULT_MODELS["pseudo-space"], help="with a semantic and an instance network"
+    )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--work", type=Path, help="folder for stores, some 80 bytes per site; kept if given")
     parser.add_argument("-o", "--output-dir", type=Path, default=Path("scaling"))

@@ -87,7 +87,7 @@ def add_pair(group: h5py.Group, work: Path) -> None:
 
 
 def add_reference(file: h5py.File, folder: Path, work: Path) -> None:
-    """The TreePM run: its haloes and what the default model predicts from its initial conditions."""
+    """The TreePM run: its haloes and what `MODEL` predicts from its initial conditions."""
     field = ph.linear_field(ph.load(folder / "treepm96_ics.hdf5"))
     found = prediction(MODEL, field, work / "treepm")
     with h5py.File(folder / "treepm96.h5") as run:

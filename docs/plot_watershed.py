@@ -25,6 +25,7 @@ from yt_protohalos.yt_interface.predict import predict_field
 
 TARGET = Path(__file__).with_name("images") / "watershed.png"
 SIDE = 96
+METHODS = ("watershed", "pseudo-space")
 
 
 def coloured(truth: NDArray[np.int32], labels: NDArray[np.int32]) -> NDArray[np.int32]:
@@ -53,7 +54,7 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, default=TARGET)
     args = parser.parse_args()
     field, truth, _ = read_run(args.run)
-    predictors = {name: ProtohaloPredictor.from_pretrained(model) for name, model in DEFAULT_MODELS.items()}
+    predictors = {name: ProtohaloPredictor.from_pretrained(DEFAULT_MODELS[name]) for name in METHODS}
     found = {name: predict_field(field, one, cache=args.cache) for name, one in predictors.items()}
     flooding = predictors["watershed"]
     crop = ModelCrops.of_box(flooding.card, field.n).instance[0]
@@ -70,7 +71,7 @@ def main() -> None:
     image = axes[0, 1].imshow(there.T, origin="lower", cmap="cividis", vmin=0, vmax=1)
     axes[0, 1].set_title("probability of a contour (network output)")
     figure.colorbar(image, ax=axes[0, 1], shrink=0.8)
-    for panel, name in zip(axes[1], ("watershed", "pseudo-space"), strict=True):
+    for panel, name in zip(axes[1], METHODS, strict=True):
         show(panel, coloured(truth, found[name].labels)[(*cut, plane)], f"{name}, {predictors[name].card.name}")
     for panel in axes[1]:
         panel.set_xlabel("x [sites]")

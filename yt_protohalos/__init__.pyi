@@ -16,6 +16,7 @@ from .fields.perturbations import scale_amplitude as scale_amplitude
 from .fields.region import Region as Region
 from .initial_conditions.generate import generate_initial_conditions as generate_initial_conditions
 from .prediction.fof_predictor import FriendsOfFriendsPredictor as FriendsOfFriendsPredictor
+from .prediction.position_predictor import PositionPredictor as PositionPredictor
 from .prediction.predictor import ProtohaloPredictor as ProtohaloPredictor
 from .prediction.result import Prediction as Prediction
 from .prediction.result import RegionPrediction as RegionPrediction

@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 import yt
 from initial_files import realisation, write_grafic
+from position_standins import STANDINS
 from standins import SPACING, make_predictor
 
 import yt_protohalos as ph
@@ -86,8 +87,9 @@ def whole_or_absent(folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_killed_runs_resume_to_the_same_bits(tmp_path):
-    counts = kill_loop.loop(3, 1, tmp_path)
+@pytest.mark.parametrize("method", STANDINS)
+def test_killed_runs_resume_to_the_same_bits(tmp_path, method):
+    counts = kill_loop.loop(3, 1, tmp_path, method=method)
     assert counts["kills"] == 3 and counts["finished"] >= 1
 
 
@@ -109,7 +111,9 @@ def test_what_killed_writers_left_is_removed_once_it_is_old(tmp_path):
 
 
 @pytest.mark.slow
-def test_two_processes_on_one_cache_both_end_with_the_same_labels(tmp_path, ics, model):
+@pytest.mark.parametrize("method", STANDINS)
+def test_two_processes_on_one_cache_both_end_with_the_same_labels(tmp_path, tmp_path_factory, ics, method):
+    model = kill_loop.write_model(tmp_path_factory.mktemp("models") / "killed", method)
     context = multiprocessing.get_context("fork")
     folders = [tmp_path / name for name in ("one", "two")]
     (tmp_path / "cache").mkdir()

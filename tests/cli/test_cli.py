@@ -28,6 +28,7 @@ def fakes(tmp_path, monkeypatch):
 
     def from_pretrained(name=registry.DEFAULT_MODEL, precision="auto"):
         made.append(FakePredictor())
+        made[-1].loaded = name
         return made[-1]
 
     monkeypatch.setattr(ProtohaloPredictor, "from_pretrained", from_pretrained)
@@ -82,6 +83,15 @@ def test_find_writes_catalogue_cubes_and_pictures(ics, model, tmp_path, capsys, 
     assert f"{prediction.n_protohalos} protohalos" in text
     assert f"{prediction.label_mass[1]:.3e}" in text
     assert len(fakes) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [([], registry.DEFAULT_MODEL), *((["--method", method], name) for method, name in registry.DEFAULT_MODELS.items())],
+)
+def test_without_a_model_the_method_chooses_it(ics, fakes, options, name):
+    assert cli.main(["find", ics, "-o", "out", "--quiet", *options]) == 0
+    assert [predictor.loaded for predictor in fakes] == [name]
 
 
 def test_the_table_has_the_ten_largest_in_order(ics, model, capsys):
@@ -249,6 +259,11 @@ def test_models_lists_all_that_are_bundled(capsys):
     assert cli.main(["models"]) == 0
     text = capsys.readouterr().out
     assert all(f"{name}, version" in text for name in registry.available())
+    assert re.findall(r"^(\S+), version \d+ \(default\)$", text, re.MULTILINE) == [registry.DEFAULT_MODEL]
+    methods = dict(re.findall(r"^(\S+), version.*?^  method +(.+?)$", text, re.MULTILINE | re.DOTALL))
+    assert {name: methods[name] for name in registry.DEFAULT_MODELS.values()} == {
+        name: method for method, name in registry.DEFAULT_MODELS.items()
+    }
 
 
 @pytest.mark.slow

@@ -27,15 +27,18 @@ needs_ics = pytest.mark.skipif(not (SHARED / "ics").is_dir(), reason="needs the 
 needs_reference = pytest.mark.skipif(not (SHARED / "reference").is_dir(), reason="needs the run of ../shared/reference")
 
 
-@pytest.fixture(scope="module")
-def predictor() -> ph.ProtohaloPredictor:
-    return ph.ProtohaloPredictor.from_pretrained()
+MODELS = (registry.DEFAULT_MODEL, registry.DEFAULT_MODELS["pseudo-space"])
+
+
+@pytest.fixture(scope="module", params=MODELS)
+def predictor(request: pytest.FixtureRequest) -> ph.ProtohaloPredictor:
+    return ph.ProtohaloPredictor.from_pretrained(request.param)
 
 
 @pytest.mark.slow
 def test_every_bundled_model_is_verified_and_says_where_it_comes_from() -> None:
     names = registry.available()
-    assert registry.DEFAULT_MODEL in names
+    assert set(registry.DEFAULT_MODELS.values()) <= set(names)
     for name in names:
         card, folder = registry.load_card(name)
         registry.verify(card, folder)
@@ -44,10 +47,10 @@ def test_every_bundled_model_is_verified_and_says_where_it_comes_from() -> None:
         assert card.scores
 
 
-@pytest.fixture(scope="module")
-def music32() -> dict[str, Prediction]:
+@pytest.fixture(scope="module", params=MODELS)
+def music32(request: pytest.FixtureRequest) -> dict[str, Prediction]:
     # float32: in bfloat16 the formats' differences of 5e-6 in delta grow to 2e-3 in probability
-    predictor = ph.ProtohaloPredictor.from_pretrained(precision="float32")
+    predictor = ph.ProtohaloPredictor.from_pretrained(request.param, precision="float32")
     fields = {name: ph.linear_field(ph.load(SHARED / "ics" / name)) for name in MUSIC32}
     return {name: predictor.predict(field, progress=False) for name, field in fields.items()}
 
@@ -59,6 +62,12 @@ def test_every_format_of_one_realisation_has_the_same_protohalos(name: str, musi
     first, other = music32[MUSIC32[0]], music32[name]
     assert first.n_protohalos >= 5, "a box without protohalos would prove nothing"
     assert other.n_protohalos == first.n_protohalos
+    if not first.card.separates_members:
+        # rounding opens and closes single links of evolved groups, whose sizes are channels, and so exchanges numbers
+        assert len(ph.compare(first, other).matched) == first.n_protohalos
+        assert np.mean((other.labels > 0) != (first.labels > 0)) <= 0.01
+        assert np.mean(np.abs(other.probability - first.probability) > 0.02) <= 0.01
+        return
     # a density channel that falls on the other side of a half-precision digit moves a probability by some 1e-4
     np.testing.assert_allclose(other.probability, first.probability, atol=2e-3)
     # a site whose probability is the threshold to the last digit may fall on either side

@@ -58,11 +58,12 @@ def run_script(script: Path, arguments: list[str], cwd: Path, bundle: Path) -> s
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("method", ["positions", "pseudo-space"])
 @pytest.mark.parametrize("script", EXAMPLES, ids=lambda path: path.stem)
-def test_example_runs(script, bundle, tmp_path):
-    from yt_protohalos.models.registry import DEFAULT_MODEL
+def test_example_runs(script, method, bundle, tmp_path):
+    from yt_protohalos.models.registry import DEFAULT_MODELS
 
-    arguments = ["--model", str(bundle / DEFAULT_MODEL)]
+    arguments = ["--model", str(bundle / DEFAULT_MODELS[method])]
     if script.stem in ("own_initial_conditions", "experiments"):
         arguments += ["-n", "32"]
     if script.stem == "zoom_check":
@@ -98,14 +99,15 @@ def test_gallery_script_draws_what_can_be_read_in_print(script, monkeypatch, tmp
 def test_gallery_data_belong_to_the_bundled_model(monkeypatch):
     """What is stored scores as the card says: a new model needs new data."""
     from yt_protohalos.analysis import metrics
-    from yt_protohalos.models.registry import DEFAULT_MODEL, load_card
+    from yt_protohalos.models.registry import DEFAULT_MODELS, load_card
 
     monkeypatch.syspath_prepend(str(ROOT / "examples" / "gallery"))
     import gallery_data
 
     run, (model, pair) = gallery_data.read("treepm"), gallery_data.block_counts()
-    assert run.attributes["model"] == DEFAULT_MODEL
-    stated = load_card(DEFAULT_MODEL)[0].scores["TreePM reference"]
+    name = run.attributes["model"]
+    assert name in DEFAULT_MODELS.values()
+    stated = load_card(name)[0].scores["TreePM reference"]
     found = metrics.site_scores(model.total())
     for name in ("ACC", "F1", "TPR", "PPV"):
         assert found[name][0] == pytest.approx(stated[name], abs=2e-3)

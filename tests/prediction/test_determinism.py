@@ -10,16 +10,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_model import write_small_model
+from small_model import write_small_model, write_small_position_model
 from standins import same_partition
 
 N = 32
 SCRIPT = Path(__file__).parents[1] / "support" / "backend_labels.py"
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory) -> Path:
-    return write_small_model(tmp_path_factory.mktemp("models") / "small")
+@pytest.fixture(scope="module", params=[write_small_position_model, write_small_model])
+def model(request, tmp_path_factory) -> Path:
+    return request.param(tmp_path_factory.mktemp("models") / "small")
 
 
 @pytest.fixture(scope="module")

@@ -204,7 +204,7 @@ def test_what_cannot_be_is_refused_before_the_evolution(field, predictor, monkey
     with pytest.raises(ExperimentError):
         predictor.predict(ph.add_overdensity(field, 0.3))
     monkeypatch.setattr(memory, "available_memory", lambda: 10**6)
-    with pytest.raises(OutOfMemoryError, match=r"32\^3 sites needs 0\.00214 GiB .*more memory, or a model"):
+    with pytest.raises(OutOfMemoryError, match=r"32\^3 sites needs 0\.00214 GiB .* or method 'pseudo-space'"):
         predictor.predict(field)
 
 

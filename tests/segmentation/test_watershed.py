@@ -268,7 +268,7 @@ def test_a_card_says_its_method_and_needs_its_settings() -> None:
 
 
 def test_weights_of_another_model_are_named_not_pathed_and_verified() -> None:
-    planck, folder = registry.load_card(registry.DEFAULT_MODEL)
+    planck, folder = registry.load_card(registry.DEFAULT_MODELS["pseudo-space"])
     borrowed = replace(planck.semantic, model=planck.name)
     assert registry.weights_folder(borrowed, "nowhere") == folder
     card = replace(planck, semantic=borrowed, instance=None)
@@ -293,15 +293,21 @@ def test_what_a_card_says_of_weights_beside_it_is_what_it_said_before_they_could
 
 def test_the_method_chooses_the_model_and_must_be_its_own() -> None:
     assert PredictionOptions(method="watershed").model == registry.DEFAULT_MODELS["watershed"]
-    assert PredictionOptions(method="pseudo-space").model == registry.DEFAULT_MODEL
+    assert PredictionOptions(method="pseudo-space").model == "planck-v4"
+    assert PredictionOptions(method="positions").model == registry.DEFAULT_MODEL
     assert PredictionOptions().model is None
+    assert registry.choose_model(None, None) == registry.DEFAULT_MODEL
     assert PredictionOptions("planck-v2", method="pseudo-space").model == "planck-v2"
     with pytest.raises(ModelError, match=r"'planck-v4' has method 'pseudo-space', not 'watershed'; leave"):
         PredictionOptions("planck-v4", method="watershed")
+    with pytest.raises(ModelError, match=rf"'planck-v4' .* not 'positions'; .* use model '{registry.DEFAULT_MODEL}'"):
+        PredictionOptions("planck-v4", method="positions")
     with pytest.raises(ModelError, match=r"'tiny' has method 'watershed', not 'pseudo-space'"):
         PredictionOptions(predictor=watershed_predictor(), method="pseudo-space")
     assert PredictionOptions(predictor=make_predictor(), method="pseudo-space").model is None
-    with pytest.raises(ModelError, match="method 'magic' is unknown; use one of pseudo-space, watershed, fof"):
+    with pytest.raises(
+        ModelError, match="method 'magic' is unknown; use one of positions, pseudo-space, watershed, fof"
+    ):
         PredictionOptions(method="magic")
 
 
@@ -324,7 +330,7 @@ def test_the_command_refuses_a_model_of_another_method(tmp_path: Path, capsys: p
 def test_the_bundled_watershed_model_loads_and_finds_contours() -> None:
     card, folder = registry.load_card(registry.DEFAULT_MODELS["watershed"])
     registry.verify(card, folder)
-    planck = registry.load_card(registry.DEFAULT_MODEL)[0]
+    planck = registry.load_card(registry.DEFAULT_MODELS["pseudo-space"])[0]
     assert card.method == "watershed" and card.semantic.model == planck.name
     assert card.semantic.sha256 == planck.semantic.sha256
     assert (card.threshold, card.calibration) == (planck.threshold, planck.calibration)

@@ -55,7 +55,9 @@ def check_models_and_data() -> None:
     """Every bundled model has the weights that its card names, and the initial conditions are there."""
     from yt_protohalos.models import registry
 
-    require(registry.DEFAULT_MODEL in registry.available(), "the default model is missing")
+    for method, name in registry.DEFAULT_MODELS.items():
+        require(name in registry.available(), f"{name}, the default model of method {method}, is missing")
+    require(registry.DEFAULT_MODEL in registry.DEFAULT_MODELS.values(), "the default model belongs to no method")
     for name in registry.available():
         registry.verify(*registry.load_card(name))
     require((resources.files("yt_protohalos") / "data" / "music64_gadget2.dat").is_file(), "no initial conditions")

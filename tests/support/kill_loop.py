@@ -1,8 +1,9 @@
 """Kill predictions at random moments, resume them, and compare with one that was left alone, bit for bit.
 
-Run as ``python tests/support/kill_loop.py --kills 50 --seed 1``. Each run is ``protohalos find`` in a process of its
-own, with analytic networks in place of trained ones; everything else is the package's: readers, evolved field, store,
-stitching, cubes, pictures, catalogue. After each kill every file under a final name must be whole.
+Run as ``python tests/support/kill_loop.py --kills 50 --seed 1 --method positions``. Each run is ``protohalos find`` in
+a process of its own, with analytic networks in place of trained ones; everything else is the package's: readers,
+evolved field, store, groups or stitching, cubes, pictures, catalogue. After each kill every file under a final name
+must be whole.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import tempfile
 import time
 import warnings
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,23 +27,31 @@ import h5py
 import matplotlib
 import numpy as np
 import yt
+from position_standins import STANDINS, Groups, position_card
 from standins import SPACING, StandIns, make_card, make_network
 
 import yt_protohalos as ph
 from yt_protohalos import cli
 from yt_protohalos.models.channels import EVOLVED_SEMANTIC
 from yt_protohalos.models.registry import file_sha256, load_card, write_card
+from yt_protohalos.prediction.position_predictor import PositionPredictor
 from yt_protohalos.prediction.predictor import ProtohaloPredictor
 
 N = 24
-UNFINISHED = ("probability.npy", "labels_a.npy", "labels_b.npy", "evolving_")
+UNFINISHED = ("probability.npy", "labels_a.npy", "labels_b.npy", "evolving_", "in_group.npy", "displacement_")
 """Arrays that are mapped and filled, and that no later start takes for finished."""
 
 
-def write_model(folder: Path) -> Path:
+def write_model(folder: Path, method: str = "pseudo-space") -> Path:
     """Model whose networks see the evolved field, with weights of nonsense."""
     folder.mkdir()
     networks = {}
+    if method == "positions":
+        card = position_card(name="killed")
+        weights = folder / card.semantic.weights
+        weights.write_bytes(b"positions")
+        write_card(replace(card, semantic=replace(card.semantic, sha256=file_sha256(weights))), folder)
+        return folder
     for head in ("semantic", "instance"):
         weights = folder / f"{head}.weights.h5"
         weights.write_bytes(head.encode())
@@ -56,6 +66,8 @@ def write_model(folder: Path) -> Path:
 def standin_predictor(name: str | Path, precision: str = "auto") -> ProtohaloPredictor:
     """In place of `ProtohaloPredictor.from_pretrained`."""
     card, _ = load_card(name)
+    if card.predicts_positions:
+        return PositionPredictor(card, Groups(), None)
     networks = StandIns(card.semantic.margin)
     return ProtohaloPredictor(card, networks.semantic, networks.instance)
 
@@ -150,7 +162,9 @@ def digests(folder: Path) -> dict[str, str]:
     return found
 
 
-def loop(kills: int, seed: int, folder: Path, report: Any = lambda line: None) -> dict[str, int]:
+def loop(
+    kills: int, seed: int, folder: Path, report: Any = lambda line: None, method: str = "pseudo-space"
+) -> dict[str, int]:
     """Kill `kills` runs at random moments of their work; counts of what happened.
 
     Raises
@@ -161,7 +175,7 @@ def loop(kills: int, seed: int, folder: Path, report: Any = lambda line: None) -
     matplotlib.use("Agg")
     yt.set_log_level(50)
     ProtohaloPredictor.from_pretrained = staticmethod(standin_predictor)  # type: ignore[method-assign,assignment]
-    model, ics = write_model(folder / "model"), folder / "ics.hdf5"
+    model, ics = write_model(folder / "model", method), folder / "ics.hdf5"
     ph.generate_initial_conditions(N, N * SPACING, seed=3, filename=ics)
     start = time.monotonic()
     run_apart(ics, model, folder / "reference")
@@ -200,9 +214,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--method", choices=STANDINS, default="positions")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        counts = loop(arguments.kills, arguments.seed, Path(folder), lambda line: print(line, flush=True))  # noqa: T201
+        counts = loop(arguments.kills, arguments.seed, Path(folder), partial(print, flush=True), arguments.method)
     print(", ".join(f"{value} {name}" for name, value in counts.items()))  # noqa: T201
     return 0
 

@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from standins import make_card, make_network
+from standins import make_card, make_network, make_predictor
 
 from yt_protohalos.models.card import ModelCard
 from yt_protohalos.models.channels import CHANNEL_SETS, GROUP_CENTRE
+from yt_protohalos.prediction.position_predictor import PositionPredictor
 
 MARGIN, SMALLEST = 4, 20
 CHANNELS = CHANNEL_SETS["positions"]["evolved"]
@@ -31,6 +32,11 @@ class Groups:
     def __init__(self) -> None:
         self.crops = 0
 
+    @property
+    def calls(self) -> dict[str, int]:
+        """Number of crops, as `StandIns` counts its runs."""
+        return {"semantic": self.crops, "instance": 0}
+
     def __call__(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """Output of the network on a batch of crops."""
         self.crops += len(batch)
@@ -39,3 +45,14 @@ class Groups:
         logit = np.where(size > SMALLEST - 0.5, 8.0, -8.0)
         moves = [inside[..., CHANNELS.index(name)] for name in GROUP_CENTRE]
         return np.stack([logit, logit, *moves], axis=-1).astype(np.float32)
+
+
+def make_position_predictor(**changes: Any) -> PositionPredictor:
+    """Predictor of the stand-in; ``predictor.standins.calls`` counts its crops."""
+    predictor = PositionPredictor(position_card(**changes), Groups(), None)
+    predictor.standins = predictor.semantic  # type: ignore[attr-defined]
+    return predictor
+
+
+STANDINS = {"positions": make_position_predictor, "pseudo-space": make_predictor}
+"""Predictors with stand-in networks by method."""

@@ -1,6 +1,6 @@
 """Script of the tests of several ranks: predicts with the stand-in networks and writes what each rank got.
 
-python ranks.py ICS CACHE OUTPUT [die=CRASHES_AT_CROP] [full=BYTES] [redshift=Z] [catalog=FOLDER] [method=positions]
+python ranks.py ICS CACHE OUTPUT [method=METHOD] [die=CRASHES_AT_CROP] [full=BYTES] [redshift=Z] [catalog=FOLDER]
 """
 
 from __future__ import annotations
@@ -15,12 +15,10 @@ from pathlib import Path
 
 import numpy as np
 import yt
-from position_standins import Groups, position_card
-from standins import make_predictor
+from position_standins import STANDINS
 
 import yt_protohalos as ph
 from yt_protohalos.prediction import position_predictor
-from yt_protohalos.prediction.position_predictor import PositionPredictor
 from yt_protohalos.yt_interface.linear import particle_sites
 from yt_protohalos.yt_interface.mpi import MPICommunicator, start_ranks
 from yt_protohalos.yt_interface.particles import YTParticles
@@ -32,11 +30,11 @@ def main() -> None:
     options = dict(word.split("=") for word in sys.argv[4:])
     start_ranks()
     yt.set_log_level("error")
-    positions = options.get("method") == "positions"
-    predictor = PositionPredictor(position_card(), Groups(), None) if positions else make_predictor()
-    communicator, last = MPICommunicator(), "semantic" if positions else "instance"
+    predictor, communicator = STANDINS[options.get("method", "pseudo-space")](), MPICommunicator()
     if "die" in options:
-        finished, network = [0], getattr(predictor, last)
+        # the last network that runs
+        role = "instance" if predictor.instance else "semantic"
+        finished, network = [0], getattr(predictor, role)
 
         def dying(batch: np.ndarray) -> np.ndarray:
             finished[0] += 1
@@ -44,7 +42,7 @@ def main() -> None:
                 os.kill(os.getpid(), signal.SIGKILL)
             return network(batch)
 
-        setattr(predictor, last, dying)
+        setattr(predictor, role, dying)
     if "full" in options and not communicator.is_root:
         resource.setrlimit(resource.RLIMIT_FSIZE, (int(options["full"]),) * 2)
     read, evolutions = count_particles(), count_evolutions()
@@ -71,7 +69,7 @@ def main() -> None:
     np.savez(
         Path(output) / f"rank{communicator.rank}.npz", labels=prediction.labels, probability=prediction.probability,
         delta=box.field.delta, key=box.key, evolutions=evolutions[0],
-        calls=[predictor.semantic.crops] if positions else [*predictor.standins.calls.values()], **found,
+        calls=[predictor.standins.calls[role] for role in ("semantic", "instance")], **found,
     )  # fmt: skip
 
 

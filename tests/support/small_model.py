@@ -1,11 +1,13 @@
-"""A model of the real architecture but tiny and untrained, so that code that names a model runs in seconds."""
+"""Models of the real architectures but tiny and untrained, so that code that names a model runs in seconds."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from position_standins import CHANNELS, position_card
 from standins import make_card, make_network
 
 from yt_protohalos.initial_conditions.generate import generate_initial_conditions
@@ -53,12 +55,44 @@ def write_small_model(folder: Path, name: str = "small", separates: str = "insta
     return folder
 
 
-def write_small_bundle(folder: Path) -> Path:
-    """Write small models under the names of the bundled ones that see separate haloes; returns the folder."""
-    from yt_protohalos.models.registry import AMPLITUDE_MODEL, DEFAULT_MODEL, DEFAULT_MODELS
+def write_small_position_model(folder: Path, name: str = "small", **changes: Any) -> Path:
+    """Write card and weights of a position model that finds the friends-of-friends groups of the evolved field.
 
-    # all see the linear field alone, as only planck-v2 does
-    for name in (DEFAULT_MODEL, "planck-v2"):
+    The inner layers are random; the last one takes the size of a site's group for the logit of its membership, and the
+    vector to the centre of the group for its displacement. Sites of larger groups are likelier members, and groups have
+    sites outside the mask too.
+    """
+    import keras
+
+    from yt_protohalos.models.channels import GROUP_CENTRE
+    from yt_protohalos.models.position_network import OUTPUTS, build_position_network
+
+    keras.utils.set_random_seed(3)
+    folder.mkdir(parents=True, exist_ok=True)
+    card = position_card(name=name)
+    network = build_position_network(None, len(CHANNELS), margin=MARGIN, filters=FILTERS)
+    kernel = np.zeros((1, 1, 1, FILTERS[0] + len(CHANNELS), OUTPUTS), dtype=np.float32)
+    # the input follows the features; log10(size) / 2 is 0.65 for the smallest group
+    by_channel = kernel[0, 0, 0, FILTERS[0] :]
+    by_channel[CHANNELS.index("group_size"), :2] = 20.0, 40.0
+    by_channel[[CHANNELS.index(channel) for channel in GROUP_CENTRE], [2, 3, 4]] = 1.0
+    bias = np.array([-20.0, -26.0, 0.0, 0.0, 0.0], dtype=np.float32)
+    network.get_layer("positions").set_weights([kernel, bias])
+    network.save_weights(folder / card.semantic.weights)
+    architecture = {**card.semantic.architecture, "side": SIDE, "margin": MARGIN, "filters": FILTERS}
+    sha256 = file_sha256(folder / card.semantic.weights)
+    semantic = replace(card.semantic, architecture=architecture, sha256=sha256)
+    write_card(replace(card, semantic=semantic, **{"core": SIDE - 2 * MARGIN, **changes}), folder)
+    return folder
+
+
+def write_small_bundle(folder: Path) -> Path:
+    """Write small models under the names of the bundled ones that separate haloes; returns the folder."""
+    from yt_protohalos.models.registry import AMPLITUDE_MODEL, DEFAULT_MODELS
+
+    write_small_position_model(folder / DEFAULT_MODELS["positions"], name=DEFAULT_MODELS["positions"])
+    # those with an embedding see the linear field alone, as of the bundled ones only planck-v2 does
+    for name in (DEFAULT_MODELS["pseudo-space"], "planck-v2"):
         write_small_model(folder / name, name=name)
     write_small_model(folder / AMPLITUDE_MODEL, name=AMPLITUDE_MODEL, amplitude_range=(0.58, 1.08))
     flooded = DEFAULT_MODELS["watershed"]

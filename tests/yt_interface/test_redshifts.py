@@ -20,7 +20,7 @@ from yt_protohalos.catalog.members import stored_region
 from yt_protohalos.exceptions import CosmologyError, CosmologyWarning, OutOfRangeError
 from yt_protohalos.fields.cosmology import PAPER_COSMOLOGY
 from yt_protohalos.fields.evolution import evolve_field
-from yt_protohalos.models.registry import AMPLITUDE_MODEL, DEFAULT_MODEL, load_card
+from yt_protohalos.models.registry import AMPLITUDE_MODEL, DEFAULT_MODEL, DEFAULT_MODELS, load_card
 from yt_protohalos.models.validity import check_cosmology, check_range, covering_models, redshift_range
 from yt_protohalos.prediction.predictor import ProtohaloPredictor
 from yt_protohalos.yt_interface.options import PredictionOptions
@@ -270,11 +270,12 @@ def test_a_stored_catalogue_is_of_its_redshift_and_proper(ds, tmp_path):
 # how far
 
 
-def test_the_default_model_refuses_and_names_the_one_that_knows():
-    card = load_card(DEFAULT_MODEL)[0]
+@pytest.mark.parametrize("name", [DEFAULT_MODEL, DEFAULT_MODELS["pseudo-space"]])
+def test_the_default_models_refuse_and_name_the_one_that_knows(name):
+    card = load_card(name)[0]
     low, high = redshift_range(card, PAPER_COSMOLOGY)
     assert low == 0 and PAPER_COSMOLOGY.sigma_8 * PAPER_COSMOLOGY.growth_factor(high) == pytest.approx(0.74592)
-    said = rf"sigma_8 D\(z\) = 0.63\d* at z = 0.5 .*{DEFAULT_MODEL}.*up to z = (\d\.\d+); use model '{AMPLITUDE_MODEL}'"
+    said = rf"sigma_8 D\(z\) = 0.63\d* at z = 0.5 .*{name}.*up to z = (\d\.\d+); use model '{AMPLITUDE_MODEL}'"
     with pytest.raises(OutOfRangeError, match=said) as error:
         check_cosmology(card, PAPER_COSMOLOGY, redshift=0.5)
     reached = float(re.search(said, str(error.value))[1])
@@ -289,9 +290,10 @@ def test_the_default_model_refuses_and_names_the_one_that_knows():
         check_cosmology(many, PAPER_COSMOLOGY, redshift=1.0)
 
 
-def test_ranges_begin_later_where_today_is_too_lumpy():
+@pytest.mark.parametrize("name", [DEFAULT_MODEL, DEFAULT_MODELS["pseudo-space"]])
+def test_ranges_begin_later_where_today_is_too_lumpy(name):
     lumpy, smooth = replace(PAPER_COSMOLOGY, sigma_8=1.0), replace(PAPER_COSMOLOGY, sigma_8=0.6)
-    card = load_card(DEFAULT_MODEL)[0]
+    card = load_card(name)[0]
     first, last = redshift_range(card, lumpy)
     assert 0 < first < last and redshift_range(card, smooth) is None
     check_cosmology(card, lumpy, redshift=(first + last) / 2)

@@ -267,7 +267,7 @@ def spheres(field: LinearField, fraction: float, min_sites: int) -> tuple[NDArra
 
 
 def evolved_groups(field: LinearField, fraction: float, min_sites: int) -> tuple[NDArray[np.integer], None]:
-    """Friends-of-friends groups of the evolved field that the networks see; the fraction is not used."""
+    """Friends-of-friends groups of the coarse evolution, `evolve_field`; the fraction is not used."""
     return group_sites(evolve_field(field).displacement, LINKING_LENGTH, min_sites), None
 
 

@@ -210,7 +210,7 @@ def validate(
     """
     card = predictor.card
     if catalog and isinstance(card, ModelCard) and not card.separates_haloes:
-        raise ScoringError(f"model {card.name} has no instance network and makes no catalogue; leave the catalogue out")
+        raise ScoringError(f"model {card.name} separates no haloes and makes no catalogue; leave the catalogue out")
     readers = {name: run if callable(run) else (lambda run=run: run) for name, run in runs.items()}
     lattice, cosmology, redshift = _check_runs(readers, catalog)
     methods = simple_methods or {}

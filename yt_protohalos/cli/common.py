@@ -45,7 +45,10 @@ def add_prediction_options(parser: argparse.ArgumentParser) -> None:
 
 def add_model_options(parser: argparse.ArgumentParser, default: str = DEFAULT_MODEL) -> None:
     """Add the options of every command that predicts, at one redshift or several."""
-    parser.add_argument("--threshold", type=float, help="semantic threshold, 0 to 1 (default: the model's)")
+    parser.add_argument(
+        "--threshold", type=float,
+        help="semantic threshold, 0 to 1 (default: the model's); with method positions it changes the mask alone",
+    )  # fmt: skip
     parser.add_argument(
         "--on-spacing", choices=POLICIES, default="warn", help="if the spacing is not the model's (default: warn)"
     )
@@ -59,8 +62,9 @@ def add_network_options(parser: argparse.ArgumentParser, default: str = DEFAULT_
     """Add the options of every command that finds protohalos."""
     parser.add_argument(
         "--method", choices=METHOD_NAMES,
-        help="how protohalos are separated (default: as the model does); without --model, watershed means model "
-        f"{DEFAULT_MODELS['watershed']}; {FOF}: friends of friends in final positions, without a model",
+        help="how protohalos are separated (default: as the model does); without --model, "
+        f"{', '.join(f'{method} means model {name}' for method, name in DEFAULT_MODELS.items())}; "
+        f"{FOF}: friends of friends in final positions, without a model",
     )  # fmt: skip
     parser.add_argument("--model", help=f"bundled model or folder of one (default: {default})")
     parser.add_argument("--precision", choices=("auto", "float32", "mixed", "bfloat16"), default="auto")

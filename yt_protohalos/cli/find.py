@@ -9,8 +9,9 @@ from .common import add_facts_options, add_prediction_options, all_ranks, load_i
 
 HELP = "find the protohalos of initial conditions: catalogue, label and probability cubes, pictures"
 EXAMPLE = """  protohalos find ics_gadget.dat -o protohalos
-  protohalos find music_generic.hdf5 -o out --box-size 50Mpc/h --redshift 49 --model planck-v4 --threshold 0.5
+  protohalos find music_generic.hdf5 -o out --box-size 50Mpc/h --redshift 49 --model planck-v5
   protohalos find ics_gadget.dat -o at_half --at-redshift 0.5 --model amplitude-v1     # haloes at z = 0.5
+  protohalos find ics_gadget.dat -o paper --method pseudo-space --threshold 0.5        # model planck-v4
   protohalos find ics_gadget.dat -o flooded --method watershed                         # model watershed-v1
   protohalos find ics_gadget.dat -o groups --method fof                                # without a model
   mpirun -np 4 protohalos find ics_gadget.dat -o protohalos"""

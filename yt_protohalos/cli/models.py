@@ -8,7 +8,7 @@ from ..models import registry
 from .common import say
 
 HELP = "list the bundled models, after verifying their weights"
-EXAMPLE = "  protohalos models\n  protohalos models planck-v4"
+EXAMPLE = "  protohalos models\n  protohalos models planck-v5"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -47,6 +47,11 @@ class Card(ABC):
     def sees_evolution(self) -> bool:
         """True if the prediction depends on the evolved field."""
 
+    @property
+    def separates_members(self) -> bool:
+        """True if a protohalo consists of members, so that the threshold decides about protohaloes too."""
+        return True
+
     @abstractmethod
     def check_separation(self) -> None:
         """Raise `ModelError` if the method gives no separate haloes."""

@@ -55,7 +55,7 @@ _VALUES = {
 
 @dataclass(frozen=True, repr=False)
 class ModelCard(Card):
-    """A trained pair of networks and the range of fields it is valid for; every value is checked.
+    """The trained networks of a model and the range of fields it is valid for; every value is checked.
 
     Attributes
     ----------
@@ -108,7 +108,7 @@ class ModelCard(Card):
     Examples
     --------
     >>> from yt_protohalos.models.registry import load_card
-    >>> card, folder = load_card("planck-v4")
+    >>> card, folder = load_card("planck-v5")
     >>> type(card).from_json(card.to_json()) == card
     True
     """
@@ -223,6 +223,11 @@ class ModelCard(Card):
     def predicts_positions(self) -> bool:
         """True if one network predicts membership and final positions."""
         return bool(self.semantic.architecture["head"] == "positions")
+
+    @property
+    def separates_members(self) -> bool:
+        """False for a position network, whose protohaloes are groups of final positions."""
+        return not self.predicts_positions
 
     @property
     def separates_haloes(self) -> bool:

@@ -65,7 +65,7 @@ class NetworkCard:
 
     Examples
     --------
-    >>> ph.predict(ds).card.semantic.channels
+    >>> ph.predict(ds, "planck-v2").card.semantic.channels
     ('delta', 'phi')
     """
 
@@ -136,7 +136,7 @@ class NetworkCard:
 
 
 def check_architecture(architecture: dict[str, Any]) -> None:
-    """Raise `ModelError` unless a V-Net can be built with these keywords of `build_vnet`."""
+    """Raise `ModelError` unless a network can be built with these keywords."""
     rules.check("architecture", architecture, _ARCHITECTURE, _OPTIONAL)
     side, margin, stride = architecture["side"], architecture["margin"], 2 ** (len(architecture["filters"]) - 1)
     if side < stride or side % stride:

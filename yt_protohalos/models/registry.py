@@ -11,11 +11,11 @@ from .base_card import Card
 from .card import ModelCard, NetworkCard
 from .fof_card import FOF
 
-DEFAULT_MODEL = "planck-v4"
+DEFAULT_MODEL = "planck-v5"
 AMPLITUDE_MODEL = "amplitude-v1"
 """Bundled model for many amplitudes, hence for several redshifts."""
-DEFAULT_MODELS = {"pseudo-space": DEFAULT_MODEL, "watershed": "watershed-v1"}
-"""Default model of each method of separating haloes."""
+DEFAULT_MODELS = {"positions": DEFAULT_MODEL, "pseudo-space": "planck-v4", "watershed": "watershed-v1"}
+"""Default model of each method of separating haloes; the first method is the default."""
 METHOD_NAMES = (*DEFAULT_MODELS, FOF)
 """Methods of finding haloes; friends of friends has no model."""
 CARD_NAME = "card.json"
@@ -34,7 +34,7 @@ def available() -> list[str]:
     Examples
     --------
     >>> from yt_protohalos.models import registry
-    >>> "planck-v4" in registry.available()
+    >>> "planck-v5" in registry.available()
     True
     """
     return sorted(path.parent.name for path in _BUNDLED.glob(f"*/{CARD_NAME}"))
@@ -64,9 +64,9 @@ def load_card(name_or_path: str | Path) -> tuple[ModelCard, Path]:
     Examples
     --------
     >>> from yt_protohalos.models import registry
-    >>> card, folder = registry.load_card("planck-v4")
+    >>> card, folder = registry.load_card("planck-v5")
     >>> card.name
-    'planck-v4'
+    'planck-v5'
     """
     name = str(name_or_path)
     folder = _BUNDLED / name if name in available() else Path(name_or_path).expanduser()
@@ -104,7 +104,7 @@ def write_card(card: ModelCard, folder: str | Path) -> Path:
     --------
     >>> import shutil
     >>> from yt_protohalos.models import registry
-    >>> card, folder = registry.load_card("planck-v4")
+    >>> card, folder = registry.load_card("planck-v5")
     >>> copy = shutil.copytree(folder, "my_model")
     >>> registry.write_card(card, copy).name
     'card.json'
@@ -132,12 +132,12 @@ def choose_model(model: str | Path | None, method: str | None) -> str | Path:
     ----------
     model : str or path, optional
         Name of a bundled model or folder of one.
-    method : {"pseudo-space", "watershed"}, optional
+    method : {"positions", "pseudo-space", "watershed"}, optional
 
     Returns
     -------
     str or path
-        The model that is named, else the default model of the method.
+        The model that is named, else the default model of the method, else that of the package.
 
     Raises
     ------
@@ -155,7 +155,7 @@ def choose_model(model: str | Path | None, method: str | None) -> str | Path:
     if method is not None and method not in DEFAULT_MODELS:
         raise ModelError(f"method {method!r} has no model; use one of {', '.join(DEFAULT_MODELS)}")
     if model is None:
-        return DEFAULT_MODELS[method or "pseudo-space"]
+        return DEFAULT_MODEL if method is None else DEFAULT_MODELS[method]
     if method is not None:
         check_method(load_card(model)[0], method)
     return model
@@ -197,7 +197,7 @@ def verify(card: ModelCard, folder: str | Path) -> None:
     Examples
     --------
     >>> from yt_protohalos.models import registry
-    >>> registry.verify(*registry.load_card("planck-v4"))
+    >>> registry.verify(*registry.load_card("planck-v5"))
     """
     for role, network in card.networks:
         home = weights_folder(network, folder)

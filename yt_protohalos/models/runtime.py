@@ -50,7 +50,7 @@ def crops_at_once(card: NetworkCard) -> int:
 
 
 def bytes_per_site(card: NetworkCard) -> int:
-    """Estimate the memory in bytes that a V-Net in float32 needs per site of a crop.
+    """Estimate the memory in bytes that a network in float32 needs per site of a crop.
 
     The finest level holds seven times its filters at the end: the skipped and the incoming features, both again as one
     array, and the output of a convolution. For ``planck-v4``, 10 to 30 % more than measured.

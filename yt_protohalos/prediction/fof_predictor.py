@@ -192,7 +192,9 @@ class FriendsOfFriendsPredictor:
     def _labels(self, field: LinearField, progress: Progress) -> tuple[NDArray[np.int32], EvolvedField]:
         per_site, per_cell = _EVOLUTION_BYTES
         needed = max(BYTES_PER_SITE, per_site + per_cell * self.card.plan.cells_per_site**3)
-        with enough_memory("friends of friends", field.n, needed, "or a model, which reads a box in crops"):
+        with enough_memory(
+            "friends of friends", field.n, needed, "or method 'pseudo-space', which reads a box in crops"
+        ):
             evolved = self.card.evolve(field, progress)
             return group_sites(evolved.displacement, self.card.linking_length, self.card.min_sites), evolved
 

@@ -48,6 +48,25 @@ class PositionPredictor(ProtohaloPredictor):
     `ProtohaloPredictor.from_pretrained` returns it for such a model. The members of a mask are the sites of a large
     probability; the protohaloes are groups of predicted final positions, and may hold sites outside the mask: a small
     halo that is likely to exist, but whose sites are uncertain one by one, is found with its whole mass.
+
+    Parameters
+    ----------
+    card, precision, batch
+        As in `ProtohaloPredictor`; of the batch ``"semantic"`` alone counts.
+    semantic : callable
+        float32 (batch, side, side, side, channels) -> float32 (batch, out, out, out, 5), for any side that is a
+        multiple of the network's stride: logits of ending in a halo and in any group, and the displacement from the
+        evolved position to the centre of the halo, in units of `channels.DISPLACEMENT_UNIT`.
+    instance : None
+        There is no second network.
+
+    Examples
+    --------
+    >>> predictor = ph.ProtohaloPredictor.from_pretrained("planck-v5")
+    >>> type(predictor).__name__
+    'PositionPredictor'
+    >>> predictor.site_outputs(field, progress=False).displacement.shape  # sites
+    (3, 32, 32, 32)
     """
 
     def predict(

@@ -51,7 +51,7 @@ class ProtohaloPredictor:
 
     Examples
     --------
-    >>> predictor = ph.ProtohaloPredictor.from_pretrained("planck-v4")
+    >>> predictor = ph.ProtohaloPredictor.from_pretrained("planck-v5")
     >>> prediction = predictor.predict(field)
     """
 
@@ -73,7 +73,7 @@ class ProtohaloPredictor:
 
     def __repr__(self) -> str:
         card = self.card
-        return f"ProtohaloPredictor(model {card.name!r}, method {card.method}, precision {self.precision})"
+        return f"{type(self).__name__}(model {card.name!r}, method {card.method}, precision {self.precision})"
 
     @classmethod
     def from_pretrained(cls, name: str | Path = DEFAULT_MODEL, precision: str = "auto") -> ProtohaloPredictor:
@@ -84,9 +84,15 @@ class ProtohaloPredictor:
         name : str or Path
             Name of a bundled model (`models.registry.available`) or a folder with ``card.json``.
         precision : {"auto", "float32", "mixed", "bfloat16"}
-            Of the networks' inner layers. ``"mixed"`` computes the semantic network in bfloat16 and of the instance
-            network the deeper levels, those that see every site in float32; ``"bfloat16"`` all of both;
-            ``"auto"`` what `models.runtime.best_precision` says of the machine. First and last layers are float32.
+            Of the networks' inner layers. ``"mixed"`` computes a semantic network in bfloat16. Of a network that
+            separates haloes it does so with the deeper levels, and those that see every site are float32;
+            ``"bfloat16"`` is for all; ``"auto"`` is what `models.runtime.best_precision` says of the machine. The last
+            layers are float32.
+
+        Returns
+        -------
+        ProtohaloPredictor
+            A `PositionPredictor` for a model with a position network.
 
         Raises
         ------
@@ -99,7 +105,9 @@ class ProtohaloPredictor:
         verify(card, folder)
         if precision == "auto":
             precision = best_precision()
-        semantic = load_network(card.semantic, folder, "float32" if precision == "float32" else "bfloat16")
+        # what a membership loses by rounding is less than what positions and embeddings lose
+        coarse = precision == "mixed" and not card.predicts_positions
+        semantic = load_network(card.semantic, folder, "bfloat16" if coarse else precision)
         instance = None if card.instance is None else load_network(card.instance, folder, precision)
         networks = {"semantic": card.semantic, "instance": card.instance}
         batch = {head: crops_at_once(network) for head, network in networks.items() if network is not None}
@@ -228,7 +236,7 @@ class ProtohaloPredictor:
 
         Examples
         --------
-        >>> predictor = ph.ProtohaloPredictor.from_pretrained("planck-v4")
+        >>> predictor = ph.ProtohaloPredictor.from_pretrained("planck-v5")
         >>> part = predictor.predict_region(field, ph.Region((2, 2, 2), side=3.125))
         >>> part.labels.shape
         (16, 16, 16)
@@ -251,7 +259,7 @@ class ProtohaloPredictor:
 
         Examples
         --------
-        >>> predictor = ph.ProtohaloPredictor.from_pretrained("planck-v4")
+        >>> predictor = ph.ProtohaloPredictor.from_pretrained("planck-v5")
         >>> region = ph.Region((2, 2, 2), side=3.125)
         >>> predictor.needed_context(field, region).side > region.side
         True

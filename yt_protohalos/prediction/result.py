@@ -153,7 +153,8 @@ class Prediction(LabelledSites):
     site_offset : float
         Site i sits at ``(i + site_offset) * spacing``.
     overlap : OverlapGraph
-        Crop labels, the label above that each became or 0, and their overlaps.
+        Crop labels, the label above that each became or 0, and their overlaps; empty for a method that groups the whole
+        box at once.
     settings : dict
         Everything chosen for this run, JSON values.
     card : ModelCard or FriendsOfFriendsCard
@@ -168,7 +169,7 @@ class Prediction(LabelledSites):
     >>> ph.predict(ds).save("prediction.h5")
     >>> prediction = ph.Prediction.load("prediction.h5")
     >>> prediction.card.name
-    'planck-v4'
+    'planck-v5'
     >>> bool(np.all(prediction.mass[prediction.labels == 0] == 0))
     True
     """
@@ -306,7 +307,7 @@ class RegionPrediction(LabelledSites):
 
     Examples
     --------
-    >>> predictor = ph.ProtohaloPredictor.from_pretrained("planck-v4")
+    >>> predictor = ph.ProtohaloPredictor.from_pretrained("planck-v5")
     >>> part = predictor.predict_region(field, ph.Region((2, 2, 2), side=3.125))
     >>> whole = part.label_mass[1:][~part.touches_border]  # Msun
     """

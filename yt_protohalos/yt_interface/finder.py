@@ -72,10 +72,11 @@ def _write_described(ds: Dataset, field: LinearField, prediction: Prediction, pa
         if communicator.is_root:
             catalog = protohalo_catalog(prediction, field)
             if not len(catalog):
+                lower = ", a lower threshold," if prediction.card.separates_members else ""
                 raise CatalogError(
                     f"no protohalo of at least {prediction.card.min_sites} sites "
                     f"({prediction.card.min_sites * prediction.site_mass_msun:.3g} Msun) was found in {ds}; "
-                    "use a larger box, a lower threshold, or predict(ds) for the probabilities"
+                    f"use a larger box{lower} or predict(ds) for the probabilities"
                 )
             path.parent.mkdir(parents=True, exist_ok=True)
             ids, source = member_ids(ds, field, catalog.members)

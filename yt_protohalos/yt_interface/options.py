@@ -47,11 +47,12 @@ class PredictionOptions:
     ----------
     model : str or path, optional
         Name of a bundled model, or folder of another. By default the model chosen last for the dataset, else
-        ``"planck-v4"``.
+        ``"planck-v5"``.
     predictor : ProtohaloPredictor or FriendsOfFriendsPredictor, optional
         An existing predictor, instead of `model`.
     threshold : float, optional
-        Semantic threshold on the calibrated probability, between 0 and 1; by default that of the model.
+        Semantic threshold on the calibrated probability, between 0 and 1; by default that of the model. It decides
+        about the mask. With the method ``"positions"`` no protohalo depends on it.
     precision : {"auto", "float32", "mixed", "bfloat16"}
     on_spacing, on_range : {"warn", "error", "allow"}
         What to do if the lattice spacing is not that of the model, and if the amplitude sigma_8 D(redshift) is outside
@@ -62,10 +63,11 @@ class PredictionOptions:
         ``"amplitude-v1"`` is valid up to about z = 0.6.
     cache : bool or path
         Keep the result on disk for later processes: True for the user's cache folder, a path for another.
-    method : {"pseudo-space", "watershed", "fof"}, optional
-        How protohaloes are separated. Without a model, the first two choose the bundled ``"planck-v4"`` or
-        ``"watershed-v1"``; otherwise it must be the method of the model or predictor. ``"fof"`` works without a model:
-        it is `FriendsOfFriendsPredictor`, for any lattice spacing, cosmology and amplitude. It has no `threshold`.
+    method : {"positions", "pseudo-space", "watershed", "fof"}, optional
+        How protohaloes are separated: by predicted final positions, by an embedding or by contours. Without a model,
+        these three choose the bundled ``"planck-v5"``, ``"planck-v4"`` or ``"watershed-v1"``; otherwise it must be the
+        method of the model or predictor. ``"fof"`` works without a model: it is `FriendsOfFriendsPredictor`, for any
+        lattice spacing, cosmology and amplitude. It has no `threshold`.
     """
 
     model: str | Path | None = None

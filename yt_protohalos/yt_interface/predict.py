@@ -88,7 +88,7 @@ class BoxPrediction:
             # ranks share the result of a method without crops in that folder; a single process needs none
             shared = self.cache if in_crops or communicator.size > 1 else None
             with (
-                _named_memory_errors(self.field.n) if in_crops else nullcontext(),
+                _named_memory_errors(self.field.n, self.card) if in_crops else nullcontext(),
                 _crop_folder(shared, self.key, communicator) as crops,
             ):
                 # the ranges were checked when this object was made; a field must not fail on them later
@@ -240,7 +240,7 @@ def predict_field(
     Examples
     --------
     >>> from yt_protohalos.yt_interface.predict import predict_field
-    >>> predictor = ph.ProtohaloPredictor.from_pretrained("planck-v4")
+    >>> predictor = ph.ProtohaloPredictor.from_pretrained("planck-v5")
     >>> prediction = predict_field(field, predictor)
     """
     card = predictor.card
@@ -251,15 +251,19 @@ def predict_field(
 
 
 @contextmanager
-def _named_memory_errors(n: int) -> Iterator[None]:
+def _named_memory_errors(n: int, card: Card) -> Iterator[None]:
     try:
         yield
     except OutOfMemoryError:
         raise  # it has its own remedy
     except MemoryError as error:
+        # final positions of a region need the evolution and the groups of the whole box
+        smaller = "predict a part of the box (predict_region)"
+        if card.method == "positions":
+            smaller = "use method 'pseudo-space', which needs less"
         raise OutOfMemoryError(
             f"the prediction of {n}^3 sites does not fit the memory that is left ({error}); finished crops are kept in "
-            "the cache: run it again with more memory, or predict a part of the box (predict_region)"
+            f"the cache: run it again with more memory, or {smaller}"
         ) from error
 
 

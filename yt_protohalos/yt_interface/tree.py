@@ -149,8 +149,7 @@ def progenitor_tree(
     count = len(sizes[-1])
     if not count:
         raise CatalogError(
-            f"no protohalo was found at z = {levels[-1]:g}, the root of the tree; use a larger box, a lower redshift "
-            "or a lower threshold"
+            f"no protohalo was found at z = {levels[-1]:g}, the root of the tree; use a larger box or a lower redshift"
         )
     none = np.full(count, NO_DESCENDANT, dtype=np.int64), np.zeros(count, dtype=np.int64)
     with communicator.barrier():
