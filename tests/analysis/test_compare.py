@@ -137,6 +137,10 @@ def test_predictions_are_compared_by_lattice_and_in_solar_masses():
     assert (found.log10_mass_ratio >= 0).all() and len(found.vanished) == 0
     with pytest.raises(ScoringError, match="one lattice"):
         compare(low, replace(high, lattice=Lattice(24, 7.0)))
+    # another format states the side of the same box with another last digit
+    rounded = Lattice(24, float(np.nextafter(high.lattice.box_size, np.inf)))
+    assert rounded != low.lattice
+    assert len(compare(low, replace(high, lattice=rounded)).matched) == len(found.matched)
 
 
 @pytest.mark.parametrize(

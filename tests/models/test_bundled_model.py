@@ -62,14 +62,10 @@ def test_every_format_of_one_realisation_has_the_same_protohalos(name: str, musi
     first, other = music32[MUSIC32[0]], music32[name]
     assert first.n_protohalos >= 5, "a box without protohalos would prove nothing"
     assert other.n_protohalos == first.n_protohalos
-    if not first.card.separates_members:
-        # rounding opens and closes single links of evolved groups, whose sizes are channels, and so exchanges numbers
-        assert len(ph.compare(first, other).matched) == first.n_protohalos
-        assert np.mean((other.labels > 0) != (first.labels > 0)) <= 0.01
-        assert np.mean(np.abs(other.probability - first.probability) > 0.02) <= 0.01
-        return
-    # a density channel that falls on the other side of a half-precision digit moves a probability by some 1e-4
-    np.testing.assert_allclose(other.probability, first.probability, atol=2e-3)
+    # a density channel that falls on the other side of a half-precision digit moves a probability by some 1e-4, a link of
+    # evolved groups that opens or closes moves those of a few sites by more
+    far = np.abs(other.probability - first.probability) > 2e-3
+    assert np.count_nonzero(far) <= 1e-3 * far.size
     # a site whose probability is the threshold to the last digit may fall on either side
     assert np.count_nonzero(other.labels != first.labels) <= 1e-3 * first.labels.size
 

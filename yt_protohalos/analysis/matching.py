@@ -5,6 +5,7 @@ Both label the same sites, so objects are compared by the sites they share, with
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -172,10 +173,10 @@ def compare(prediction_a: LabelledSites, prediction_b: LabelledSites) -> Compari
     --------
     >>> pairs = ph.compare(prediction, ph.predict(ds, threshold=0.4)).matched
     """
-    if prediction_a.lattice != prediction_b.lattice:
-        raise ScoringError(
-            f"predictions are on {prediction_a.lattice} and {prediction_b.lattice}; compare those of one lattice"
-        )
+    first, second = prediction_a.lattice, prediction_b.lattice
+    # formats state the side of one box with different rounding
+    if first.n != second.n or not math.isclose(first.box_size, second.box_size, rel_tol=1e-6):
+        raise ScoringError(f"predictions are on {first} and {second}; compare those of one lattice")
     starts = [getattr(prediction, "start", None) for prediction in (prediction_a, prediction_b)]
     if starts[0] != starts[1]:
         raise ScoringError(f"regions start at sites {starts[0]} and {starts[1]}; compare predictions of one region")
