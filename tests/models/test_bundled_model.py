@@ -62,8 +62,8 @@ def test_every_format_of_one_realisation_has_the_same_protohalos(name: str, musi
     first, other = music32[MUSIC32[0]], music32[name]
     assert first.n_protohalos >= 5, "a box without protohalos would prove nothing"
     assert other.n_protohalos == first.n_protohalos
-    # a density channel that falls on the other side of a half-precision digit moves a probability by some 1e-4, a link of
-    # evolved groups that opens or closes moves those of a few sites by more
+    # a density channel that falls on the other side of a half-precision digit moves a probability by some 1e-4; a link
+    # of evolved groups that opens or closes moves those of a few sites by more
     far = np.abs(other.probability - first.probability) > 2e-3
     assert np.count_nonzero(far) <= 1e-3 * far.size
     # a site whose probability is the threshold to the last digit may fall on either side
