@@ -168,8 +168,11 @@ def test_seeds_are_numbers_or_rising_ranges() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("channels", ["linear", "evolved"])
 def test_train_and_bundle_commands(
-    labelled: LabelledField, tmp_path: Path, capsys: pytest.CaptureFixture[str], channels: str
-) -> None:
+    labelled: LabelledField, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+    channels: str,
+) -> None:  # fmt: skip
+    # all 25 candidates take minutes, and what is tried is not the matter here
+    monkeypatch.setattr(calibration, "CANDIDATES", calibration.CANDIDATES[-2:])
     settings = SimulationSettings(n=N, box_size=N * 50 / 256, mesh=64)
     zeros = np.zeros((N**3, 3), dtype=np.float32)
     run, held_out = tmp_path / "run.h5", tmp_path / "held_out.h5"
