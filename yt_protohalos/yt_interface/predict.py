@@ -254,9 +254,9 @@ def predict_field(
 def _named_memory_errors(n: int, card: Card) -> Iterator[None]:
     try:
         yield
-    except OutOfMemoryError:
-        raise  # it has its own remedy
     except MemoryError as error:
+        if card.method == "positions" and isinstance(error, OutOfMemoryError):
+            raise  # said before the evolution, with its own remedy
         # final positions of a region need the evolution and the groups of the whole box
         smaller = "predict a part of the box (predict_region)"
         if card.method == "positions":
