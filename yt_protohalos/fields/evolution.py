@@ -98,8 +98,7 @@ def evolve_field(field: LinearField, progress: Progress = False, allocate: Alloc
         See `progress.track`.
     allocate : callable, optional
         ``allocate(name, shape, dtype)`` makes the arrays `ARRAYS`, 42 bytes per site together, e.g. mapped from disk;
-        in memory by default. Three meshes of 4 bytes per site are always in
-        memory.
+        in memory by default. Three meshes of 4 bytes per site are always in memory.
 
     Returns
     -------
