@@ -10,6 +10,7 @@ import pytest
 
 from yt_protohalos.exceptions import ModelError, UnknownModelError
 from yt_protohalos.initial_conditions.generate import generate_initial_conditions
+from yt_protohalos.models.position_network import build_network
 from yt_protohalos.models.vnet import build_vnet
 from yt_protohalos.training.dataset import LabelledField
 from yt_protohalos.training.initial_weights import TrainedNetwork, layer_sources, read_network, start_with
@@ -44,10 +45,11 @@ def as_network(model: object, architecture: dict, channels: tuple[str, ...] = CH
     return TrainedNetwork(model, architecture, channels, {"delta": 1.0, "phi": 1.0})
 
 
-@pytest.mark.parametrize("head", ["semantic", "instance"])
+@pytest.mark.parametrize("head", ["semantic", "instance", "positions"])
 def test_the_sources_are_those_of_the_network(head: str) -> None:
     filters = (2, 3, 4, 5)
-    model = build_vnet(side=16, in_channels=2, head=head, margin=2, filters=filters, input_skip=head == "instance")
+    skip = {"input_skip": True} if head == "instance" else {}
+    model = build_network(side=16, in_channels=2, head=head, margin=2, filters=filters, **skip)
     sources = layer_sources(len(filters), head, head == "instance")
     layers = [layer.name for layer in model.layers if layer.get_weights()]
     assert sorted(sources) == sorted(layers)
@@ -89,6 +91,30 @@ def test_filters_that_do_nothing_are_those_left_out() -> None:
     expected, found = (network.predict_on_batch(seen) for network in (model, narrowed))
     assert np.ptp(expected) > 0.1
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_position_network_begins_with_the_weights_of_another() -> None:
+    wide = {"side": 16, "in_channels": 2, "head": "positions", "margin": 3, "filters": [4, 5, 6]}
+    model, same, narrowed = (build_network(**{**wide, "filters": f}) for f in ([4, 5, 6], [4, 5, 6], [3, 4, 4]))
+    rng = np.random.default_rng(5)
+    idle = {"down0_1": 1, "stride1": 1, "down1_1": 1, "down1_2": 1, "stride2": 2, "down2_1": 2, "down2_2": 2,
+            "grow1": 1, "up1_1": 1, "up1_2": 1, "grow0": 1, "up0_1": 1, "positions": 0}  # fmt: skip
+    for layer in model.layers:
+        pair = layer.get_weights()
+        if pair:
+            pair[1] = rng.normal(size=pair[1].shape).astype(np.float32)
+            chosen = rng.choice(pair[1].size, idle.pop(layer.name), replace=False)
+            (pair[0].swapaxes(3, 4) if layer.name.startswith("grow") else pair[0])[..., chosen] = 0
+            pair[1][chosen] = 0
+            layer.set_weights(pair)
+    assert not idle
+    seen = rng.normal(size=(1, 16, 16, 16, 2)).astype(np.float32)
+    expected = model.predict_on_batch(seen)
+    assert np.ptp(expected) > 0.1
+    start_with(same, as_network(model, wide), wide, CHANNELS)
+    np.testing.assert_array_equal(same.predict_on_batch(seen), expected)
+    start_with(narrowed, as_network(model, wide), {**wide, "filters": [3, 4, 4]}, CHANNELS)
+    np.testing.assert_allclose(narrowed.predict_on_batch(seen), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_a_channel_is_dropped_or_begins_at_zero() -> None:

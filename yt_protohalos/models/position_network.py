@@ -75,7 +75,7 @@ def build_position_network(
         return layers.LeakyReLU(negative_slope=LEAKY_SLOPE, dtype=dtype, name=f"{name}_relu")(x)
 
     def block(x: Any, level: int, name: str) -> Any:
-        for number in range(_convolutions(level)):
+        for number in range(convolutions(level)):
             x = convolve(x, level, f"{name}{level}_{number + 1}")
         return x
 
@@ -107,7 +107,8 @@ def build_position_network(
     return keras.Model(inputs, x, name="position_network")
 
 
-def _convolutions(level: int) -> int:
+def convolutions(level: int) -> int:
+    """Convolutions of a level on each way; the deepest level has them on the way down alone."""
     return 2 if level else 1
 
 
@@ -115,7 +116,7 @@ def _dropped_sites(margin: int, last: int) -> list[int]:
     """Sites that each level on the way up, the finest first, can drop on each face of its input: an even number."""
     drops = []
     for level in range(last):
-        drops.append(max(0, margin - _convolutions(level)) // 2 * 2)
+        drops.append(max(0, margin - convolutions(level)) // 2 * 2)
         margin = drops[-1] // 2
     return drops
 

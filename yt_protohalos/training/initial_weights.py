@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ..exceptions import ModelError
 from ..models.channels import EVOLVED_POSITION, EVOLVED_POSITION_UNIT, LAGRANGIAN_POSITION, POSITION_UNIT
-from ..models.position_network import build_network
+from ..models.position_network import build_network, convolutions
 from ..models.registry import load_card, verify
 from ..models.runtime import load_model
 from .losses import EMBEDDING_UNIT
@@ -102,15 +102,17 @@ def start_with(model: Any, earlier: TrainedNetwork, architecture: dict[str, Any]
     Raises `ModelError` if they differ in more than filters and channels, or residual blocks would lose filters.
     """
     for key in ("head", "input_skip", "residual"):
-        if architecture[key] != earlier.architecture[key]:
-            raise ModelError(f"the start has {key} = {earlier.architecture[key]}, the new network {architecture[key]}")
+        # a position network has neither choice
+        found, wanted = earlier.architecture.get(key), architecture.get(key)
+        if found != wanted:
+            raise ModelError(f"the start has {key} = {found}, the new network {wanted}")
     old, new = tuple(earlier.architecture["filters"]), tuple(architecture["filters"])
     if len(old) != len(new):
         raise ModelError(f"the start has {len(old)} levels, the new network {len(new)}; use filters of its length")
-    if architecture["residual"] and old != new:
+    if architecture.get("residual") and old != new:
         raise ModelError(f"residual blocks cannot be pruned from filters {old} to {new}; keep the start's filters")
     filters = {name: bias.shape[0] for name, (_, bias) in _by_layer(model).items()}
-    sources = layer_sources(len(new), architecture["head"], architecture["input_skip"])
+    sources = layer_sources(len(new), architecture["head"], architecture.get("input_skip", False))
     pruned = prune_filters(earlier.weights, sources, filters, earlier.channels, channels)
     for name, (kernel, bias) in pruned.items():
         model.get_layer(name).set_weights([kernel, bias])
@@ -138,8 +140,10 @@ def start_at_positions(model: Any, channels: Sequence[str]) -> None:
 
 
 def layer_sources(levels: int, head: str, input_skip: bool) -> dict[str, tuple[str, ...]]:
-    """Layers (or `INPUT`) whose outputs each convolution of `build_vnet` reads, in the order of concatenation."""
+    """Layers (or `INPUT`) whose outputs each convolution of `build_network` reads, in the order of concatenation."""
     last = levels - 1
+    if head == "positions":
+        return _position_sources(last)
     sources: dict[str, tuple[str, ...]] = {}
     for level in range(last):
         sources[f"down{level}_1"] = (INPUT,) if level == 0 else (f"down{level - 1}_3",)
@@ -155,6 +159,29 @@ def layer_sources(levels: int, head: str, input_skip: bool) -> dict[str, tuple[s
     return sources
 
 
+def _position_sources(last: int) -> dict[str, tuple[str, ...]]:
+    sources: dict[str, tuple[str, ...]] = {}
+
+    def block(name: str, level: int, reads: tuple[str, ...]) -> tuple[str, ...]:
+        for number in range(1, convolutions(level) + 1):
+            sources[f"{name}{level}_{number}"] = reads
+            reads = (f"{name}{level}_{number}",)
+        return reads
+
+    reads: tuple[str, ...] = (INPUT,)
+    skips = []
+    for level in range(last):
+        skips.append(block("down", level, reads))
+        sources[f"stride{level + 1}"] = skips[level]
+        reads = (f"stride{level + 1}",)
+    reads = block("down", last, reads)
+    for level in range(last - 1, -1, -1):
+        sources[f"grow{level}"] = reads
+        reads = block("up", level, (f"grow{level}", *skips[level]))
+    sources["positions"] = (*reads, INPUT)
+    return sources
+
+
 def prune_filters(
     weights: LayerWeights,
     sources: Mapping[str, Sequence[str]],
@@ -164,7 +191,7 @@ def prune_filters(
 ) -> LayerWeights:
     """Keep the strongest filters of every layer, and the wanted channels of the input.
 
-    weights : kernels (3, 3, 3, in, out), of the transposed convolutions ``up*_3`` (3, 3, 3, out, in), biases (out,)
+    weights : kernels (..., in, out), of the transposed ones ``up*_3`` and ``grow*`` (..., out, in), and biases (out,)
     sources : `layer_sources` of the network
     filters : number of outputs that each layer keeps; `ModelError` if one has fewer
     channels, new_channels : of the old network and of the new one; those that the old one lacks start at zero
@@ -202,5 +229,5 @@ def prune_filters(
 
 def _inputs_before_outputs(name: str, kernel: NDArray[np.float32]) -> NDArray[np.float32]:
     """Axes (..., in, out) of any layer; its own inverse."""
-    transposed = name.startswith("up") and name.endswith("_3")
+    transposed = name.startswith("grow") or (name.startswith("up") and name.endswith("_3"))
     return kernel.swapaxes(3, 4) if transposed else kernel
