@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from types import SimpleNamespace
 
 import matplotlib
@@ -12,9 +13,10 @@ from matplotlib.figure import Figure
 from yt_fakes import BOX, FakePredictor, N
 
 import yt_protohalos as ph
-from yt_protohalos.analysis import plots
+from yt_protohalos.analysis import pictures, plots
 from yt_protohalos.analysis.drawing import Slice, fullest_plane
 from yt_protohalos.exceptions import LatticeError
+from yt_protohalos.models.fof_card import FriendsOfFriendsCard
 
 matplotlib.use("Agg")
 
@@ -129,6 +131,22 @@ def test_overview_shows_the_overdensity_only_with_its_field(prediction, field):
     assert np.array_equal(image_of(with_field).get_array().T, field.delta[index])
     assert sum(bool(ax.images) for ax in with_field.axes) == 3
     assert sum(bool(ax.images) for ax in plots.plot_overview(prediction).axes) == 2
+
+
+@pytest.mark.parametrize(
+    ("card", "name", "other"),
+    [(None, "membership probability", "mask"), (FriendsOfFriendsCard(), "mask of protohaloes", "probability")],
+)
+def test_pictures_say_whether_they_show_a_probability_or_a_mask(
+    prediction, field, card, name, other, tmp_path, monkeypatch
+):
+    shown = prediction if card is None else replace(prediction, card=card)
+    drawn = {}
+    monkeypatch.setattr(pictures, "save_figure", lambda figure, path: drawn.update({path.name: figure}))
+    pictures.write_pictures(shown, tmp_path, field, truth=prediction.labels)
+    for file in ("protohalos.png", "probability.png", "errors.png"):
+        texts = [text.lower() for ax in drawn[file].axes for text in (ax.get_title(), ax.get_xlabel(), ax.get_ylabel())]
+        assert name in texts and not any(other in text for text in texts)
 
 
 @pytest.mark.parametrize("name", ["plot_masses", "plot_probability", "plot_overview", "plot_mass_function"])

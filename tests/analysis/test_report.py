@@ -21,6 +21,7 @@ from yt_protohalos import cli
 from yt_protohalos.analysis.report.packing import PackedCube, pack_labels, pack_probability
 from yt_protohalos.analysis.report.page import report_page, write_report
 from yt_protohalos.exceptions import CatalogError, StoreError
+from yt_protohalos.models.fof_card import FriendsOfFriendsCard
 
 yt.set_log_level("error")
 # short enough for the name of a model
@@ -137,6 +138,14 @@ def test_a_page_of_another_redshift_says_so_and_stays_comoving(tmp_path):
     np.testing.assert_allclose(
         data["rows"]["center_x"], halos["halos", "lagrangian_center_x"].to_value("Mpccm/h"), rtol=1e-4
     )
+
+
+def test_the_page_says_whether_it_shows_a_probability_or_a_mask(folder):
+    prediction = folder[1]
+    data = data_of(report_page(prediction))
+    assert (data["probabilityTitle"], data["probabilityName"]) == ("Probability", "membership probability")
+    data = data_of(report_page(replace(prediction, card=FriendsOfFriendsCard())))
+    assert (data["probabilityTitle"], data["probabilityName"]) == ("Mask", "mask of protohaloes")
 
 
 def test_without_a_catalogue_its_columns_are_left_out_and_the_page_says_so(folder):

@@ -51,6 +51,7 @@ def test_fields_have_labels_and_the_mask(ds, prediction):
     ids, probability = data["all", "particle_protohalo_id"].v, data["all", "particle_protohalo_probability"].v
     assert np.array_equal(np.bincount((ids + 1).astype(int)), prediction.sizes)
     assert np.array_equal(probability, ids >= 0)
+    assert ds.field_info["all", "particle_protohalo_probability"].display_name == "Protohalo Mask"
     ph.add_protohalo_fields(ds, method="fof", cache=False, redshift=1.0)
     assert data.ds.all_data()["all", "particle_protohalo_id"].max() < prediction.n_protohalos
 

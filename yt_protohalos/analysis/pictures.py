@@ -40,8 +40,9 @@ def write_pictures(
     if truth is not None:
         plane = fullest_plane(prediction.labels, axis) if index is None else index
         drawn["errors.png"] = score_figures.plot_confusion(
-            truth > 0, prediction.probability, prediction.mask, prediction.lattice, axis, plane
-        )
+            truth > 0, prediction.probability, prediction.mask, prediction.lattice, axis, plane,
+            prediction.card.probability_name,
+        )  # fmt: skip
     if protohalo is not None:
         drawn[f"protohalo_{protohalo}.png"] = plots.plot_object(prediction, protohalo, axis, index)
     for name, figure in drawn.items():

@@ -68,7 +68,7 @@ def plot_masses(
 
 
 def plot_probability(prediction: Prediction, axis: str = "z", index: int | None = None) -> Figure:
-    """Slice of the membership probability with the outlines of the protohalos.
+    """Slice of the membership probability with the outlines of the protohalos; of the mask if there is no probability.
 
     Parameters
     ----------
@@ -289,7 +289,8 @@ def _draw(
 
 def _draw_probability(ax: Axes, prediction: Prediction, plane: Slice) -> None:
     image = plane.image(prediction.probability)
-    _draw(ax, image, prediction, plane, "Membership probability", cmap=PROBABILITY_COLOURS, vmin=0.0, vmax=1.0)
+    name = prediction.card.probability_name.capitalize()
+    _draw(ax, image, prediction, plane, name, cmap=PROBABILITY_COLOURS, vmin=0.0, vmax=1.0)
 
 
 def _draw_overdensity(ax: Axes, prediction: Prediction, field: LinearField, plane: Slice) -> None:

@@ -44,17 +44,18 @@ def plot_confusion(
     lattice: Lattice,
     axis: str = "z",
     index: int | None = None,
+    name: str = "membership probability",
 ) -> Figure:
     """Slice of the true members, the probability, and the outcome of each site (figure 5); all cubes are (n, n, n).
 
-    By default it is the middle plane of the lattice. Raises `LatticeError` if a cube is not the lattice's, or the axis
-    or plane does not exist.
+    By default it is the middle plane of the lattice. `name` says what the probability is, as `Card.probability_name`.
+    Raises `LatticeError` if a cube is not the lattice's, or the axis or plane does not exist.
     """
     from matplotlib.colors import ListedColormap
     from matplotlib.patches import Patch
 
-    for name, cube in (("true", true), ("probability", probability), ("mask", mask)):
-        lattice.check_cube(cube, name)
+    for what, cube in (("true", true), ("probability", probability), ("mask", mask)):
+        lattice.check_cube(cube, what)
     # the box begins at the outer face of the first pixel
     plane = Slice(axis, lattice.n // 2 if index is None else index, lattice.n, lattice.spacing, (0.5, 0.5, 0.5))
     member, inside = plane.image(true), plane.image(mask)
@@ -74,7 +75,7 @@ def plot_confusion(
     axes[0].legend(handles=[Patch(color=RED, label="halo member"), Patch(color=BLUE, label="outside")], **below)
     axes[2].legend(handles=[Patch(color=colour, label=name) for name, colour in OUTCOMES[::-1]], **below)
     right, up = plane.axis_names
-    for ax, title in zip(axes, ("simulation", "membership probability", "outcome"), strict=True):
+    for ax, title in zip(axes, ("simulation", name, "outcome"), strict=True):
         ax.set_title(title, fontsize=9)
         ax.set_xlabel(rf"{right} [$h^{{-1}}$Mpc]", fontsize=9)
         ax.tick_params(labelsize=8)

@@ -264,7 +264,9 @@ def _score_run(
     mask = probability > np.float32(card.threshold)
     count = partial(count_box, true_labels=truth, lattice=field.lattice, site_mass_msun_h=field.site_mass_msun_h)
     model = count(labels, mask=mask, probability=probability if card.gives_probability else None)
-    drawn = score_figures.plot_confusion(truth > 0, probability, mask, field.lattice) if draw else None
+    drawn = None
+    if draw:
+        drawn = score_figures.plot_confusion(truth > 0, probability, mask, field.lattice, name=card.probability_name)
     del probability, labels, mask
     simple = {}
     for name, method in methods.items():

@@ -26,6 +26,7 @@ class Card(ABC):
     min_sites : smallest protohalo kept, sites
     threshold : members have a larger probability
     gives_probability : False if the probability of a site is that of a mask, 0 or 1
+    probability_name : the same in a few words, for pictures
     probability_definition : what the probability of a site is
     """
 
@@ -35,6 +36,7 @@ class Card(ABC):
     min_sites: int
     threshold: float
     gives_probability = True
+    probability_name = "membership probability"
     probability_definition = "calibrated probability of the sites to end in a halo"
 
     @property

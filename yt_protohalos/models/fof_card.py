@@ -87,6 +87,7 @@ class FriendsOfFriendsCard(Card):
     threshold = 0.5
     sees_evolution = True
     gives_probability = False
+    probability_name = "mask of protohaloes"
     separates_members = False
     method = FOF
     description = "friends of friends in the final positions of the sites; no model, any lattice and any cosmology"

@@ -68,9 +68,11 @@ CELL_FIELDS = {
 
 
 def display_name(field: SiteField, box: BoxPrediction) -> str:
-    """Name of a field on plots, with the redshift of the prediction if it is not 0."""
-    redshift = box.field.target_redshift
-    return f"{field.display.removesuffix(_TODAY)} (z = {redshift:g})" if redshift else field.display
+    """Name of a field on plots, with the redshift of the prediction if it is not 0; a mask is called so."""
+    redshift, name = box.field.target_redshift, field.display
+    if not box.card.gives_probability:
+        name = name.replace("Probability", "Mask")
+    return f"{name.removesuffix(_TODAY)} (z = {redshift:g})" if redshift else name
 
 
 @takes_options

@@ -38,7 +38,7 @@ COLUMNS = (
     Column("b_a", "b/a", "", "2", "Axis ratio of the Lagrangian region, intermediate to longest"),
     Column("c_a", "c/a", "", "2", "Axis ratio of the Lagrangian region, shortest to longest"),
     Column("pieces", "Pieces", "", "whole", "Disconnected pieces of the Lagrangian region"),
-    Column("confidence", "Confidence", "", "2", "Mean membership probability of the sites"),
+    Column("confidence", "Confidence", "", "2", "Mean membership probability of the sites; 1 if the method gives none"),
     *(Column(f"position_{a}", f"Final {a}", "Mpc/h", "2", f"Predicted position along {a}") for a in AXES),
     Column("speed", "Speed", "km/s", "0", "Length of the predicted peculiar velocity"),
     *(

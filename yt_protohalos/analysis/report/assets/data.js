@@ -4,7 +4,7 @@
 
 const data = JSON.parse(document.getElementById("data").textContent);
 const AXES = ["x", "y", "z"];
-const FIELDS = { label: "Label", mass: "Mass", probability: "Probability" };
+const FIELDS = { label: "Label", mass: "Mass", probability: data.probabilityTitle };
 const OUTSIDE = [232, 232, 232];
 const MARK = "#d55e00";
 const count = data.sizes.length;

@@ -131,7 +131,7 @@ function drawScale(context, size) {
     context.fillRect(left + width, y, 4, 1);
     context.fillText(value, left + width + 7, y);
   }
-  const title = state.field === "mass" ? "log₁₀ mass [M☉]" : "membership probability";
+  const title = state.field === "mass" ? "log₁₀ mass [M☉]" : data.probabilityName;
   upright(context, title, left + width + 44, MARGIN.top + size / 2);
 }
 
@@ -156,5 +156,5 @@ function describe(site) {
   const label = valueAt(cubes.labels, site), chance = valueAt(cubes.probability, site) / data.probabilitySteps;
   const what = label
     ? `protohalo ${label - 1}, ${powerOfTen(data.sizes[label - 1] * data.siteMass)} M☉` : "outside protohalos";
-  return `${place} Mpc/h: ${what}, probability ${chance.toFixed(2)}`;
+  return `${place} Mpc/h: ${what}, ${data.probabilityName} ${chance.toFixed(2)}`;
 }
