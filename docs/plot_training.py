@@ -11,8 +11,11 @@ import matplotlib
 matplotlib.use("Agg")
 import numpy as np
 from matplotlib import pyplot
+from matplotlib.ticker import LogLocator, NullFormatter
 
 HERE = Path(__file__).parent
+HEADS = {"positions": "position", "semantic": "semantic", "instance": "instance", "contour": "contour"}
+"""Networks of a model, as the names of their logs and in titles."""
 WINDOW = 50
 """Steps over which the training loss is averaged: a step sees one crop."""
 
@@ -25,11 +28,15 @@ def read(path: Path) -> dict[str, np.ndarray]:
 
 
 def main(model: str) -> None:
-    """Draw both networks, their phases one after the other."""
-    figure, both = pyplot.subplots(1, 2, figsize=(9, 3.5), layout="constrained")
-    for axes, head in zip(both, ("semantic", "instance"), strict=True):
+    """Draw the networks that have logs, the phases of each one after the other."""
+    logs = {head: sorted((HERE / "training_logs").glob(f"{model}_{head}*.csv")) for head in HEADS}
+    found = [head for head in HEADS if logs[head]]
+    if not found:
+        sys.exit(f"docs/training_logs has no log of {model!r}; use the name of a model that has one")
+    figure, panels = pyplot.subplots(1, len(found), figsize=(4.5 * max(len(found), 1.5), 3.5), layout="constrained")
+    for axes, head in zip(np.atleast_1d(panels), found, strict=True):
         start = 0.0
-        for log in sorted((HERE / "training_logs").glob(f"{model}_{head}*.csv")):
+        for log in logs[head]:
             columns = read(log)
             hours = start + columns["seconds"] / 3600
             mean = np.convolve(columns["loss"], np.ones(WINDOW) / WINDOW, mode="valid")
@@ -38,7 +45,11 @@ def main(model: str) -> None:
             held_out = columns["held_out_loss"][seen]
             axes.plot(hours[seen], held_out, "o-", ms=3, color="C1", label=None if start else "held out")
             start = float(hours[-1])
-        axes.set(title=f"{model}, {head} network", xlabel="hours on one core", ylabel="loss", yscale="log")
+        axes.set(title=f"{model}, {HEADS[head]} network", xlabel="hours", ylabel="loss", yscale="log")
+        # a loss may stay within one decade
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7)))
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter(NullFormatter())
         axes.legend()
     figure.savefig(HERE / "images" / f"training_{model}.png", dpi=120)
 
