@@ -216,19 +216,31 @@ def _padded_mesh(side: int) -> NDArray[np.float32]:
 def _deposit(displacement: NDArray[np.float32], cells_per_site: int, mesh: NDArray[np.float32]) -> None:
     """Write the density in units of the mean on a mesh, which may be padded, cloud in cell.
 
-    Slabs of sites that cannot reach the same cells are added at the same time. The order of the sums, and so every bit
-    of the result, depends on the field alone.
+    Slabs of sites that cannot reach the same cells are added at the same time. Where they are fewer than the cores,
+    several threads add the same slab, each to other planes of the mesh. The order of the sums, and so every bit of the
+    result, depends on the field alone.
     """
-    n = displacement.shape[1]
-    mesh.fill(0)
+    n, cores = displacement.shape[1], available_cores()
+    by_slabs(_clear, len(mesh), mesh)
     reach = int(max(-displacement[0].min(), displacement[0].max())) + 2
     n_slabs = 2 * (n // (2 * 2 * reach)) or 1
     edges = [n * i // n_slabs for i in range(n_slabs + 1)]
     slabs = list(pairwise(edges))
-    with ThreadPoolExecutor(available_cores()) as pool:
+    with ThreadPoolExecutor(cores) as pool:
         for these in (slabs[::2], slabs[1::2]):
-            for done in [pool.submit(_add_clouds, displacement, cells_per_site, mesh, *slab) for slab in these]:
+            n_parts = -(-cores // max(1, len(these)))
+            parts = list(pairwise(len(mesh) * i // n_parts for i in range(n_parts + 1)))
+            tasks = [
+                pool.submit(_add_clouds, displacement, cells_per_site, mesh, *slab, *planes)
+                for slab in these
+                for planes in parts
+            ]
+            for done in tasks:
                 done.result()
+
+
+def _clear(mesh: NDArray[np.float32], first: int, last: int) -> None:
+    mesh[first:last] = 0
 
 
 def log_mesh_density(displacement: NDArray[np.float32], cells_per_site: int, result: NDArray[np.float16]) -> None:
@@ -294,25 +306,33 @@ def _wrapped(i: int, side: int) -> int:
 
 @njit(cache=True, nogil=True)
 def _add_clouds(
-    displacement: NDArray[np.float32], cells_per_site: int, mesh: NDArray[np.float32], first: int, last: int
-) -> None:
+    displacement: NDArray[np.float32], cells_per_site: int, mesh: NDArray[np.float32], first: int, last: int,
+    first_plane: int, last_plane: int,
+) -> None:  # fmt: skip
+    """Add the sites of a slab to some planes of the mesh."""
     n, side, one = displacement.shape[1], len(mesh), np.float32(1.0)
     mass = np.float32(cells_per_site**3)
     for i in range(first, last):
         for j in range(n):
             for k in range(n):
                 x, x1, u = cell_below(cells_per_site * (i + displacement[0, i, j, k]), side)
+                has_near, has_far = first_plane <= x < last_plane, first_plane <= x1 < last_plane
+                if not has_near and not has_far:
+                    continue
                 y, y1, v = cell_below(cells_per_site * (j + displacement[1, i, j, k]), side)
                 z, z1, w = cell_below(cells_per_site * (k + displacement[2, i, j, k]), side)
-                near, far = mass * (one - u), mass * u
-                mesh[x, y, z] += near * (one - v) * (one - w)
-                mesh[x, y, z1] += near * (one - v) * w
-                mesh[x, y1, z] += near * v * (one - w)
-                mesh[x, y1, z1] += near * v * w
-                mesh[x1, y, z] += far * (one - v) * (one - w)
-                mesh[x1, y, z1] += far * (one - v) * w
-                mesh[x1, y1, z] += far * v * (one - w)
-                mesh[x1, y1, z1] += far * v * w
+                if has_near:
+                    near = mass * (one - u)
+                    mesh[x, y, z] += near * (one - v) * (one - w)
+                    mesh[x, y, z1] += near * (one - v) * w
+                    mesh[x, y1, z] += near * v * (one - w)
+                    mesh[x, y1, z1] += near * v * w
+                if has_far:
+                    far = mass * u
+                    mesh[x1, y, z] += far * (one - v) * (one - w)
+                    mesh[x1, y, z1] += far * (one - v) * w
+                    mesh[x1, y1, z] += far * v * (one - w)
+                    mesh[x1, y1, z1] += far * v * w
 
 
 @njit(cache=True, nogil=True, inline="always")
