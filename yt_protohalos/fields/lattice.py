@@ -5,7 +5,9 @@ All periodicity of the package lives here: crops, pastes and shifts wrap through
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -81,8 +83,21 @@ class Lattice:
         """Site indices ``start .. start + length - 1`` on one axis, wrapped as often as needed."""
         return np.arange(start, start + length, dtype=np.int64) % self.n
 
-    def _open_mesh(self, start: Triple, shape: tuple[int, ...]) -> tuple[NDArray[np.int64], ...]:
-        return np.ix_(*(self.axis_indices(first, length) for first, length in zip(start, shape, strict=True)))
+    def _pieces(self, start: Triple, shape: Sequence[int]) -> Iterator[tuple[tuple[slice, ...], tuple[slice, ...]]]:
+        """Slices of a block, and of the cube where they lie, in one period each: much faster than lists of indices."""
+        axes = [self._runs(first, length) for first, length in zip(start, shape, strict=True)]
+        for runs in product(*axes):
+            yield tuple(inside for inside, _ in runs), tuple(there for _, there in runs)
+
+    def _runs(self, start: int, length: int) -> list[tuple[slice, slice]]:
+        """Slices of a range of sites on one axis that do not cross the face of the box, and where they lie in it."""
+        runs, done = [], 0
+        while done < length:
+            first = (start + done) % self.n
+            step = min(length - done, self.n - first)
+            runs.append((slice(done, done + step), slice(first, first + step)))
+            done += step
+        return runs
 
     def crop(self, cube: NDArray[Any], start: Triple, shape: Triple) -> NDArray[Any]:
         """Copy a periodic block.
@@ -100,14 +115,18 @@ class Lattice:
         array, ``shape + cube.shape[3:]``
         """
         self.check_cube(cube)
-        return cube[self._open_mesh(start, shape)]
+        block = np.empty((*shape, *cube.shape[3:]), cube.dtype)
+        for inside, there in self._pieces(start, shape):
+            block[inside] = cube[there]
+        return block
 
     def paste(self, cube: NDArray[Any], block: NDArray[Any], start: Triple) -> None:
         """Write a block into `cube` in place, wrapped; `LatticeError` if the block is larger than the box."""
         self.check_cube(cube)
         if max(block.shape[:3]) > self.n:
             raise LatticeError(f"block {block.shape[:3]} exceeds the lattice side {self.n}; paste at most one period")
-        cube[self._open_mesh(start, block.shape[:3])] = block
+        for inside, there in self._pieces(start, block.shape[:3]):
+            cube[there] = block[inside]
 
     def shifted(self, cube: NDArray[Any], shift: Triple) -> NDArray[Any]:
         """Cube whose value at site ``i + shift`` is the old one at ``i``."""
