@@ -4,6 +4,8 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
+import h5py
+
 HERE = Path(__file__).parent
 # figure_scraper, and the helper modules of the examples that pages document
 sys.path[:0] = [str(folder) for folder in (HERE, HERE.parent / "examples", HERE.parent / "examples" / "gallery")]
@@ -20,6 +22,10 @@ myst_enable_extensions = ["dollarmath", "amsmath"]
 myst_heading_anchors = 3
 exclude_patterns = ["_build", "model_scores.md", "sg_execution_times.rst", "gallery/sg_execution_times.rst"]
 default_role = "literal"
+with h5py.File(HERE.parent / "examples" / "gallery" / "data" / "gallery.h5") as file:
+    gallery_model = file["treepm"].attrs["model"]
+# the pages of the gallery name the model that their data are of
+rst_prolog = f".. |gallery_model| replace:: ``{gallery_model}``"
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"
 numpydoc_show_class_members = False

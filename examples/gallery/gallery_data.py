@@ -55,7 +55,7 @@ class Group:
 
 @cache
 def read(name: str) -> Group:
-    """Read a group of the file: `treepm`, `pair` or `experiments`."""
+    """Read a group of the file: `treepm`, `lattices`, `pair` or `experiments`."""
     with h5py.File(FILE) as file:
         group = file[name]
         attributes = dict(group.attrs)
@@ -101,16 +101,16 @@ def _of_boxes(name: str, kind: type) -> dict[str, Any]:
             key=lambda entry: (entry.attrs["box_size"], entry.attrs["kind"]),
         )
         return {
-            box_name(entry.attrs["kind"], entry.attrs["box_size"]): kind(
+            box_name(entry.attrs["kind"], entry.attrs["box_size"], entry.attrs.get("model", "")): kind(
                 **{key: value[()] for key, value in entry.items()}
             )
             for entry in entries
         }
 
 
-def box_name(kind: str, side: float) -> str:
-    """Name of a box in a legend; `side` in Mpc/h."""
-    return rf"{kind}, {side:g} $h^{{-1}}$Mpc"
+def box_name(kind: str, side: float, model: str = "") -> str:
+    """Name of a box in a legend; `side` in Mpc/h, `model` of a prediction."""
+    return rf"{kind}{' by ' * bool(model)}{model}, {side:g} $h^{{-1}}$Mpc"
 
 
 def card_scores(model: str, sigma_8: float = COSMOLOGY.sigma_8) -> list[dict[str, Any]]:

@@ -2,13 +2,12 @@ r"""
 Figure 6: true positive rate by mass
 ====================================
 
-The share of a halo's sites that the mask finds, by the mass of the simulated halo: ``planck-v4`` on the TreePM run,
-and either run of the baseline pair as a prediction of the other. Errors are a bootstrap over the octants of each box.
+The share of a halo's sites that the mask finds, by the mass of the simulated halo: the model on the TreePM run, and
+either run of the baseline pair as a prediction of the other. Errors are a bootstrap over the octants of each box.
 
-As in the paper, the rate rises with mass, and the model keeps near the pair above :math:`10^{12}\,h^{-1}M_\odot`
-(0.85 to 0.92, which is 0.01 to 0.06 below it) and falls behind below: 0.61 against 0.82 at :math:`10^{11.2}`. Part of
-the distance is between simulation codes, not the model's: it learned from particle-mesh runs, and such a run from the
-TreePM run's own phases has no more sites right than it (:doc:`/validation`).
+As in the paper, the rate rises with mass, and the model (|gallery_model|) keeps near the pair above
+:math:`10^{12}\,h^{-1}M_\odot` and falls behind below. Part of the distance is between simulation codes, not the
+model's: it learned from particle-mesh runs (:doc:`/validation`).
 """
 
 from gallery_data import block_counts

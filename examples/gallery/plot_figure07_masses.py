@@ -3,13 +3,12 @@ Figure 7: simulated and predicted haloes
 ========================================
 
 Two slices of the TreePM run. Colours are the masses of the haloes that the simulation formed, left, and of those that
-``planck-v4`` predicts, right, on the same scale.
+the model predicts, right, on the same scale.
 
-As in the paper, large patches are found with their shapes and masses: of the haloes of more than 500 particles 95 %
-are matched, of those of more than 2000 all. What differs is connectivity: what one of the two calls one halo the
-other may call two. The smallest haloes are missed more often than not (12 % are matched below 250 particles), so that
-183 are predicted where 262 formed; the particle-mesh runs that taught the model resolve such haloes less well than
-the TreePM code does. The paper gives no such numbers.
+As in the paper, large patches are found with their shapes and masses. What differs is connectivity: what one of the two
+calls one halo the other may call two. The smallest haloes are missed most often; the particle-mesh runs that taught the
+model (|gallery_model|) resolve such haloes less well than the TreePM code does. The numbers are below; the paper gives
+none.
 """
 
 from gallery_data import read

@@ -7,13 +7,11 @@ The bias :math:`b_{1L}` by halo mass, from the linear overdensity, smoothed over
 et al. (2010), for haloes of 200 times the mean density, and Bhattacharya et al. (2011), for friends-of-friends
 haloes.
 
-As in the paper, the prediction agrees with the simulation of the same initial conditions (37.5 Mpc/*h*, seed 901;
-``planck-v4``; at most 1.3 times the error of a bin apart), and a box of that size is too small for either: bias is
-below the fits for small haloes (-0.8 instead of -0.3 at :math:`10^{11.25}`) and above them for large ones (3.7 instead
-of 0.7 at :math:`10^{13.8}`), because density on scales beyond the box is missing. The prediction of a larger box (50
-Mpc/*h*, seed 930) is nearer the fits (-0.6, and 1.4 instead of 0.6), as in the paper; one of 100 Mpc/*h* (seed 1) has
-the smallest errors, agrees with the fits at :math:`10^{12.2}` and remains below them for small haloes (-0.6) and above
-them for large ones (0.9 instead of 0.2 at :math:`10^{13.2}`, 2.0 instead of 0.6 at :math:`10^{13.7}`). A part of that
+As in the paper, the prediction agrees with the simulation of the same initial conditions (37.5 Mpc/*h*, seed 901), and
+a box of that size is too small for either: bias is below the fits for small haloes and above them for large ones,
+because density on scales beyond the box is missing. The prediction of a larger box (50 Mpc/*h*, seed 930) is nearer the
+fits, as in the paper; one of 100 Mpc/*h* has the smallest errors, and remains below the fits for small haloes and above
+them for large ones. The legend names the model of each prediction, and the numbers are below. A part of the difference
 is the estimator's: 6 Mpc/*h* is no large scale for haloes whose own Lagrangian radius is 5 Mpc/*h*. How large a part
 has not been measured. The paper's curve is called that of Lazeyras et al. (2016), whose formulas are for :math:`b_2`
 and :math:`b_3` as functions of :math:`b_1`; there is none for :math:`b_1` by mass, so that the two fits stand in.
@@ -49,7 +47,7 @@ for path, origin in zip(args.boxes, args.ics or args.seeds, strict=True):
         field = ph.generate_initial_conditions(box.lattice.n, side, origin, box.cosmology, box.redshift)
     box.check_field(field)
     edges = (11.0, 11.5, 12.0, 12.5, 13.0, 13.5, 14.0, 14.5, 15.0)
-    measured[box_name("predicted", side)] = lagrangian_bias(box, field, edges)
+    measured[box_name("predicted", side, box.card.name)] = lagrangian_bias(box, field, edges)
 
 figure = plot_bias(measured, COSMOLOGY)
 if args.output:

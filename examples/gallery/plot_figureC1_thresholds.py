@@ -2,14 +2,13 @@ r"""
 Figure C1: scores by threshold
 ==============================
 
-Each score of the mask, and the share of sites in it, for every threshold on the probability that ``planck-v4`` gives
-the TreePM run. Dashed lines are the baseline pair's scores and the simulated share; the dotted line is the model's
+Each score of the mask, and the share of sites in it, for every threshold on the probability that the model gives the
+TreePM run. Dashed lines are the baseline pair's scores and the simulated share; the dotted line is the model's
 threshold.
 
-As in the paper, the threshold at which the shares agree (0.54) is near that of the best ACC (0.51), and ACC and F1 are
-flat there: at the threshold in use, 0.56, they are 0.001 and 0.009 below their best.
-The paper chose its threshold on the runs that it shows; here it was chosen on particle-mesh runs, and puts 1 % of the
-sites of the TreePM run too few into haloes.
+As in the paper, the threshold at which the shares agree is near that of the best ACC, and ACC and F1 are flat there.
+The paper chose its threshold on the runs that it shows; that of |gallery_model| was chosen on particle-mesh runs. The
+numbers are below.
 """
 
 import numpy as np

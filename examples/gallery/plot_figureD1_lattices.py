@@ -2,14 +2,14 @@ r"""
 Figure D1: two lattices of crops become one box
 ===============================================
 
-The instance network sees crops, and labels mean nothing outside theirs. So the box is covered twice, by two lattices
-of crops offset by half a core. Left and middle, the labels of either, cut at the faces of its cores; right, what
-becomes of them: labels that overlap are joined, small ones dropped. A colour means nothing but "another label than
-the neighbour's".
+The instance network of ``planck-v4`` sees crops, and labels mean nothing outside theirs. So the box is covered twice,
+by two lattices of crops offset by half a core. Left and middle, the labels of either, cut at the faces of its cores;
+right, what becomes of them: labels that overlap are joined, small ones dropped. A colour means nothing but "another
+label than the neighbour's". The default model needs no such lattices, because it groups sites of the whole box.
 
 As in the paper, objects that a face cuts in one lattice are whole in the other, and in the result: 42 labels of the
-first lattice and 47 of the second become 24 objects in this slice, 8 of which lie across a face of the first. For
-``planck-v4`` a step follows that the paper does not have: objects that the evolved field puts in contact are joined
+first lattice and 47 of the second become 24 objects in this slice, 8 of which lie across a face of the first. A step
+follows that the paper does not have: objects that the evolved field puts in contact are joined
 (:doc:`/method`).
 """
 
@@ -17,12 +17,8 @@ import numpy as np
 from gallery_data import read
 from paper_figures import plot_lattices
 
-run = read("treepm")
-planes = {
-    "first lattice": run["lattice_a_plane"],
-    "second lattice": run["lattice_b_plane"],
-    "stitched": run["predicted"][:, :, int(run.attributes["plane"])],
-}
+run = read("lattices")
+planes = {"first lattice": run["first"], "second lattice": run["second"], "stitched": run["stitched"]}
 # cores of 48 sites
 figure = plot_lattices(planes, run.lattice, faces={"first lattice": (0, 48), "second lattice": (24, 72)})
 

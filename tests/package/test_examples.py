@@ -11,6 +11,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from small_model import write_small_bundle
@@ -129,6 +130,24 @@ def test_gallery_data_belong_to_the_bundled_model(monkeypatch):
     assert gallery_data.FILE.stat().st_size < 3e6
 
 
+def test_a_part_of_the_gallery_data_is_made_anew_and_the_rest_stays(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(ROOT / "examples" / "gallery"))
+    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+    import gallery_data
+    import make_gallery_data
+
+    data = tmp_path / "gallery.h5"
+    data.write_bytes(gallery_data.FILE.read_bytes())
+    monkeypatch.setattr(make_gallery_data, "add_reference", lambda group, model, *_: group.attrs.update(model=model))
+    make_gallery_data.main(["--parts", "treepm", "--model", "mine", "--reference", "r", "--work", "w", "-o", str(data)])
+    with h5py.File(data) as new, h5py.File(gallery_data.FILE) as old:
+        assert dict(new["treepm"].attrs) == {"model": "mine"} and not len(new["treepm"])
+        assert new.keys() == old.keys()
+        for name in ("pair/first", "lattices/stitched", "experiments/reference", "bias/predicted 50/value"):
+            np.testing.assert_array_equal(new[name], old[name])
+        assert dict(new["bias/predicted 50"].attrs) == dict(old["bias/predicted 50"].attrs)
+
+
 @pytest.mark.slow
 def test_gallery_takes_stored_boxes_and_scores(monkeypatch, tmp_path):
     """`--boxes` and `--scores` redraw figures 9, 11 and 13 from larger runs."""
@@ -175,8 +194,8 @@ def test_gallery_data_take_a_stored_prediction_and_its_initial_conditions(monkey
     FakePredictor().predict(field, progress=False).save(stored)
     for _ in range(2):
         make_gallery_data.main(["--boxes", str(stored), "--ics", str(ics), "-o", str(data)])
-    name = gallery_data.box_name("predicted", BOX)
     found = ph.Prediction.load(stored)
+    name = gallery_data.box_name("predicted", BOX, found.card.name)
     # a second time replaces the first
     assert name in gallery_data.box_counts() and set(gallery_data.biases()) == before | {name}
     counts = gallery_data.box_counts()[name]
