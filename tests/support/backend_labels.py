@@ -1,6 +1,6 @@
-"""Script: labels of a model in a process with settings of its own.
+"""Script: labels of models in a process with settings of its own.
 
-python backend_labels.py MODEL SITES OUTPUT [CORES]
+python backend_labels.py SITES CORES MODEL=OUTPUT ...
 """
 
 from __future__ import annotations
@@ -10,11 +10,10 @@ import sys
 
 
 def main() -> None:
-    """Predict a box and store labels, probability and the backend's name."""
-    model, sites, output = sys.argv[1:4]
-    if len(sys.argv) > 4:
-        # before any library asks how many there are
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: int(sys.argv[4])])
+    """Predict a box and store labels, probability and the backend's name of each model."""
+    sites, cores, *pairs = sys.argv[1:]
+    # before any library asks how many there are
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: int(cores)])
     import keras
     import numpy as np
     from standins import make_field
@@ -22,12 +21,14 @@ def main() -> None:
     from yt_protohalos.prediction.predictor import ProtohaloPredictor
 
     field = make_field(int(sites))
-    predictor = ProtohaloPredictor.from_pretrained(model, precision="float32")
-    found = predictor.predict(field, progress=False, on_spacing="allow", on_range="allow")
-    np.savez(
-        output, labels=found.labels, probability=found.probability, backend=keras.backend.backend(),
-        cores=len(os.sched_getaffinity(0)),
-    )  # fmt: skip
+    for pair in pairs:
+        model, output = pair.split("=")
+        predictor = ProtohaloPredictor.from_pretrained(model, precision="float32")
+        found = predictor.predict(field, progress=False, on_spacing="allow", on_range="allow")
+        np.savez(
+            output, labels=found.labels, probability=found.probability, backend=keras.backend.backend(),
+            cores=len(os.sched_getaffinity(0)),
+        )  # fmt: skip
 
 
 if __name__ == "__main__":
