@@ -20,7 +20,7 @@ from yt_protohalos.training.dataset import LabelledField
 from yt_protohalos.training.recalibrate import recalibrate
 from yt_protohalos.training.run_files import read_run, write_field_run
 
-N = 48
+N = 32
 ABOUT = {"code": "own", "halo_finder": "FoF"}
 
 
@@ -31,12 +31,12 @@ def parent(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def run(parent) -> LabelledField:
-    """Sites where the parent, which has learned nothing, finds members likely; each octant is one halo."""
+    """Sites where the parent, which has learned nothing, finds members likely; each quadrant is one halo."""
     field = generate_initial_conditions(N, N * SPACING, seed=8)
     likely = ProtohaloPredictor.from_pretrained(parent).probability(field, progress=False)
     smooth = ndimage.gaussian_filter(likely, 2, mode="wrap")
     upper = (np.indices(field.delta.shape) >= N // 2).astype(np.int32)
-    labels = np.where(smooth > np.quantile(smooth, 0.8), 1 + 4 * upper[0] + 2 * upper[1] + upper[2], 0)
+    labels = np.where(smooth > np.quantile(smooth, 0.8), 1 + 2 * upper[0] + upper[1], 0)
     assert np.bincount(labels.ravel()).min() > 500
     return LabelledField.from_labels(field, labels.astype(np.int32))
 
