@@ -13,7 +13,6 @@ from position_standins import MARGIN, position_card
 from standins import SPACING, make_card, make_field
 
 from yt_protohalos._utils.locks import hold_folder, lock_path
-from yt_protohalos.catalog import groups
 from yt_protohalos.catalog.catalog import protohalo_catalog
 from yt_protohalos.exceptions import StitchingError
 from yt_protohalos.fields import particle_mesh
@@ -28,6 +27,7 @@ from yt_protohalos.prediction.pipeline import LabelCubes
 from yt_protohalos.prediction.position_predictor import PositionPredictor
 from yt_protohalos.prediction.result import Prediction
 from yt_protohalos.prediction.store import PredictionCache
+from yt_protohalos.segmentation import label_groups
 from yt_protohalos.segmentation.friends_of_friends import friends_of_friends
 from yt_protohalos.segmentation.labels import label_map
 from yt_protohalos.segmentation.merging import join_in_contact
@@ -84,14 +84,14 @@ def test_joining_and_counting_hold_no_index_of_the_box(labels, prediction):
 def test_a_catalogue_holds_its_members_and_the_pieces_alone(prediction, monkeypatch):
     whole = protohalo_catalog(prediction)
     assert len(whole) > 800
-    monkeypatch.setattr(groups, "_PART", 4000)
+    monkeypatch.setattr(label_groups, "_PART", 4000)
     # members 8 bytes for half of the sites
     assert 4 <= peak_bytes_per_site(lambda: protohalo_catalog(prediction)) < 6
     parts = protohalo_catalog(prediction)
     for name in ("members", "member_offset", "lagrangian_center", "extent", "inertia", "confidence", "n_pieces"):
         np.testing.assert_array_equal(getattr(parts, name), getattr(whole, name), err_msg=name)
     # a part smaller than a protohalo holds that one
-    monkeypatch.setattr(groups, "_PART", 1)
+    monkeypatch.setattr(label_groups, "_PART", 1)
     np.testing.assert_array_equal(protohalo_catalog(prediction).inertia, whole.inertia)
 
 

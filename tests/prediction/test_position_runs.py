@@ -106,6 +106,8 @@ def test_the_first_of_two_ranks_evolves_and_groups_and_both_run_the_network(fiel
         assert isinstance(own.evolved.displacement, np.memmap) and isinstance(own.evolved.velocity, np.memmap)
         assert np.array_equal(own.evolved.displacement, prediction.evolved.displacement)
         assert np.array_equal(own.evolved.velocity, prediction.evolved.velocity)
+        assert np.array_equal(own.motion.position, prediction.motion.position)
+        assert np.array_equal(own.motion.velocity, prediction.motion.velocity)
 
 
 def test_several_ranks_without_a_store_are_refused(field):

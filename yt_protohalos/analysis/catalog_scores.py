@@ -202,6 +202,6 @@ def compare_catalog(prediction: Prediction, field: LinearField, haloes: Simulate
     if prediction.card.sees_evolution and prediction.evolved is None:
         prediction = replace(prediction, evolved=prediction.card.evolve(field))
     found = protohalo_catalog(prediction, field)
-    true = protohalo_catalog(replace(prediction, labels=haloes.labels.astype("int32")), field)
+    true = protohalo_catalog(replace(prediction, labels=haloes.labels.astype("int32"), motion=None), field)
     mass = field.site_mass_msun_h
     return catalog_errors(found, haloes, mass), catalog_errors(true, haloes, mass), shape_errors(found, true, mass)

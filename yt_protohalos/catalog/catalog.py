@@ -14,9 +14,10 @@ from ..fields.evolution import EvolvedField
 from ..fields.fourier import displacement_component, potential, second_order_source
 from ..fields.lattice import Lattice, unwrap, wrap
 from ..fields.linear_field import LinearField
+from ..prediction.halo_motion import HaloMotion, mean_motion
 from ..prediction.result import Prediction
+from ..segmentation.label_groups import LabelGroups
 from ..segmentation.labels import count_pieces
-from .groups import LabelGroups
 from .shapes import principal_axes, tidal_eigenvalues, tidal_tensors, tidal_torque
 
 OVERDENSITY = 200.0
@@ -174,13 +175,13 @@ def protohalo_catalog(
     prediction : Prediction
     field : LinearField, optional
         The field the prediction was made from, at its redshift or any other: positions and velocities at the redshift
-        of the prediction are then means over the members, and tides and spins are known; without it they are the
-        Lagrangian centre, 0 and NaN.
+        of the prediction are then means over the members, and tides and spins are known; without it tides and spins are
+        NaN, and positions and velocities, unless the prediction holds them, the Lagrangian centre and 0.
     evolved : EvolvedField, optional
         `evolve_field` of the field at the redshift of the prediction; positions and velocities then come from it. Its
         rms error in position on the TreePM reference run is 0.03 Mpc/h above 2000 sites (0.11 below 500 sites, where
-        2LPT has 0.39). Where neither it nor `lpt_order` is given and the networks of the model saw it, it is that of
-        the prediction, or else computed here.
+        2LPT has 0.39). Where neither it nor `lpt_order` is given, positions and velocities are those that the
+        prediction holds (`Prediction.motion`). If it holds none and depends on the evolved field, this is made here.
     lpt_order : {1, 2}, optional
         Take positions and velocities from perturbation theory instead, by default with order 2: 1 for Zel'dovich, 2
         for 2LPT, which is nearer to the final positions (rms error above 2000 sites 0.20 Mpc/h, against 0.44 at first
@@ -218,12 +219,10 @@ def protohalo_catalog(
     groups = LabelGroups(prediction.labels, n_sites)
     shapes = _shape_columns(groups, prediction)
     center = shapes["lagrangian_center"]
-    motion, tides = _resting_columns(center), _unknown_tide_columns(len(n_sites))
+    field = None if field is None else field.at_redshift(prediction.target_redshift)
+    motion, method = _motion(groups, prediction, field, center, evolved, lpt_order)
+    tides = _unknown_tide_columns(len(n_sites))
     if field is not None:
-        field = field.at_redshift(prediction.target_redshift)
-        if evolved is None and lpt_order is None and prediction.card.sees_evolution:
-            evolved = prediction.evolved or prediction.card.evolve(field)
-        motion = _motion_columns(groups, field, center, evolved, lpt_order or 2)
         sites_from_origin = center / lattice.spacing - prediction.site_offset
         tides = _tide_columns(field, sites_from_origin, n_sites, shapes["inertia"])
     return Catalog(
@@ -231,7 +230,10 @@ def protohalo_catalog(
         mass=prediction.label_mass[1:],
         n_sites=n_sites,
         **shapes,
-        **motion,
+        position=motion.position,
+        velocity=motion.velocity,
+        position_method=method,
+        velocity_method=method,
         **tides,
         n_pieces=count_pieces(prediction.labels),
         radius_200m=np.cbrt(3 * n_sites * lattice.spacing**3 / (4 * np.pi * OVERDENSITY)),
@@ -269,24 +271,26 @@ def _shape_columns(groups: LabelGroups, prediction: Prediction) -> dict[str, Any
     return {"lagrangian_center": center, "extent": extent, "inertia": inertia, "semi_axes": semi_axes, "axes": axes}
 
 
-def _resting_columns(center: NDArray[np.float64]) -> dict[str, Any]:
-    """Positions and velocities where there is no field to displace the Lagrangian centres."""
-    return {
-        "position": center, "velocity": np.zeros_like(center), "position_method": LAGRANGIAN,
-        "velocity_method": LAGRANGIAN,
-    }  # fmt: skip
-
-
-def _motion_columns(
-    groups: LabelGroups, field: LinearField, center: NDArray[np.float64], evolved: EvolvedField | None, order: int
-) -> dict[str, Any]:
-    """Positions and velocities at the target redshift, of the evolved field or else by LPT."""
+def _motion(
+    groups: LabelGroups,
+    prediction: Prediction,
+    field: LinearField | None,
+    center: NDArray[np.float64],
+    evolved: EvolvedField | None,
+    lpt_order: int | None,
+) -> tuple[HaloMotion, str]:
+    """Positions and velocities at the target redshift, and the method that they come from."""
+    if evolved is None and lpt_order is None:
+        if prediction.motion is not None:
+            return prediction.motion, EVOLVED
+        if field is not None and prediction.card.sees_evolution:
+            evolved = prediction.evolved or prediction.card.evolve(field)
+    if field is None:
+        return HaloMotion(center, np.zeros_like(center)), LAGRANGIAN
     if evolved is not None:
-        (displacement, velocity), method = _evolved_motion(groups, field, evolved), EVOLVED
-    else:
-        (displacement, velocity), method = _mean_motion(groups, field, order), LPT_METHODS[order]
-    position = wrap(center + displacement, field.lattice.box_size)
-    return {"position": position, "velocity": velocity, "position_method": method, "velocity_method": method}
+        return _evolved_motion(groups, field, evolved), EVOLVED
+    order = lpt_order or 2
+    return _lpt_motion(groups, field, center, order), LPT_METHODS[order]
 
 
 def _unknown_tide_columns(count: int) -> dict[str, Any]:
@@ -300,23 +304,15 @@ def _tide_columns(
     """Tidal tensors, their eigenvalues and the spin; `center` is in sites from site 0."""
     tide = tidal_tensors(field.phi, field.lattice, center, n_sites)
     # the tide holds D: a^2 dD/dt = a^2 H f D
-    spin = _velocity_factor(field) / (1 + field.target_redshift) * tidal_torque(inertia, tide)
+    spin = field.velocity_factor / (1 + field.target_redshift) * tidal_torque(inertia, tide)
     return {"tide": tide, "tidal_eigenvalues": tidal_eigenvalues(tide), "spin": spin}
 
 
-def _velocity_factor(field: LinearField) -> float:
-    """Peculiar velocity of a first-order displacement at the field's target, a H f, in km/s per comoving Mpc/h."""
-    cosmology, z = field.cosmology, field.target_redshift
-    return cosmology.hubble(z) * cosmology.growth_rate(z) / (1 + z)
-
-
-def _mean_motion(
-    groups: LabelGroups, field: LinearField, order: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean displacement (Mpc/h) and peculiar velocity (km/s) of the members at the target, (K, 3) each, by LPT."""
+def _lpt_motion(groups: LabelGroups, field: LinearField, center: NDArray[np.float64], order: int) -> HaloMotion:
+    """Motion of the members by perturbation theory."""
     cosmology, z = field.cosmology, field.target_redshift
     displacement = _mean_gradient(groups, field.phi, field)
-    velocity = _velocity_factor(field) * displacement
+    velocity = field.velocity_factor * displacement
     if order == 2:
         phi2 = potential(second_order_source(field.phi, field.lattice), field.lattice)
         # psi2 = D2 grad(phi2), D2 = -3/7 D^2 Omega_m^(-1/143) (Bouchet et al. 1995)
@@ -324,23 +320,16 @@ def _mean_motion(
         second = growth * _mean_gradient(groups, phi2, field)
         displacement = displacement + second
         velocity = velocity + cosmology.hubble(z) * cosmology.second_growth_rate(z) / (1 + z) * second
-    return displacement, velocity
+    return HaloMotion(wrap(center + displacement, field.lattice.box_size), velocity)
 
 
-def _evolved_motion(
-    groups: LabelGroups, field: LinearField, evolved: EvolvedField
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean displacement (Mpc/h) and peculiar velocity (km/s) of the members in the evolved field, (K, 3) each."""
+def _evolved_motion(groups: LabelGroups, field: LinearField, evolved: EvolvedField) -> HaloMotion:
+    """Motion of the members in the evolved field."""
     if evolved.velocity is None:
         raise CatalogError("the evolved field has no velocities; give the whole result of `evolve_field`")
     if evolved.n != field.n:
         raise CatalogError(f"the evolved field has {evolved.n} sites per side, the field {field.n}; evolve this field")
-
-    def mean(vectors: NDArray[np.float32]) -> NDArray[np.float64]:
-        return np.stack([groups.means_of(vectors[axis]) for axis in range(3)], axis=-1) * field.spacing
-
-    # v = a H f dx/dln D, and the growth factor of the evolved field is 1 at the target
-    return mean(evolved.displacement), _velocity_factor(field) * mean(evolved.velocity)
+    return mean_motion(groups, field, evolved.displacement, evolved.velocity)
 
 
 def _mean_gradient(groups: LabelGroups, phi: NDArray[np.float32], field: LinearField) -> NDArray[np.float64]:

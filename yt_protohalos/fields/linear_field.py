@@ -177,6 +177,12 @@ class LinearField:
         growth = float(self.cosmology.growth_factor(self.target_redshift)) if self.target_redshift else 1.0
         return self.cosmology.sigma_8 * growth
 
+    @property
+    def velocity_factor(self) -> float:
+        """Peculiar velocity of a first-order displacement at `target_redshift`, a H f, in km/s per comoving Mpc/h."""
+        cosmology, z = self.cosmology, self.target_redshift
+        return cosmology.hubble(z) * cosmology.growth_rate(z) / (1 + z)
+
     def at_redshift(self, redshift: float) -> LinearField:
         """Rescale the field to predict the haloes of another redshift, delta(z) = delta(0) D(z) / D(0).
 

@@ -20,6 +20,7 @@ from ..segmentation.friends_of_friends import group_sites
 from ..segmentation.labels import relabel_by_size, touches_faces
 from ..segmentation.overlap import OverlapGraph
 from .communicator import SERIAL, Communicator
+from .halo_motion import halo_motion
 from .memory import enough_memory
 from .result import FIELD_SAMPLE, Prediction, RegionPrediction, field_sample, provenance
 from .store import predict_on_root
@@ -129,6 +130,7 @@ class FriendsOfFriendsPredictor:
                 lattice=field.lattice,
                 overlap=OverlapGraph.empty(),
                 evolved=evolved,
+                motion=halo_motion(labels, field, evolved),
                 **self._provenance(field),
                 **_masks(labels),
             )

@@ -21,6 +21,7 @@ from ..segmentation.overlap import OverlapGraph
 from ..segmentation.position_groups import group_positions
 from .communicator import SERIAL, Communicator
 from .evolved_channels import ARRAYS, evolve_with_channels
+from .halo_motion import halo_motion
 from .memory import enough_memory
 from .model_crops import ModelCrops
 from .pipeline import Pipeline
@@ -120,15 +121,19 @@ class PositionPredictor(ProtohaloPredictor):
             assert outputs is not None
             members = outputs.probability if probability is None else probability
             mask, labels = members > np.float32(settings["threshold"]), self.labels(outputs)
+            motion = halo_motion(labels, model_field, evolved)
             if side != field.n:
                 index = nearest_sites(field.lattice, model_field.lattice, field.site_offset)
-                members, mask, labels = members[index], mask[index], relabel_by_size(labels[index])
+                members, mask, mapped = members[index], mask[index], labels[index]
+                labels = relabel_by_size(mapped)
+                motion = motion and motion.relabelled(mapped, labels)
             return Prediction(
                 probability=np.asarray(members),
                 mask=mask,
                 labels=labels,
                 lattice=field.lattice,
                 overlap=OverlapGraph.empty(),
+                motion=motion,
                 **provenance(field, self.card, {**settings, FIELD_SAMPLE: field_sample(field)}),
             )
 

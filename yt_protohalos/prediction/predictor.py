@@ -24,6 +24,7 @@ from ..models.runtime import Network, best_precision, crops_at_once, load_networ
 from ..models.validity import check_range, check_threshold, measured_amplitude, model_side
 from ..segmentation.labels import label_map, relabel_by_size, touches_faces
 from .communicator import SERIAL, Communicator
+from .halo_motion import halo_motion
 from .inference import Batch, CropNetwork
 from .model_crops import ModelCrops, check_plateau, needed_sites
 from .pipeline import IOU_THRESHOLD, Blocks, Pipeline
@@ -348,12 +349,14 @@ class ProtohaloPredictor:
         stitched = pipeline.stitched(blocks, crops.plan)
         labels = pipeline.protohalos(stitched.labels, self.card)
         final = label_map(stitched.labels, labels)
+        motion = halo_motion(labels, inputs.field, inputs.evolved)
         mask = probability > np.float32(settings["threshold"])
         resampled = inputs.field.lattice.n != field.n
         if resampled:
             index = nearest_sites(field.lattice, inputs.field.lattice, field.site_offset)
             probability, mask, mapped = probability[index], mask[index], labels[index]
             labels = relabel_by_size(mapped)
+            motion = motion and motion.relabelled(mapped, labels)
             final = label_map(mapped, labels, int(final.max(initial=0)) + 1)[final]
         return Prediction(
             probability=probability,
@@ -361,5 +364,6 @@ class ProtohaloPredictor:
             labels=labels,
             lattice=field.lattice,
             overlap=stitched.overlap.labelled(final[stitched.component]),
+            motion=motion,
             **provenance(field, self.card, {**settings, FIELD_SAMPLE: field_sample(field)}),
         )

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from .. import __version__
 from .._utils.files import PREDICTION_FORMAT, atomic_path, format_remedy, open_hdf5, reserve_space
-from ..exceptions import InitialConditionsError, LatticeError, ProtohaloError, StoreError
+from ..exceptions import CatalogError, InitialConditionsError, LatticeError, ProtohaloError, StoreError
 from ..fields.cosmology import Cosmology
 from ..fields.evolution import EvolvedField
 from ..fields.lattice import Lattice, Triple
@@ -26,6 +26,7 @@ from ..models.base_card import Card
 from ..models.fof_card import card_from_json
 from ..segmentation.labels import label_sizes
 from ..segmentation.overlap import OverlapGraph
+from .halo_motion import HaloMotion
 
 if TYPE_CHECKING:
     import h5py
@@ -163,6 +164,9 @@ class Prediction(LabelledSites):
     evolved : EvolvedField or None
         Evolved field that the prediction was made from, on this lattice; None where the networks see none or saw
         another lattice. It is not saved.
+    motion : HaloMotion or None
+        Positions and velocities of the protohaloes at the target redshift, means over their sites in the evolved field
+        on the lattice of the model. None where no velocities are known, and for files from before it was kept.
 
     Examples
     --------
@@ -187,10 +191,16 @@ class Prediction(LabelledSites):
     target_redshift: float = 0.0
     package_version: str = __version__
     evolved: EvolvedField | None = None
+    motion: HaloMotion | None = None
 
     def __post_init__(self) -> None:
         for name in ("probability", "mask", "labels"):
             self.lattice.check_cube(getattr(self, name), name)
+        if self.motion is not None and len(self.motion.position) != (count := int(self.labels.max(initial=0))):
+            raise CatalogError(
+                f"motion is of {len(self.motion.position)} protohaloes, but the labels name {count}; replace both, or "
+                "set motion to None"
+            )
 
     @cached_property
     def graph(self) -> networkx.Graph:
@@ -242,6 +252,8 @@ class Prediction(LabelledSites):
         for name in ("probability", "mask", "labels"):
             file.create_dataset(name, data=getattr(self, name), compression="lzf", shuffle=True)
         self.overlap.write(file.create_group("graph"))
+        if self.motion is not None:
+            file["motion/position"], file["motion/velocity"] = self.motion.position, self.motion.velocity
 
     @classmethod
     def load(cls, path: str | Path) -> Prediction:
@@ -269,6 +281,7 @@ class Prediction(LabelledSites):
 
     @classmethod
     def _read(cls, file: h5py.File) -> Prediction:
+        motion = file.get("motion")  # files from before it was kept have none
         return cls(
             probability=file["probability"][()],
             mask=file["mask"][()],
@@ -283,6 +296,7 @@ class Prediction(LabelledSites):
             # files written before there were other redshifts do not say it
             target_redshift=float(file.attrs.get("target_redshift", 0.0)),
             package_version=str(file.attrs.get("package_version", "")),
+            motion=None if motion is None else HaloMotion(motion["position"][()], motion["velocity"][()]),
         )
 
 
