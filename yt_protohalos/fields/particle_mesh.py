@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from scipy import fft
 
@@ -27,7 +26,6 @@ from .evolution import (
     Allocate,
     EvolvedField,
     by_slabs,
-    cell_below,
     drift,
     in_memory,
     memory_of_velocity,
@@ -35,6 +33,7 @@ from .evolution import (
 )
 from .fourier import displacement_component, potential, second_order_source
 from .linear_field import LinearField
+from .mesh_loops import GHOSTS, add_clouds, kick_and_drift, solve_poisson
 
 
 @dataclass(frozen=True)
@@ -166,17 +165,20 @@ def final_positions(
     early = [_window(k, plan.cells_per_site, plan.cut, plan.sharpening) for k in frequencies]
     late = [_window(k, plan.cells_per_site, plan.late_cut, plan.late_sharpening) for k in frequencies]
     mesh = _padded_mesh(mesh_side)
-    for start, end in track(list(pairwise(plan.growth)), "Evolving the linear field", progress=progress):
-        middle, half = 0.5 * (start + end), np.float32(0.5 * (end - start))
+    growth = plan.growth
+    middles = 0.5 * (growth[1:] + growth[:-1])
+    # half a step, then from the middle of each step to that of the next one, at last another half
+    drifts = np.diff([growth[0], *middles, growth[-1]]).astype(np.float32)
+    by_slabs(drift, n, displacement, velocity, drifts[0])
+    steps = list(zip(growth, middles, growth[1:], drifts[1:], strict=False))
+    for start, middle, end, time in track(steps, "Evolving the linear field", progress=progress):
         memory = memory_of_velocity(start, middle, end)
-        by_slabs(drift, n, displacement, velocity, half)
         _deposit(displacement, plan.cells_per_site, mesh)
         _to_potential(mesh, *(early if middle < plan.late_start else late))
         by_slabs(
-            _kick, n, mesh, displacement, velocity, plan.cells_per_site, np.float32(memory),
-            np.float32((1 - memory) / middle),
+            kick_and_drift, n, mesh, displacement, velocity, plan.cells_per_site, np.float32(memory),
+            np.float32((1 - memory) / middle), time,
         )  # fmt: skip
-        by_slabs(drift, n, displacement, velocity, half)
     return displacement, velocity
 
 
@@ -209,8 +211,8 @@ def _window(frequency: NDArray[np.float64], cells_per_site: int, cut: float, sha
 
 
 def _padded_mesh(side: int) -> NDArray[np.float32]:
-    """Mesh with room for its half spectrum: the last axis is up to two cells longer than the others."""
-    return np.empty((side, side, 2 * (side // 2 + 1)), dtype=np.float32)
+    """Mesh with room for its half spectrum and for `GHOSTS` along the last axis."""
+    return np.empty((side, side, 2 * ((side + GHOSTS + 1) // 2)), dtype=np.float32)
 
 
 def _deposit(displacement: NDArray[np.float32], cells_per_site: int, mesh: NDArray[np.float32]) -> None:
@@ -231,7 +233,7 @@ def _deposit(displacement: NDArray[np.float32], cells_per_site: int, mesh: NDArr
             n_parts = -(-cores // max(1, len(these)))
             parts = list(pairwise(len(mesh) * i // n_parts for i in range(n_parts + 1)))
             tasks = [
-                pool.submit(_add_clouds, displacement, cells_per_site, mesh, *slab, *planes)
+                pool.submit(add_clouds, displacement, cells_per_site, mesh, *slab, *planes)
                 for slab in these
                 for planes in parts
             ]
@@ -260,12 +262,12 @@ def _to_potential(mesh: NDArray[np.float32], window: NDArray[np.float32], half_w
     meshes; getting this memory from the system takes longer than the transforms.
     """
     side, cores = len(mesh), available_cores()
-    spectrum = mesh.view(np.complex64)
+    spectrum = mesh.view(np.complex64)[:, :, : side // 2 + 1]
     k, half_k = (2 * np.pi * f(side).astype(np.float32) for f in (fft.fftfreq, fft.rfftfreq))
     by_slabs(_transform_rows, side, mesh, spectrum)
     # complex transforms that may overwrite their input write the result there
     result = fft.fftn(spectrum, axes=(0, 1), workers=cores, overwrite_x=True)
-    by_slabs(_solve, side, result, k, half_k, window, half_window, np.float32(1 / side**3))
+    by_slabs(solve_poisson, side, result, k, half_k, window, half_window, np.float32(1 / side**3))
     result = fft.ifftn(result, axes=(0, 1), norm="forward", workers=cores, overwrite_x=True)
     by_slabs(_transform_rows_back, side, result, mesh)
 
@@ -279,108 +281,4 @@ def _transform_rows_back(spectrum: NDArray[np.complex64], mesh: NDArray[np.float
     side = len(mesh)
     for i in range(first, last):
         mesh[i, :, :side] = fft.irfft(spectrum[i], n=side, axis=1, norm="forward")
-
-
-@njit(cache=True, nogil=True)
-def _solve(
-    spectrum: NDArray[np.complex64], k: NDArray[np.float32], half_k: NDArray[np.float32],
-    window: NDArray[np.float32], half_window: NDArray[np.float32], norm: np.float32, first: int, last: int,
-) -> None:  # fmt: skip
-    """Divide a spectrum by -k^2 and filter it, for planes of its first axis."""
-    for x in range(first, last):
-        for y in range(len(k)):
-            for z in range(len(half_k)):
-                square = k[x] * k[x] + k[y] * k[y] + half_k[z] * half_k[z]
-                if square > 0:
-                    spectrum[x, y, z] *= -norm * window[x] * window[y] * half_window[z] / square
-                else:
-                    spectrum[x, y, z] = 0
-
-
-@njit(cache=True, nogil=True, inline="always")
-def _wrapped(i: int, side: int) -> int:
-    """Index of a cell that is at most one period off; a remainder would take a division."""
-    i = i + side if i < 0 else i
-    return i - side if i >= side else i
-
-
-@njit(cache=True, nogil=True)
-def _add_clouds(
-    displacement: NDArray[np.float32], cells_per_site: int, mesh: NDArray[np.float32], first: int, last: int,
-    first_plane: int, last_plane: int,
-) -> None:  # fmt: skip
-    """Add the sites of a slab to some planes of the mesh."""
-    n, side, one = displacement.shape[1], len(mesh), np.float32(1.0)
-    mass = np.float32(cells_per_site**3)
-    for i in range(first, last):
-        for j in range(n):
-            for k in range(n):
-                x, x1, u = cell_below(cells_per_site * (i + displacement[0, i, j, k]), side)
-                has_near, has_far = first_plane <= x < last_plane, first_plane <= x1 < last_plane
-                if not has_near and not has_far:
-                    continue
-                y, y1, v = cell_below(cells_per_site * (j + displacement[1, i, j, k]), side)
-                z, z1, w = cell_below(cells_per_site * (k + displacement[2, i, j, k]), side)
-                if has_near:
-                    near = mass * (one - u)
-                    mesh[x, y, z] += near * (one - v) * (one - w)
-                    mesh[x, y, z1] += near * (one - v) * w
-                    mesh[x, y1, z] += near * v * (one - w)
-                    mesh[x, y1, z1] += near * v * w
-                if has_far:
-                    far = mass * u
-                    mesh[x1, y, z] += far * (one - v) * (one - w)
-                    mesh[x1, y, z1] += far * (one - v) * w
-                    mesh[x1, y1, z] += far * v * (one - w)
-                    mesh[x1, y1, z1] += far * v * w
-
-
-@njit(cache=True, nogil=True, inline="always")
-def _slope(before: np.float32, near: np.float32, far: np.float32, after: np.float32) -> np.float32:
-    """Derivative by differences of fourth order: values at -2, -1, 1 and 2 cells."""
-    return np.float32(2 / 3) * (far - near) - np.float32(1 / 12) * (after - before)
-
-
-@njit(cache=True, nogil=True)
-def _kick(
-    force: NDArray[np.float32], displacement: NDArray[np.float32], velocity: NDArray[np.float32], cells_per_site: int,
-    keep: np.float32, gain: np.float32, first: int, last: int,
-) -> None:  # fmt: skip
-    """Kick the particles of a slab: ``velocity <- keep velocity - gain grad(potential)``."""
-    n, side, one = displacement.shape[1], len(force), np.float32(1.0)
-    gain = gain / np.float32(cells_per_site)
-    xs, ys, zs = np.empty(6, np.int64), np.empty(6, np.int64), np.empty(6, np.int64)
-    for i in range(first, last):
-        for j in range(n):
-            for k in range(n):
-                x, _, u = cell_below(cells_per_site * (i + displacement[0, i, j, k]), side)
-                y, _, v = cell_below(cells_per_site * (j + displacement[1, i, j, k]), side)
-                z, _, w = cell_below(cells_per_site * (k + displacement[2, i, j, k]), side)
-                for o in range(6):
-                    xs[o], ys[o], zs[o] = (
-                        _wrapped(x + o - 2, side),
-                        _wrapped(y + o - 2, side),
-                        _wrapped(z + o - 2, side),
-                    )
-                pull_x, pull_y, pull_z = np.float32(0), np.float32(0), np.float32(0)
-                for a in range(2, 4):
-                    share_x = u if a == 3 else one - u
-                    for b in range(2, 4):
-                        share_y = v if b == 3 else one - v
-                        for c in range(2, 4):
-                            share = share_x * share_y * (w if c == 3 else one - w)
-                            pull_x += share * _slope(
-                                force[xs[a - 2], ys[b], zs[c]], force[xs[a - 1], ys[b], zs[c]],
-                                force[xs[a + 1], ys[b], zs[c]], force[xs[a + 2], ys[b], zs[c]],
-                            )  # fmt: skip
-                            pull_y += share * _slope(
-                                force[xs[a], ys[b - 2], zs[c]], force[xs[a], ys[b - 1], zs[c]],
-                                force[xs[a], ys[b + 1], zs[c]], force[xs[a], ys[b + 2], zs[c]],
-                            )  # fmt: skip
-                            pull_z += share * _slope(
-                                force[xs[a], ys[b], zs[c - 2]], force[xs[a], ys[b], zs[c - 1]],
-                                force[xs[a], ys[b], zs[c + 1]], force[xs[a], ys[b], zs[c + 2]],
-                            )  # fmt: skip
-                velocity[0, i, j, k] = keep * velocity[0, i, j, k] - gain * pull_x
-                velocity[1, i, j, k] = keep * velocity[1, i, j, k] - gain * pull_y
-                velocity[2, i, j, k] = keep * velocity[2, i, j, k] - gain * pull_z
+        mesh[i, :, side : side + GHOSTS] = mesh[i][:, np.arange(GHOSTS) % side]
