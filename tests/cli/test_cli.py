@@ -38,6 +38,12 @@ def fakes(tmp_path, monkeypatch):
 
 
 @pytest.fixture
+def without_pictures(monkeypatch):
+    """For tests of something else: drawing takes longer than all that they do."""
+    monkeypatch.setattr("yt_protohalos.analysis.pictures.write_pictures", lambda *_, **__: [])
+
+
+@pytest.fixture
 def model(tmp_path):
     return str(write_fake_model(tmp_path / "model"))
 
@@ -89,11 +95,13 @@ def test_find_writes_catalogue_cubes_and_pictures(ics, model, tmp_path, capsys, 
     ("options", "name"),
     [([], registry.DEFAULT_MODEL), *((["--method", method], name) for method, name in registry.DEFAULT_MODELS.items())],
 )
+@pytest.mark.usefixtures("without_pictures")
 def test_without_a_model_the_method_chooses_it(ics, fakes, options, name):
     assert cli.main(["find", ics, "-o", "out", "--quiet", *options]) == 0
     assert [predictor.loaded for predictor in fakes] == [name]
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_the_table_has_the_ten_largest_in_order(ics, model, capsys):
     cli.main(["find", ics, "-o", "out", "--model", model, "--quiet"])
     rows = re.findall(r"^ +(\d+)   +(\d\.\d+e\+\d+) ", capsys.readouterr().out, re.MULTILINE)
@@ -103,6 +111,7 @@ def test_the_table_has_the_ten_largest_in_order(ics, model, capsys):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("without_pictures")
 def test_find_again_reads_the_cache_and_no_cache_does_not(ics, model, tmp_path, fakes):
     for options, runs in (([], 1), ([], 1), (["--no-cache"], 2), (["--threshold", "0.6"], 3)):
         assert cli.main(["find", ics, "-o", "out", "--model", model, "--quiet", *options]) == 0
