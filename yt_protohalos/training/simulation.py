@@ -7,9 +7,11 @@ here calls its integrator directly, so that particle i stays Lagrangian site i, 
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
@@ -29,6 +31,10 @@ from .run_files import write_seed_run
 
 Report = Callable[[int, float], None]
 Particles = NDArray[np.float32]
+
+_UNUSED_MODULES = ("cubic", "laplacian", "laplacian_reformulated", "mond", "quartic")
+_UNUSED_FUNCTIONS = re.compile(r"_fR_|CIC|NGP|prolongation|restriction")
+"""Of PySCo, by the parameters of `_parameters`."""
 
 
 @dataclass(frozen=True)
@@ -231,7 +237,8 @@ def _load_checkpoint(path: Path, first_end: float, param: Any, run: str) -> tupl
 
 def _import_pysco() -> dict[str, Any]:
     try:
-        import pysco  # noqa: F401  (puts its modules on sys.path)
+        with _needed_functions_alone():
+            import pysco  # noqa: F401  (puts its modules on sys.path)
         from pyfftw.interfaces import cache, numpy_fft
     except ImportError as error:
         raise ImportError("PySCo runs the simulations; install it with: pip install 'yt_protohalos[train]'") from error
@@ -249,6 +256,34 @@ def _import_pysco() -> dict[str, Any]:
         modes, threads=threads, planner_effort="FFTW_MEASURE", overwrite_input=True
     )
     return modules
+
+
+@contextmanager
+def _needed_functions_alone() -> Iterator[None]:
+    """Import PySCo without the functions that no run here calls: they are None in this process.
+
+    PySCo states the types of a hundred functions, so that numba compiles all of them at the first import, for minutes.
+    Most are of modified gravity, of the multigrid solver and of other mass schemes than that of `_parameters`.
+    """
+    import numba
+
+    njit = numba.njit
+
+    def decorate(*arguments: Any, **options: Any) -> Any:
+        compiled = njit(*arguments, **options)
+        if arguments and callable(arguments[0]):
+            return compiled
+        return lambda function: (
+            None
+            if function.__module__ in _UNUSED_MODULES or _UNUSED_FUNCTIONS.search(function.__name__)
+            else compiled(function)
+        )
+
+    numba.njit = decorate
+    try:
+        yield
+    finally:
+        numba.njit = njit
 
 
 def _parameters(settings: SimulationSettings, scratch: str) -> Any:
