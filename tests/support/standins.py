@@ -101,16 +101,15 @@ def smoothed(delta: NDArray[np.float32], mode: str = "nearest") -> NDArray[np.fl
 
 def peak_positions(density: NDArray[np.float32], periodic: bool = False) -> NDArray[np.int64]:
     """Site (x, y, z) of the maximum that each site climbs to through its 26 neighbours, (s, s, s, 3)."""
-    side = density.shape[0]
+    index = np.arange(density.size).reshape(density.shape)
     padded = np.pad(density, 1, mode="wrap") if periodic else np.pad(density, 1, constant_values=-np.inf)
-    best, target = density.copy(), np.arange(density.size).reshape(density.shape)
-    own = np.indices(density.shape)
+    site = np.pad(index, 1, mode="wrap")
+    best, target = density.copy(), index.copy()
     for step in itertools.product((-1, 0, 1), repeat=3):
-        x, y, z = (slice(1 + s, 1 + s + side) for s in step)
-        higher = padded[x, y, z] > best
-        best = np.where(higher, padded[x, y, z], best)
-        there = [(own[axis] + step[axis]) % side for axis in range(3)]
-        target = np.where(higher, (there[0] * side + there[1]) * side + there[2], target)
+        there = tuple(slice(1 + s, 1 + s + length) for s, length in zip(step, density.shape, strict=True))
+        higher = padded[there] > best
+        np.copyto(best, padded[there], where=higher)
+        np.copyto(target, site[there], where=higher)
     target = target.ravel()
     while not np.array_equal(target, target[target]):
         target = target[target]
