@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from yt_protohalos._utils import system
-from yt_protohalos._utils.system import LOCAL_RANK_VARIABLES, VISIBLE, devices_of_node, local_rank, use_own_device
+from yt_protohalos._utils.system import (
+    LOCAL_RANK_VARIABLES,
+    VISIBLE,
+    available_memory,
+    devices_of_node,
+    local_rank,
+    use_own_device,
+)
 
 
 @pytest.mark.parametrize("name", LOCAL_RANK_VARIABLES)
@@ -51,3 +60,41 @@ def test_a_node_without_gpus_changes_nothing(monkeypatch, tmp_path):
     for bus in ("0000:01:00.0", "0000:02:00.0"):
         (tmp_path / bus).mkdir()
     assert use_own_device(1, environment=environment) == "1"
+
+
+def write_system(root: Path, groups: str, files: dict[str, str]) -> Path:
+    """A root folder in which the machine has 9 GiB free, and 1 GiB of swap."""
+    meminfo = f"MemTotal: {24 * 2**20} kB\nMemAvailable: {9 * 2**20} kB\nSwapFree: {2**20} kB\n"
+    for name, text in {"proc/meminfo": meminfo, "proc/self/cgroup": groups, **files}.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    return root
+
+
+def test_memory_of_a_machine_without_limits(tmp_path):
+    unlimited = {"memory.max": "max\n", "memory.current": "1000\n", "memory.stat": "inactive_file 0\n"}
+    files = {f"sys/fs/cgroup/user/{name}": text for name, text in unlimited.items()}
+    assert available_memory(write_system(tmp_path, "0::/user\n", files)) == 10 * 2**30
+    assert available_memory(tmp_path / "no such system") is None
+    (tmp_path / "proc/self/cgroup").unlink()
+    assert available_memory(tmp_path) == 10 * 2**30
+
+
+def test_memory_left_of_the_limit_of_a_batch_system(tmp_path):
+    # the job has 4 GiB and uses 3, of which half a GiB are cached files; its step has no limit of its own
+    job = "sys/fs/cgroup/slurm/job_7"
+    limit = {"memory.max": f"{4 * 2**30}\n", "memory.current": f"{3 * 2**30}\n"}
+    files = {f"{job}/{name}": text for name, text in limit.items()}
+    files |= {f"{job}/memory.stat": f"anon 5\ninactive_file {2**29}\n", f"{job}/step_0/memory.max": "max\n"}
+    assert available_memory(write_system(tmp_path, "0::/slurm/job_7/step_0\n", files)) == 3 * 2**29
+
+
+def test_memory_left_of_a_limit_of_the_first_version_of_control_groups(tmp_path):
+    folder = "sys/fs/cgroup/memory/job"
+    files = {
+        f"{folder}/memory.limit_in_bytes": f"{2**31}\n",
+        f"{folder}/memory.usage_in_bytes": f"{2**31 + 5}\n",
+        f"{folder}/memory.stat": "total_inactive_file 0\n",
+    }
+    root = write_system(tmp_path, "9:cpu,cpuacct:/other\n4:memory:/job\n", files)
+    assert available_memory(root) == 0

@@ -21,13 +21,44 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def available_memory(information: Path = Path("/proc/meminfo")) -> int | None:
-    """Return the bytes of memory that processes may still take, with free swap; None if the system does not say."""
+def available_memory(root: Path = Path("/")) -> int | None:
+    """Return the bytes of memory that this process may still take; None if the system does not say.
+
+    This is the free memory of the machine with its free swap, or what is left of the limit that a batch system or a
+    container set, if that is less.
+    """
     try:
-        lines = dict(line.split(":", 1) for line in information.read_text().splitlines())
-        return sum(int(lines[name].split()[0]) * 1024 for name in ("MemAvailable", "SwapFree"))
+        lines = dict(line.split(":", 1) for line in (root / "proc/meminfo").read_text().splitlines())
+        free = sum(int(lines[name].split()[0]) * 1024 for name in ("MemAvailable", "SwapFree"))
     except (OSError, KeyError, ValueError):
         return None
+    return min([free, *_left_in_control_groups(root)])
+
+
+def _left_in_control_groups(root: Path) -> Iterator[int]:
+    """Memory left in each control group of this process that has a limit; Linux has two versions of them."""
+    try:
+        groups = [line.split(":", 2) for line in (root / "proc/self/cgroup").read_text().splitlines()]
+    except OSError:
+        return
+    for _, controllers, name in groups:
+        if controllers == "":
+            top, limit, used, cache = root / "sys/fs/cgroup", "memory.max", "memory.current", "inactive_file"
+        elif "memory" in controllers.split(","):
+            top, cache = root / "sys/fs/cgroup/memory", "total_inactive_file"
+            limit, used = "memory.limit_in_bytes", "memory.usage_in_bytes"
+        else:
+            continue
+        group = top / name.strip("/")
+        # the limit of an outer group holds too; inside a container the outer ones are not to be seen
+        for folder in (group, *group.parents)[: len(group.relative_to(top).parts) + 1]:
+            try:
+                statistics = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+                most, taken = int((folder / limit).read_text()), int((folder / used).read_text())
+                # cached files are counted as used, but give way
+                yield max(0, most - taken + int(statistics[cache]))
+            except (OSError, KeyError, ValueError):
+                continue
 
 
 def local_rank(environment: MutableMapping[str, str] = os.environ) -> int | None:
