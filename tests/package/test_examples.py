@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import runpy
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import h5py
 import numpy as np
 import pytest
 from small_model import write_small_bundle
+from warm_process import run_script
 from yt_fakes import BOX, FakePredictor, N
 
 import yt_protohalos as ph
@@ -38,24 +39,35 @@ registry._BUNDLED = Path({folder!r})
 
 
 @pytest.fixture(scope="module")
-def bundle(tmp_path_factory):
+def bundle(tmp_path_factory) -> Iterator[Path]:
     """Folder with small models under the names that the documentation uses, and a cache that all runs share."""
-    return write_small_bundle(tmp_path_factory.mktemp("bundle"))
+    with pytest.MonkeyPatch.context() as patch:
+        # the processes of the scripts take them from here, before they import any library
+        patch.setenv("MPLBACKEND", "Agg")
+        patch.setenv("TF_CPP_MIN_LOG_LEVEL", "2")
+        yield write_small_bundle(tmp_path_factory.mktemp("bundle"))
 
 
-def run_script(script: Path, arguments: list[str], cwd: Path, bundle: Path) -> str:
-    environment = {
-        **os.environ,
-        "MPLBACKEND": "Agg",
-        "PYTHONPATH": str(ROOT),
-        "XDG_CACHE_HOME": str(bundle / "cache"),
-        "TF_CPP_MIN_LOG_LEVEL": "2",
-    }
-    done = subprocess.run(
-        [sys.executable, str(script), *arguments], capture_output=True, text=True, timeout=300, cwd=cwd, env=environment
-    )
-    assert done.returncode == 0, f"{script.name} failed:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
-    return done.stdout
+def run(script: Path, arguments: list[str], cwd: Path, bundle: Path) -> str:
+    """Run a script in a process of its own; its output."""
+    environment = {"XDG_CACHE_HOME": str(bundle / "cache")}
+    status, output, errors = run_script(script, arguments, cwd, environment)
+    assert status == 0, f"{script.name} failed:\n{output[-2000:]}\n{errors[-4000:]}"
+    return output
+
+
+def test_a_script_that_fails_is_noticed(bundle, tmp_path):
+    script = tmp_path / "script.py"
+    for line, said in (
+        ("1 / 0", "ZeroDivisionError"),
+        ("import sys; sys.exit('stopped')", "stopped"),
+        ("import standins", "No module"),
+    ):
+        script.write_text(f"print('begun')\n{line}\n")
+        with pytest.raises(AssertionError, match=rf"(?s)script.py failed:\s+begun\s.*{said}"):
+            run(script, [], tmp_path, bundle)
+    script.write_text("import sys; print(sys.argv[1:], __name__)")
+    assert run(script, ["-n", "3"], tmp_path, bundle) == "['-n', '3'] __main__\n"
 
 
 def methods(script: Path) -> tuple[str, ...]:
@@ -79,7 +91,7 @@ def test_example_runs(script, method, bundle, tmp_path):
         arguments += ["-n", "32"]
     if script.stem == "zoom_check":
         arguments += ["--largest", "2"]
-    output = run_script(script, arguments, tmp_path, bundle)
+    output = run(script, arguments, tmp_path, bundle)
     written = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert output.strip() or written, f"{script.name} neither printed nor wrote anything"
     assert all(path.stat().st_size for path in written)
@@ -227,7 +239,7 @@ def test_documented_code_runs(page, bundle, tmp_path):
         pytest.importorskip("ytree", reason="the page shows how ytree loads a tree")
     script = tmp_path / f"{page.stem}.py"
     script.write_text("\n".join([USE_SMALL_MODEL.format(folder=str(bundle)), *blocks]))
-    run_script(script, [], tmp_path, bundle)
+    run(script, [], tmp_path, bundle)
     assert script.is_file()
 
 
@@ -239,7 +251,7 @@ def test_readme_python_runs(bundle, tmp_path):
     blocks = re.findall(r"^```python\n(.*?)^```$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
     script = tmp_path / "readme.py"
     script.write_text("\n".join([USE_SMALL_MODEL.format(folder=str(bundle)), *blocks]))
-    run_script(script, [], tmp_path, bundle)
+    run(script, [], tmp_path, bundle)
     assert list((tmp_path / "protohalos").iterdir())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -88,13 +89,16 @@ def write_small_position_model(folder: Path, name: str = "small", **changes: Any
 
 def write_small_bundle(folder: Path) -> Path:
     """Write small models under the names of the bundled ones that separate haloes; returns the folder."""
-    from yt_protohalos.models.registry import AMPLITUDE_MODEL, DEFAULT_MODELS
+    from yt_protohalos.models.registry import AMPLITUDE_MODEL, DEFAULT_MODELS, load_card
 
     write_small_position_model(folder / DEFAULT_MODELS["positions"], name=DEFAULT_MODELS["positions"])
     # those with an embedding see the linear field alone, as of the bundled ones only planck-v2 does
-    for name in (DEFAULT_MODELS["pseudo-space"], "planck-v2"):
-        write_small_model(folder / name, name=name)
-    write_small_model(folder / AMPLITUDE_MODEL, name=AMPLITUDE_MODEL, amplitude_range=(0.58, 1.08))
+    first = write_small_model(folder / DEFAULT_MODELS["pseudo-space"], name=DEFAULT_MODELS["pseudo-space"])
+    card, _ = load_card(first)
+    changes: dict[str, dict[str, Any]] = {"planck-v2": {}, AMPLITUDE_MODEL: {"amplitude_range": (0.58, 1.08)}}
+    for name, changed in changes.items():
+        shutil.copytree(first, folder / name)
+        write_card(replace(card, name=name, **changed), folder / name)
     flooded = DEFAULT_MODELS["watershed"]
     thresholds = {"foreground": 0.5, "contour": 0.5}
     write_small_model(folder / flooded, name=flooded, separates="contour", clustering=thresholds)
