@@ -120,10 +120,10 @@ def test_tuning_finds_the_linking_length_and_the_sites_of_the_simulation(run, mo
     monkeypatch.setattr(position_groups, "friends_of_friends", counted)
     chosen, table = tune_groups(card, [run], [outputs], progress=False)
     assert chosen["in_group"] == 0.4 and chosen["linking_length"] == 0.2
-    exact = {"in_group": 0.4, "linking_length": 0.2, "core_length": 0.12, "min_core": N**3}
+    exact = {"in_group": 0.4, "linking_length": 0.2, "core_length": UNTUNED_GROUPS["core_length"], "min_core": N**3}
     assert {**exact, "share": 1.0, "mass_function_error": 0.0} in table[: len(GROUP_CANDIDATES)]
     # of each step, a length is linked once for a set of candidates
-    assert found.total() == 6 * (4 + 1) + (1 + 3)
+    assert found.total() == 6 * (4 + 1) + (1 + 4)
     one = table[-1]
     again = group_positions(
         outputs.displacement, in_group > np.float32(0.4), 0.2, one["core_length"], int(one["min_core"]), SMALLEST

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 HELP = "make a model of trained networks, or of another model: calibrate, choose the threshold, score, write the card"
 CORE = 64
-POSITION_SIDE, POSITION_CORE = 160, 128
+POSITION_SIDE, POSITION_CORE = 144, 128
 EXAMPLE = """  protohalos bundle my-model --semantic training/semantic --instance training/instance \\
       --runs runs/run_010*.h5 --validation runs/run_0900.h5 -o models/my-model
   protohalos bundle flooded --semantic planck-v4 --contour training/contour --core 96 \\

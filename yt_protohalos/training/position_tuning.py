@@ -20,7 +20,7 @@ from ..segmentation.position_groups import LinkedPositions
 from .dataset import LabelledField
 from .trials import Trials
 
-UNTUNED_GROUPS = {"in_group": 0.35, "linking_length": 0.22, "core_length": 0.12, "min_core": 90}
+UNTUNED_GROUPS = {"in_group": 0.35, "linking_length": 0.22, "core_length": 0.1, "min_core": 120}
 """Where the choice begins for a new model."""
 GROUP_CANDIDATES = tuple(
     {"in_group": in_group, "linking_length": length}
@@ -31,7 +31,8 @@ GROUP_CANDIDATES = tuple(
 A higher probability and a shorter length lose the outskirts of haloes, and small haloes; the opposite joins neighbours.
 """
 CORE_CANDIDATES = tuple(
-    {"core_length": length, "min_core": sites} for length, sites in product((0.1, 0.12, 0.14), (60, 90, 120, 160))
+    {"core_length": length, "min_core": sites}
+    for length, sites in product((0.06, 0.08, 0.1, 0.12), (90, 120, 160, 220))
 )
 """Second step: linking length, in sites, and least number of sites of the cores.
 
