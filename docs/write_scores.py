@@ -19,7 +19,7 @@ ROWS = (
     ("haloes above 500 sites", "haloes_above_500_sites"),
     ("of these matched with IoU > 0.5", "matched_share_above_500_sites"),
     ("their median IoU", "median_iou_above_500_sites"),
-    ("all haloes matched with IoU > 0.5", "matched_share_all"),
+    ("haloes of all sizes matched with IoU > 0.5 (from `min_sites` on)", "matched_share_all"),
     ("largest calibration error in ten bins", "largest_calibration_error"),
 )
 PEERS = """Beside them on the TreePM reference run, with the same definition of a halo: PINOCCHIO 5.1 has ACC 0.803,

@@ -78,9 +78,9 @@ def test_every_format_of_one_realisation_has_the_same_protohalos(name: str, musi
     assert first.n_protohalos >= 5, "a box without protohalos would prove nothing"
     assert other.n_protohalos == first.n_protohalos
     # a density channel that falls on the other side of a half-precision digit moves a probability by some 1e-4; a link
-    # of evolved groups that opens or closes moves those of a few sites by more
+    # of evolved groups that opens or closes is a channel of all their sites, and moves those around it by more
     far = np.abs(other.probability - first.probability) > 2e-3
-    assert np.count_nonzero(far) <= 1e-3 * far.size
+    assert np.count_nonzero(far) <= 5e-3 * far.size
     # a site whose probability is the threshold to the last digit may fall on either side
     assert np.count_nonzero(other.labels != first.labels) <= 1e-3 * first.labels.size
 

@@ -14,7 +14,7 @@ from scipy.special import expit
 
 from .._utils.progress import Progress, track
 from ..exceptions import ScoringError
-from ..models.card import AMPLITUDE_KEYS, CALIBRATION_KEYS, CONTACT_KEY
+from ..models.card import AMPLITUDE_KEYS, CALIBRATION_KEYS, CONTACT_KEY, ModelCard
 from ..prediction.inference import bounded_logit, segment_core
 from ..prediction.model_crops import ModelCrops
 from ..prediction.pipeline import LabelCubes, Separation
@@ -39,6 +39,8 @@ CANDIDATES = (
 
 CONTOURS = (0.0, 0.1, 0.2)
 """What `watershed_candidates` adds to Otsu's contour threshold."""
+LIKELY = 0.5
+"""Calibrated probability above which a site is more likely in a halo than not."""
 CONTACTS = (0.0, 0.5, 0.55, 0.6, 0.65, 0.7, 0.8)
 """Contacts that `tune_clustering` tries with the best of them, where there is an evolved field."""
 
@@ -100,6 +102,17 @@ def choose_threshold(probability: Sequence[NDArray[np.float32]], true: Sequence[
         raise ScoringError(f"shapes {shapes} and {true_shapes} differ; pass the same sites")
     sites, members = (np.concatenate([cube.ravel() for cube in cubes]) for cubes in (probability, true))
     return float(np.quantile(sites, 1.0 - float(np.mean(members))))
+
+
+def model_threshold(
+    card: ModelCard, probability: Sequence[NDArray[np.float32]], true: Sequence[NDArray[np.bool_]]
+) -> float:
+    """Threshold of a calibrated model: that of `choose_threshold`, or `LIKELY` for a position network.
+
+    The mask of a position network makes no protohaloes, so that it need not have their mass. The more likely answer is
+    right most often.
+    """
+    return LIKELY if card.predicts_positions else choose_threshold(probability, true)
 
 
 def watershed_candidates(

@@ -26,7 +26,7 @@ from ..prediction.inference import calibrated
 from ..prediction.position_predictor import PositionPredictor
 from ..prediction.positions import SiteOutputs
 from ..prediction.predictor import ProtohaloPredictor
-from .calibration import choose_threshold, fit_calibration, tune_clustering
+from .calibration import fit_calibration, model_threshold, tune_clustering
 from .dataset import LabelledField, measure_beta
 from .friends_of_friends import LINKING_LENGTH, MIN_SITES
 from .initial_weights import read_checkpoint
@@ -261,7 +261,7 @@ def _calibrate(
     changes = [float(np.log(one / card.cosmology.sigma_8)) for one in measured] if several else []
     card = replace(card, calibration=fit_calibration(raw, truth, changes))
     probability = [calibrated(cube, **card.calibration_at(one)) for cube, one in zip(raw, measured, strict=True)]
-    return replace(card, threshold=choose_threshold(probability, truth)), probability
+    return replace(card, threshold=model_threshold(card, probability, truth)), probability
 
 
 def score_model(

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from .._utils.progress import Progress, track
 from ..models.card import ModelCard
 from ..prediction.positions import SiteOutputs
+from ..segmentation.labels import label_sizes
 from ..segmentation.position_groups import LinkedPositions
 from .dataset import LabelledField
 from .trials import Trials
@@ -31,8 +32,7 @@ GROUP_CANDIDATES = tuple(
 A higher probability and a shorter length lose the outskirts of haloes, and small haloes; the opposite joins neighbours.
 """
 CORE_CANDIDATES = tuple(
-    {"core_length": length, "min_core": sites}
-    for length, sites in product((0.06, 0.08, 0.1, 0.12), (90, 120, 160, 220))
+    {"core_length": length, "min_core": sites} for length, sites in product((0.09, 0.1, 0.11, 0.12), (90, 120, 160))
 )
 """Second step: linking length, in sites, and least number of sites of the cores.
 
@@ -40,12 +40,19 @@ Shorter lengths and fewer sites divide more groups: bridges are cut, but large h
 """
 
 
+LARGE = 500
+"""Haloes of more sites are judged by themselves too, because small haloes outnumber them by far."""
+ERRORS = 2.0
+"""Binomial standard errors by which a share of matched haloes may fall below the best one, for better numbers."""
+
+
 def tune_groups(
     card: ModelCard, runs: Sequence[LabelledField], outputs: Sequence[SiteOutputs], progress: Progress = True
 ) -> tuple[dict[str, float], list[dict[str, float]]]:
     """Choose the settings of `group_positions` on validation runs by the rule of `Trials.judge`.
 
-    Haloes count from the smallest that the model keeps. `GROUP_CANDIDATES` are tried with the cores of the card, then
+    Haloes count from the smallest that the model keeps; the share of those above `LARGE` sites must be nearly the best
+    too. `GROUP_CANDIDATES` are tried with the cores of the card, then
     `CORE_CANDIDATES` with the chosen ones.
 
     outputs : of the position network, for each run
@@ -58,6 +65,7 @@ def tune_groups(
         candidates = [{**chosen, **change} for change in changes]
         # Trials counts haloes of more sites than it is given
         trials = Trials(runs, max(card.min_sites - 1, 1))
+        large = Trials(runs, LARGE) if any(label_sizes(run.labels)[1:].max(initial=0) > LARGE for run in runs) else None
         tried = (
             (i, run, labels)
             for run, output in zip(runs, outputs, strict=True)
@@ -65,7 +73,10 @@ def tune_groups(
         )
         for i, run, labels in track(tried, f"Tuning the {step}", len(runs) * len(candidates), progress):
             trials.count(i, run, labels)
-        best, table = trials.judge(candidates)
+            if large is not None:
+                large.count(i, run, labels)
+        allowed = None if large is None else large.nearly_best(len(candidates), ERRORS)
+        best, table = trials.judge(candidates, ERRORS, allowed)
         chosen = candidates[best]
         tables += table
     return chosen, tables

@@ -15,7 +15,7 @@ from ..models.registry import load_card, verify, write_card
 from ..models.validity import check_range
 from ..prediction.inference import calibrated
 from ..prediction.predictor import ProtohaloPredictor
-from .calibration import choose_threshold, fit_calibration
+from .calibration import fit_calibration, model_threshold
 from .dataset import LabelledField
 from .export import network_outputs, score_model, tune_separation, with_evolutions
 
@@ -94,7 +94,7 @@ def recalibrate(
         name=name,
         version=1,
         calibration=composed,
-        threshold=choose_threshold(probabilities, truth),
+        threshold=model_threshold(card, probabilities, truth),
         description=description or f"{card.description}; recalibrated",
         scores={},
     )

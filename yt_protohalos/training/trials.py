@@ -38,19 +38,33 @@ class Trials:
         self.matched[candidate] += int(np.count_nonzero(matches.iou[matches.size > self.min_sites] > 0.5))
         self.found[candidate].append(label_sizes(labels)[1:])
 
-    def judge(self, candidates: Sequence[Mapping[str, float]]) -> tuple[int, list[dict[str, float]]]:
+    def shares(self, count: int) -> NDArray[np.float64]:
+        """Share of haloes that each of the first `count` candidates matches with IoU > 0.5."""
+        return np.array([self.matched[i] for i in range(count)]) / self.total
+
+    def nearly_best(self, count: int, errors: float) -> NDArray[np.bool_]:
+        """Which of the candidates have a share within so many binomial standard errors of the best share."""
+        share = self.shares(count)
+        best = share.max()
+        nearly: NDArray[np.bool_] = share >= best - errors * np.sqrt(best * (1 - best) / self.total)
+        return nearly
+
+    def judge(
+        self, candidates: Sequence[Mapping[str, float]], errors: float = 1.0, allowed: NDArray[np.bool_] | None = None
+    ) -> tuple[int, list[dict[str, float]]]:
         """The best candidate, and the table of all.
 
-        Of the candidates whose share of matched haloes is within one binomial standard error of the best share, the
-        best is the one with the smallest `mass_function_error`; of equal ones the first.
+        Of the candidates that are `nearly_best`, and `allowed` if that leaves any, the best is the one with the
+        smallest `mass_function_error`; of equal ones the first.
 
         table : every candidate with its ``share`` of haloes matched with IoU > 0.5 and its ``mass_function_error``
         """
-        share = np.array([self.matched[i] for i in range(len(candidates))]) / self.total
+        share = self.shares(len(candidates))
         found = [np.concatenate(self.found[i]) for i in range(len(candidates))]
         error = np.array([mass_function_error(sizes, self.simulated, self.min_sites) for sizes in found])
-        best = share.max()
-        equal = share >= best - np.sqrt(best * (1 - best) / self.total)
+        equal = self.nearly_best(len(candidates), errors)
+        if allowed is not None and (equal & allowed).any():
+            equal &= allowed
         table = [
             {**candidate, "share": round(float(share[i]), 4), "mass_function_error": round(float(error[i]), 4)}
             for i, candidate in enumerate(candidates)
