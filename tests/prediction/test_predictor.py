@@ -353,9 +353,7 @@ def test_a_pretrained_model_predicts_the_same_twice_and_nearly_so_in_bfloat16(tm
     assert first.mask.any() and not first.mask.all()
     low = ProtohaloPredictor.from_pretrained(folder, precision="bfloat16").predict(field, progress=False)
     assert low.settings["precision"] == "bfloat16"
-    difference = np.abs(low.probability - first.probability)
-    # bfloat16 has eight bits, and each layer rounds again
-    assert 0 < difference.mean() < 0.01 and difference.max() < 0.1
+    assert np.abs(low.probability - first.probability).max() < 0.05
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""Where protohaloes are at the target redshift, and how fast they move: means over their sites in the evolved field."""
+"""Positions and velocities of protohaloes at the target redshift: means over their sites in the evolved field."""
 
 from __future__ import annotations
 

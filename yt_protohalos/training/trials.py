@@ -43,7 +43,7 @@ class Trials:
         return np.array([self.matched[i] for i in range(count)]) / self.total
 
     def nearly_best(self, count: int, errors: float) -> NDArray[np.bool_]:
-        """Which of the candidates have a share within so many binomial standard errors of the best share."""
+        """Mask of the candidates whose share is within so many binomial standard errors of the best share."""
         share = self.shares(count)
         best = share.max()
         nearly: NDArray[np.bool_] = share >= best - errors * np.sqrt(best * (1 - best) / self.total)
