@@ -22,7 +22,7 @@ from yt_protohalos.models.runtime import load_network
 from yt_protohalos.prediction.inference import CropNetwork
 from yt_protohalos.prediction.predictor import ProtohaloPredictor
 from yt_protohalos.segmentation.tiling import CropPlan
-from yt_protohalos.training import calibration, trials
+from yt_protohalos.training import calibration, semantic_targets, trials
 from yt_protohalos.training.dataset import LabelledField
 from yt_protohalos.training.export import (
     _rounded,
@@ -38,6 +38,12 @@ from yt_protohalos.training.trainer import Trainer
 from yt_protohalos.yt_interface.fields import add_protohalo_fields
 
 N = 24
+
+
+@pytest.fixture(autouse=True)
+def small_crops(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A box of 24 sites needs no crops of 144."""
+    monkeypatch.setattr(semantic_targets, "SIDE", 48)
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from .._utils.progress import Progress
 from ..exceptions import ModelError
 from ..fields.particle_mesh import COARSE
 from ..models.registry import CARD_NAME, available
-from ..models.runtime import load_network
+from ..models.runtime import best_precision, load_network
 from ..prediction.inference import CropNetwork, calibrated
 from ..prediction.pipeline import Pipeline
 from ..prediction.predictor import ProtohaloPredictor
@@ -22,8 +22,8 @@ from .calibration import fit_calibration
 from .dataset import LabelledField
 from .export import export_network
 
-SIDE, PRECISION = 144, "bfloat16"
-"""Crop side and precision of a semantic network in training."""
+SIDE = 144
+"""Crop side of a semantic network in training."""
 
 
 def add_membership(
@@ -67,7 +67,9 @@ def add_membership(
             _keep(paths[name], predictor.probability(runs[name].field, progress))
     elif missing:
         card = export_network(semantic, folder / "semantic.weights.h5", SIDE)
-        network = CropNetwork(load_network(card, folder, PRECISION), card)
+        # what a membership loses by rounding does not matter; float32 is faster where bfloat16 is only emulated
+        precision = "float32" if best_precision() == "float32" else "bfloat16"
+        network = CropNetwork(load_network(card, folder, precision), card)
         needed = dict.fromkeys([*calibration_runs, *missing])
         raw = {name: _membership(network, runs[name], progress) for name in needed}
         truth = [runs[name].labels > 0 for name in calibration_runs]
