@@ -65,8 +65,9 @@ def alone(ics, method):
 
 @pytest.mark.slow
 @needs_ranks
-@pytest.mark.parametrize("ranks", [2, 4])
-def test_labels_are_equal_site_by_site_for_any_number_of_ranks(ics, method, alone, tmp_path, ranks) -> None:
+def test_labels_are_equal_site_by_site_on_several_ranks(ics, method, alone, tmp_path) -> None:
+    # three do not divide the crops evenly; the tests of killed ranks compare the labels of one and of two
+    ranks = 3
     done = run_ranks(ranks, SCRIPT, ics, tmp_path / "cache", tmp_path, f"method={method}")
     assert done.returncode == 0, done.stderr
     calls, read, keys = [], [], set()
