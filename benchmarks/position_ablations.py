@@ -37,7 +37,7 @@ def main() -> None:
     from yt_protohalos.analysis.score_tables import validation_table
     from yt_protohalos.fields.particle_mesh import PLANS
     from yt_protohalos.prediction.evolved_channels import evolve_with_channels
-    from yt_protohalos.segmentation.position_groups import LinkedPositions
+    from yt_protohalos.segmentation.position_groups import LinkedPositions, labels_of_members
     from yt_protohalos.training.run_files import read_run
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -62,7 +62,9 @@ def main() -> None:
             linked = LinkedPositions(positions[where], candidates[which])
             min_core = int(settings["min_core"]) if divided else field.n**3
             for length in LENGTHS:
-                labels = linked.labels(length, min(settings["core_length"], length), min_core, min_sites)
+                numbers = linked.numbers(length, min(settings["core_length"], length), min_core)
+                members = outputs.in_group > np.float32(settings["member"]) if which == "in_group" else None
+                labels = labels_of_members(numbers, candidates[which], members, min_sites)
                 counted = count_box(labels, true_labels, field.lattice, field.site_mass_msun_h, mask=labels > 0)
                 counts.setdefault((where, which, divided, length), []).append(counted)
     rows = []

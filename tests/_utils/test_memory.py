@@ -113,7 +113,7 @@ def test_final_positions_are_predicted_in_the_memory_that_their_predictor_names(
     field, starts = make_field(N), itertools.count()
     field.phi  # noqa: B018
     # long links: the table of cells does not grow with the box as the sites do
-    clustering = {"in_group": 0.5, "linking_length": 0.3, "core_length": 0.25, "min_core": 10}
+    clustering = {"in_group": 0.5, "linking_length": 0.3, "core_length": 0.25, "min_core": 10, "member": 0.5}
     predictor = PositionPredictor(position_card(clustering=clustering), many_candidates, None)
 
     def predict() -> Prediction:

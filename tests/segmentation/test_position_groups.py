@@ -57,6 +57,19 @@ def test_sites_that_are_no_candidates_and_small_groups_have_no_label() -> None:
     assert labels.max() == 1
 
 
+def test_candidates_that_are_no_members_link_and_have_no_label() -> None:
+    displacement, candidates, truth = field_of_clumps()
+    joined = group_positions(displacement, candidates, 0.25, 0.249, min_core=10**6, min_sites=50)
+    members = truth != 4
+    labels = group_positions(displacement, candidates, 0.25, 0.249, 10**6, min_sites=50, members=members)
+    assert labels[0, 0, 0] == labels[8, 0, 0] > 0, "the bridge joins the two clumps"
+    assert joined[truth == 4].all() and not labels[truth == 4].any()
+    assert np.array_equal(labels > 0, (joined > 0) & members)
+    few = truth == 4
+    left = group_positions(displacement, candidates, 0.25, 0.249, 10**6, min_sites=50, members=few)
+    assert few.sum() < 50 and not left.any(), "members alone count for the smallest size"
+
+
 def test_labels_move_with_the_box() -> None:
     displacement, candidates, _ = field_of_clumps()
     labels = group_positions(displacement, candidates, 0.25, 0.04, min_core=60, min_sites=50)

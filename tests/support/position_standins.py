@@ -14,7 +14,7 @@ from yt_protohalos.prediction.position_predictor import PositionPredictor
 
 MARGIN, SMALLEST = 4, 20
 CHANNELS = CHANNEL_SETS["positions"]["evolved"]
-CLUSTERING = {"in_group": 0.5, "linking_length": 0.2, "core_length": 0.1, "min_core": 10}
+CLUSTERING = {"in_group": 0.5, "linking_length": 0.2, "core_length": 0.1, "min_core": 10, "member": 0.5}
 
 
 def position_card(**changes: Any) -> ModelCard:

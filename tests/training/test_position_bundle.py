@@ -27,7 +27,13 @@ from yt_protohalos.segmentation.position_groups import group_positions
 from yt_protohalos.training.dataset import LabelledField, make_sample
 from yt_protohalos.training.export import bundle, draft_card, export_network
 from yt_protohalos.training.friends_of_friends import friends_of_friends
-from yt_protohalos.training.position_tuning import CORE_CANDIDATES, GROUP_CANDIDATES, UNTUNED_GROUPS, tune_groups
+from yt_protohalos.training.position_tuning import (
+    GROUP_CANDIDATES,
+    MEMBER_CANDIDATES,
+    STEPS,
+    UNTUNED_GROUPS,
+    tune_groups,
+)
 from yt_protohalos.training.recalibrate import recalibrate
 from yt_protohalos.training.run_files import read_positions, write_seed_run
 from yt_protohalos.training.settings import TrainingSettings
@@ -66,7 +72,7 @@ def model(run, trained, tmp_path_factory) -> tuple[ModelCard, Path]:
 
 def chosen_by_the_rule(table: list[dict[str, float]], total: int) -> dict[str, float]:
     best = max(one["share"] for one in table)
-    equal = [one for one in table if one["share"] >= best - 2 * np.sqrt(best * (1 - best) / total) - 1e-4]
+    equal = [one for one in table if one["share"] >= best - np.sqrt(best * (1 - best) / total) - 1e-4]
     return min(equal, key=lambda one: one["mass_function_error"])
 
 
@@ -75,17 +81,18 @@ def test_a_bundled_model_groups_by_the_settings_that_were_best(run, model) -> No
     assert load_card(folder)[0] == card and card.method == "positions" and card.evolution == "fast"
     assert card.training["runs"] == [7] and card.semantic.margin == 8
     table, total = card.training["clustering_candidates"], int(run.labels.max())
-    first, second = table[: len(GROUP_CANDIDATES)], table[len(GROUP_CANDIDATES) :]
-    assert len(second) == len(CORE_CANDIDATES)
-    groups, cores = chosen_by_the_rule(first, total), chosen_by_the_rule(second, total)
-    assert {key: cores[key] for key in UNTUNED_GROUPS} == card.clustering
-    assert all(card.clustering[key] == groups[key] for key in ("in_group", "linking_length"))
-    assert cores["share"] > 0.3, "a network that learned matches haloes"
+    assert len(table) == sum(len(candidates) for _, candidates in STEPS)
+    for _, candidates in STEPS:
+        tried, table = table[: len(candidates)], table[len(candidates) :]
+        best = chosen_by_the_rule(tried, total)
+        assert all(card.clustering[key] == best[key] for key in candidates[0])
+    assert {key: best[key] for key in UNTUNED_GROUPS} == card.clustering
+    assert best["share"] > 0.3, "a network that learned matches haloes"
 
     predictor = ProtohaloPredictor.from_pretrained(folder)
     prediction = predictor.predict(run.field, evolved=run.evolved, progress=False, on_range="allow")
     matches = match_haloes(prediction.labels, run.labels)
-    assert np.mean(matches.iou > 0.5) == pytest.approx(cores["share"], abs=1e-4)
+    assert np.mean(matches.iou > 0.5) == pytest.approx(best["share"], abs=1e-4)
     (scores,) = card.scores["validation"]
     assert scores["ACC"] == pytest.approx(np.mean(prediction.mask == (run.labels > 0)), abs=1e-3)
     assert card.threshold == 0.5, "a member is more likely in a halo than not"
@@ -117,15 +124,18 @@ def test_tuning_finds_the_linking_length_and_the_sites_of_the_simulation(run, mo
     inside, outside = np.flatnonzero(labels), np.flatnonzero(labels == 0)
     final.reshape(3, -1)[:, outside] = final.reshape(3, -1)[:, rng.choice(inside, len(outside))]
     outputs = SiteOutputs((labels > 0).astype(np.float32), in_group, (final - sites).astype(np.float32))
-    card: Any = SimpleNamespace(clustering={**UNTUNED_GROUPS, "min_core": N**3}, min_sites=SMALLEST)
+    start = {**UNTUNED_GROUPS, "min_core": N**3, "member": 0.1}
+    card: Any = SimpleNamespace(clustering=start, min_sites=SMALLEST)
     monkeypatch.setattr(position_groups, "friends_of_friends", counted)
     chosen, table = tune_groups(card, [run], [outputs], progress=False)
     assert chosen["in_group"] == 0.4 and chosen["linking_length"] == 0.2
-    exact = {"in_group": 0.4, "linking_length": 0.2, "core_length": UNTUNED_GROUPS["core_length"], "min_core": N**3}
+    exact = {**start, "in_group": 0.4, "linking_length": 0.2}
     assert {**exact, "share": 1.0, "mass_function_error": 0.0} in table[: len(GROUP_CANDIDATES)]
     # of each step, a length is linked once for a set of candidates
-    assert found.total() == 6 * (4 + 1) + (1 + 4)
-    one = table[-1]
+    assert found.total() == 5 * (4 + 1) + (1 + 4) + 2
+    # a site must be likelier than 0.42 to stay in a halo, and none is
+    assert chosen["member"] == 0.4 and all(one["share"] == 0 for one in table if one["member"] > 0.42)
+    one = table[-len(MEMBER_CANDIDATES) - 1]
     again = group_positions(
         outputs.displacement, in_group > np.float32(0.4), 0.2, one["core_length"], int(one["min_core"]), SMALLEST
     )
@@ -164,7 +174,7 @@ def test_a_model_is_recalibrated_on_other_labels_and_its_network_runs_once(run, 
     assert len(calls) == 2
     assert kept.clustering == card.clustering and "clustering_candidates" not in kept.training["recalibration"]
     table = new.training["recalibration"]["clustering_candidates"]
-    assert len(table) == len(GROUP_CANDIDATES) + len(CORE_CANDIDATES)
+    assert len(table) == sum(len(candidates) for _, candidates in STEPS)
     assert (tmp_path / "mine" / card.semantic.weights).read_bytes() == (folder / card.semantic.weights).read_bytes()
     predictor = ProtohaloPredictor.from_pretrained(tmp_path / "mine")
     prediction = predictor.predict(run.field, evolved=run.evolved, progress=False, on_range="allow")

@@ -35,6 +35,7 @@ _SEPARATION = {
     "watershed": {"foreground": rules.FRACTION, "contour": rules.FRACTION},
     "positions": {
         "in_group": rules.FRACTION,
+        "member": rules.FRACTION,
         "linking_length": rules.POSITIVE,
         "core_length": rules.POSITIVE,
         "min_core": rules.whole(1),
@@ -84,9 +85,9 @@ class ModelCard(Card):
     clustering : dict
         ``n_dens``, ``n_ngb``, ``persistence`` of `cluster_embedding` (paper, appendix B); ``width_ratio`` and
         ``distance`` of `merge_groups`, both or neither. For a watershed instead ``foreground`` and ``contour``, the
-        thresholds of `find_seeds`. For final positions ``in_group``, the threshold of the candidates, and
-        ``linking_length``, ``core_length``, ``min_core`` of `group_positions`. For a model that sees the coarse
-        evolution also ``contact`` of `join_in_contact`.
+        thresholds of `find_seeds`. For final positions ``in_group`` and ``member``, the thresholds of candidates and
+        of members, and ``linking_length``, ``core_length``, ``min_core`` of `group_positions`. For a model that sees
+        the coarse evolution also ``contact`` of `join_in_contact`.
     core : int
         Largest side of the kept part of an instance crop, sites; of a semantic one too if `semantic_core` is None.
     amplitude_range : tuple of float

@@ -201,6 +201,7 @@ class PositionPredictor(ProtohaloPredictor):
         return group_positions(
             outputs.displacement, outputs.in_group > np.float32(settings["in_group"]),
             settings["linking_length"], settings["core_length"], int(settings["min_core"]), self.card.min_sites,
+            outputs.in_group > np.float32(settings["member"]),
         )  # fmt: skip
 
 

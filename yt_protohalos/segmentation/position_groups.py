@@ -26,6 +26,7 @@ def group_positions(
     core_length: float,
     min_core: int,
     min_sites: int,
+    members: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.int32]:
     """Label the sites whose predicted final positions form a halo.
 
@@ -43,6 +44,9 @@ def group_positions(
         Sites of the smallest core.
     min_sites : int
         Smaller protohaloes are left out.
+    members : bool, (n, n, n), optional
+        Candidates that stay in their protohalo. The others link sites, and are left out of it afterwards; by default
+        none is.
 
     Returns
     -------
@@ -65,7 +69,7 @@ def group_positions(
     (32, 32, 32)
     """
     numbers = LinkedPositions(displacement, candidates).numbers(linking_length, core_length, min_core)
-    return _labelled(numbers, candidates, min_sites)
+    return labels_of_members(numbers, candidates, members, min_sites)
 
 
 class LinkedPositions:
@@ -79,12 +83,8 @@ class LinkedPositions:
         self._points = _candidate_points(displacement, candidates)
         self._groups: dict[float, NDArray[np.int64]] = {}
 
-    def labels(self, linking_length: float, core_length: float, min_core: int, min_sites: int) -> NDArray[np.int32]:
-        """Labels of `group_positions`; groups are found once for each length."""
-        return _labelled(self.numbers(linking_length, core_length, min_core), self._candidates, min_sites)
-
     def numbers(self, linking_length: float, core_length: float, min_core: int) -> NDArray[np.int64]:
-        """Number of the halo of each candidate, from 1; small ones are included."""
+        """Number of the halo of each candidate, from 1, for `labels_of_members`; groups are found once per length."""
         groups, cores = self._linked(linking_length), self._linked(core_length)
         numbers = _divided(self._points, self._period, groups, cores, min_core)
         numbers += 1
@@ -96,9 +96,14 @@ class LinkedPositions:
         return self._groups[length]
 
 
-def _labelled(numbers: NDArray[np.int64], candidates: NDArray[np.bool_], min_sites: int) -> NDArray[np.int32]:
+def labels_of_members(
+    numbers: NDArray[np.int64], candidates: NDArray[np.bool_], members: NDArray[np.bool_] | None, min_sites: int
+) -> NDArray[np.int32]:
+    """Labels of `group_positions` from the number of the halo of each candidate."""
     labels = np.zeros(candidates.shape, np.int32 if len(numbers) < np.iinfo(np.int32).max else np.int64)
     labels[candidates] = numbers
+    if members is not None:
+        labels *= members
     return relabel_by_size(labels, min_sites)
 
 

@@ -42,15 +42,15 @@ class Trials:
         """Share of haloes that each of the first `count` candidates matches with IoU > 0.5."""
         return np.array([self.matched[i] for i in range(count)]) / self.total
 
-    def nearly_best(self, count: int, errors: float) -> NDArray[np.bool_]:
-        """Mask of the candidates whose share is within so many binomial standard errors of the best share."""
+    def nearly_best(self, count: int) -> NDArray[np.bool_]:
+        """Mask of the candidates whose share is within a binomial standard error of the best share."""
         share = self.shares(count)
         best = share.max()
-        nearly: NDArray[np.bool_] = share >= best - errors * np.sqrt(best * (1 - best) / self.total)
+        nearly: NDArray[np.bool_] = share >= best - np.sqrt(best * (1 - best) / self.total)
         return nearly
 
     def judge(
-        self, candidates: Sequence[Mapping[str, float]], errors: float = 1.0, allowed: NDArray[np.bool_] | None = None
+        self, candidates: Sequence[Mapping[str, float]], allowed: NDArray[np.bool_] | None = None
     ) -> tuple[int, list[dict[str, float]]]:
         """The best candidate, and the table of all.
 
@@ -62,7 +62,7 @@ class Trials:
         share = self.shares(len(candidates))
         found = [np.concatenate(self.found[i]) for i in range(len(candidates))]
         error = np.array([mass_function_error(sizes, self.simulated, self.min_sites) for sizes in found])
-        equal = self.nearly_best(len(candidates), errors)
+        equal = self.nearly_best(len(candidates))
         if allowed is not None and (equal & allowed).any():
             equal &= allowed
         table = [
