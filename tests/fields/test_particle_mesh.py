@@ -76,7 +76,7 @@ def test_the_potential_in_place_is_that_of_a_transform_elsewhere(side):
     mesh = particle_mesh._padded_mesh(side)
     mesh.fill(np.nan)  # padding that must not matter
     mesh[:, :, :side] = density
-    windows = [particle_mesh._window(k, 1, 4.0, 2) for k in (np.fft.fftfreq(side), np.fft.rfftfreq(side))]
+    windows = [particle_mesh.Filter(4.0, 2).along(k, 1) for k in (np.fft.fftfreq(side), np.fft.rfftfreq(side))]
     particle_mesh._to_potential(mesh, *windows)
     spectrum = np.fft.rfftn(density.astype(np.float64))
     k, half_k = 2 * np.pi * np.fft.fftfreq(side), 2 * np.pi * np.fft.rfftfreq(side)

@@ -10,9 +10,11 @@ another filter may let more of it through.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -118,8 +120,67 @@ COARSE = "coarse"
 """Name of the evolution of `evolution.evolve_field`, which networks up to planck-v4 read."""
 
 
+@dataclass(frozen=True)
+class Filter:
+    """Filter of the force, ``exp(-(k / cut)**2)`` over the cloud-in-cell window to the power of `sharpening`."""
+
+    cut: float
+    sharpening: int
+
+    def along(self, frequency: NDArray[np.float64], cells_per_site: int) -> NDArray[np.float32]:
+        """Factor along one axis, for frequencies per cell; the filter is the product of three of them."""
+        per_site = 2 * np.pi * frequency * cells_per_site
+        return (np.exp(-((per_site / self.cut) ** 2)) * np.sinc(frequency) ** -self.sharpening).astype(np.float32)
+
+
+class ParticleMesh(Protocol):
+    """Particles that the forces of a mesh move; all lengths are in sites, growth factors in units of the last one."""
+
+    def drift(self, time: float) -> None:
+        """Move the particles for a difference `time` of growth factors."""
+
+    def kick_and_drift(self, force: Filter, memory: float, gain: float, time: float) -> None:
+        """Kick them, ``v <- memory v + gain g``, with the acceleration g where they are, and move them."""
+
+    def finish(self) -> None:
+        """Write displacement and velocity into the arrays that were given."""
+
+
+Forces: TypeAlias = Callable[[NDArray[np.float32], NDArray[np.float32], int], ParticleMesh]
+"""Makes a `ParticleMesh` of displacement and velocity, float32 (3, n, n, n), and cells per site."""
+
+
+class ProcessorMesh:
+    """`ParticleMesh` by compiled loops on all cores, which works on the given arrays themselves."""
+
+    def __init__(self, displacement: NDArray[np.float32], velocity: NDArray[np.float32], cells_per_site: int) -> None:
+        self._displacement, self._velocity, self._cells = displacement, velocity, cells_per_site
+        self._mesh = _padded_mesh(cells_per_site * displacement.shape[1])
+
+    def drift(self, time: float) -> None:
+        """Move the particles."""
+        by_slabs(drift, self._displacement.shape[1], self._displacement, self._velocity, np.float32(time))
+
+    def kick_and_drift(self, force: Filter, memory: float, gain: float, time: float) -> None:
+        """Kick the particles and move them."""
+        side = len(self._mesh)
+        _deposit(self._displacement, self._cells, self._mesh)
+        _to_potential(self._mesh, *(force.along(f(side), self._cells) for f in (fft.fftfreq, fft.rfftfreq)))
+        by_slabs(
+            kick_and_drift, self._displacement.shape[1], self._mesh, self._displacement, self._velocity, self._cells,
+            np.float32(memory), np.float32(gain), np.float32(time),
+        )  # fmt: skip
+
+    def finish(self) -> None:
+        """Do nothing: the arrays hold the last step."""
+
+
 def final_positions(
-    field: LinearField, plan: MeshPlan = FAST, progress: Progress = False, allocate: Allocate = in_memory
+    field: LinearField,
+    plan: MeshPlan = FAST,
+    progress: Progress = False,
+    allocate: Allocate = in_memory,
+    forces: Forces | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Evolve a linear field to its target redshift.
 
@@ -131,6 +192,8 @@ def final_positions(
         See `progress.track`.
     allocate : callable, optional
         ``allocate(name, shape, dtype)`` makes the arrays ``"displacement"`` and ``"velocity"``, as for `evolve_field`.
+    forces : callable, optional
+        What moves the particles: `ProcessorMesh`, the default, or `prediction.device_mesh.DeviceMesh`.
 
     Returns
     -------
@@ -160,25 +223,20 @@ def final_positions(
         allocate(name, (3, *field.lattice.shape), np.float32) for name in ("displacement", "velocity")
     )
     _perturbation_theory(field, plan.start, displacement, velocity)
-    n, mesh_side = field.n, plan.cells_per_site * field.n
-    frequencies = fft.fftfreq(mesh_side), fft.rfftfreq(mesh_side)
-    early = [_window(k, plan.cells_per_site, plan.cut, plan.sharpening) for k in frequencies]
-    late = [_window(k, plan.cells_per_site, plan.late_cut, plan.late_sharpening) for k in frequencies]
-    mesh = _padded_mesh(mesh_side)
+    particles = (forces or ProcessorMesh)(displacement, velocity, plan.cells_per_site)
+    early = Filter(plan.cut, plan.sharpening)
+    late = Filter(plan.late_cut, plan.late_sharpening)
     growth = plan.growth
     middles = 0.5 * (growth[1:] + growth[:-1])
     # half a step, then from the middle of each step to that of the next one, at last another half
-    drifts = np.diff([growth[0], *middles, growth[-1]]).astype(np.float32)
-    by_slabs(drift, n, displacement, velocity, drifts[0])
+    drifts = np.diff([growth[0], *middles, growth[-1]])
+    particles.drift(drifts[0])
     steps = list(zip(growth, middles, growth[1:], drifts[1:], strict=False))
     for start, middle, end, time in track(steps, "Evolving the linear field", progress=progress):
         memory = memory_of_velocity(start, middle, end)
-        _deposit(displacement, plan.cells_per_site, mesh)
-        _to_potential(mesh, *(early if middle < plan.late_start else late))
-        by_slabs(
-            kick_and_drift, n, mesh, displacement, velocity, plan.cells_per_site, np.float32(memory),
-            np.float32((1 - memory) / middle), time,
-        )  # fmt: skip
+        force = early if middle < plan.late_start else late
+        particles.kick_and_drift(force, memory, (1 - memory) / middle, time)
+    particles.finish()
     return displacement, velocity
 
 
@@ -202,12 +260,6 @@ def _perturbation_theory(
             component = displacement_component(second, field.lattice, axis) / np.float32(-field.spacing)
             displacement[axis] += np.float32(SECOND_ORDER * growth**2) * component
             velocity[axis] += np.float32(2 * SECOND_ORDER * growth) * component
-
-
-def _window(frequency: NDArray[np.float64], cells_per_site: int, cut: float, sharpening: int) -> NDArray[np.float32]:
-    """Factor of the force along one axis; the filter is the product of three of them."""
-    per_site = 2 * np.pi * frequency * cells_per_site
-    return (np.exp(-((per_site / cut) ** 2)) * np.sinc(frequency) ** -sharpening).astype(np.float32)
 
 
 def _padded_mesh(side: int) -> NDArray[np.float32]:

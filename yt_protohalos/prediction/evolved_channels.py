@@ -16,7 +16,7 @@ from ..fields.evolution import Allocate, EvolvedField, evolve_field, in_memory, 
 from ..fields.fourier import to_cube, to_spectrum
 from ..fields.lattice import Lattice
 from ..fields.linear_field import LinearField
-from ..fields.particle_mesh import COARSE, PLANS, MeshPlan, final_positions, log_mesh_density
+from ..fields.particle_mesh import COARSE, PLANS, Forces, MeshPlan, final_positions, log_mesh_density
 from ..models.channels import (
     FINAL_CHANNELS,
     FINAL_DENSITY,
@@ -57,7 +57,11 @@ def evolve(
 
 
 def evolve_with_channels(
-    field: LinearField, plan: MeshPlan, progress: Progress = False, allocate: Allocate = in_memory
+    field: LinearField,
+    plan: MeshPlan,
+    progress: Progress = False,
+    allocate: Allocate = in_memory,
+    forces: Forces | None = None,
 ) -> EvolvedField:
     """Evolve a linear field, and add the channels that a position network reads.
 
@@ -72,6 +76,8 @@ def evolve_with_channels(
         ``allocate(name, shape, dtype)`` makes the arrays `ARRAYS`, 54 bytes per site together, e.g. mapped from disk;
         in memory by default. Beside them are at most 46 bytes per site in memory, or the mesh of the evolution if that
         is larger.
+    forces : callable, optional
+        As in `final_positions`.
 
     Returns
     -------
@@ -90,7 +96,7 @@ def evolve_with_channels(
     >>> evolve_with_channels(field, FAST).channels["group_size"].shape  # log10 of sites
     (32, 32, 32)
     """
-    displacement, velocity = final_positions(field, plan, progress, allocate)
+    displacement, velocity = final_positions(field, plan, progress, allocate, forces)
     channels = position_channels(displacement, velocity, field.lattice, plan, allocate)
     return EvolvedField(displacement, velocity=velocity, channels=channels)
 

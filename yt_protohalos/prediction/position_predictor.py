@@ -20,6 +20,7 @@ from ..segmentation.labels import relabel_by_size
 from ..segmentation.overlap import OverlapGraph
 from ..segmentation.position_groups import group_positions
 from .communicator import SERIAL, Communicator
+from .device_mesh import best_forces
 from .evolved_channels import ARRAYS, evolve_with_channels
 from .halo_motion import halo_motion
 from .memory import enough_memory
@@ -180,7 +181,7 @@ class PositionPredictor(ProtohaloPredictor):
 
         def evolve(allocate: Allocate) -> EvolvedField:
             with enough_memory("a prediction of final positions", field.n, *needed_memory(plan, store is not None)):
-                return evolve_with_channels(field, plan, progress, allocate)
+                return evolve_with_channels(field, plan, progress, allocate, best_forces(plan, field.n))
 
         return evolve_in_store(evolve, ARRAYS, store, communicator)
 
