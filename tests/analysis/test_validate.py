@@ -10,6 +10,7 @@ import matplotlib
 import numpy as np
 import pytest
 from labelled_boxes import LATTICE, SITE_MASS, toy_labels, toy_pair
+from standins import make_field, make_predictor
 from yt_fakes import BOX, FakePredictor, N, write_fake_model
 
 import yt_protohalos as ph
@@ -24,8 +25,9 @@ from yt_protohalos.analysis.score_tables import (
     spread,
     validation_table,
 )
+from yt_protohalos.analysis.validation import SimulatedRun, validate
 from yt_protohalos.analysis.verdicts import format_verdicts, verdict_table
-from yt_protohalos.exceptions import LatticeError, ScoringError
+from yt_protohalos.exceptions import LatticeError, ScoringError, SpacingWarning
 from yt_protohalos.fields.lattice import Lattice
 from yt_protohalos.prediction.predictor import ProtohaloPredictor
 
@@ -458,3 +460,23 @@ def test_an_unknown_model_is_refused_before_the_runs_are_scored(files, capsys, m
     write_fake_model(tmp_path / "model")
     assert cli.main(["validate", "--ics", ics, "--labels", labels, "--model", "nonesuch"]) == cli.USER_ERROR
     assert "no model named 'nonesuch'" in capsys.readouterr().err
+
+
+def test_both_sides_are_compared_from_the_same_smallest_halo() -> None:
+    """The smallest protohalo of the model, on the lattice of the run, or the smallest halo of its labels."""
+    finer, predictor = make_field(24).resampled(36), make_predictor()
+    with pytest.warns(SpacingWarning):
+        found = predictor.predict(finer, progress=False)
+    assert found.min_sites == 17 and found.sizes[1:].min() < 300 < found.sizes[1]
+    labels = found.labels.copy()
+    labels[tuple(np.argwhere(labels == 0)[:10].T)] = found.n_protohalos + 1
+    run = SimulatedRun(finer, labels)
+    results = {}
+    for least in (5, 300):
+        result = validate({"run": run}, predictor, predict=lambda _: found, min_sites=least, progress=False)
+        scores = results[least] = result.scores["run"]
+        assert scores["min_sites"] == max(17, least) and scores["matched_share_all"] == 1
+        assert f"haloes of at least {max(17, least)} sites" in result.text
+        number = np.count_nonzero(found.sizes[1:] >= max(17, least))
+        assert result.counts.predicted.sum() == result.counts.simulated.sum() == number > 0
+    assert results[5]["true_fraction"] > results[300]["true_fraction"]

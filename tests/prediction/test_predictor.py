@@ -19,6 +19,7 @@ from standins import (
     smoothed,
 )
 
+from yt_protohalos.analysis.mass_function import protohalo_mass_function
 from yt_protohalos.exceptions import (
     InitialConditionsError,
     LatticeError,
@@ -215,6 +216,10 @@ def test_other_spacings_come_back_on_their_own_lattice(field, prediction):
     index = nearest_sites(finer.lattice, field.lattice, 0.0)
     assert np.mean((found.labels > 0) == (prediction.labels[index] > 0)) > 0.98
     np.testing.assert_allclose(found.label_mass[1:].sum(), prediction.label_mass[1:].sum(), rtol=0.05)
+    # a protohalo of the smallest size of the model, 5 sites, has 5 * (36 / 24)^3 sites here
+    assert found.min_sites == 17 <= found.sizes[1:].min() and prediction.min_sites == 5 == prediction.card.min_sites
+    _, density, _ = protohalo_mass_function(found, bins_per_decade=5)
+    assert density.sum() * found.lattice.box_size**3 / 5 == pytest.approx(found.n_protohalos), "none is left out"
     assert {data["label"] for _, data in found.graph.nodes(data=True)} >= set(range(1, found.n_protohalos + 1))
 
 

@@ -195,7 +195,7 @@ def protohalo_mass_function(
     Returns
     -------
     mass : float64, (B,)
-        Centres of the logarithmic bins, Msun, from the smallest protohalo the model keeps.
+        Centres of the logarithmic bins, Msun, from the smallest protohalo that is kept.
     density, error : float64, (B,)
         dn / dlog10 M and its Poisson error, (Mpc/h)^-3.
 
@@ -208,7 +208,7 @@ def protohalo_mass_function(
     """
     masses = prediction.label_mass[1:]
     # lower by half a site, so that a protohalo of just min_sites cannot fall below the first edge by rounding
-    first = np.log10((prediction.card.min_sites - 0.5) * prediction.site_mass_msun)
+    first = np.log10((prediction.min_sites - 0.5) * prediction.site_mass_msun)
     last = np.log10(masses.max()) if len(masses) else first
     count = max(1, int(np.ceil((last - first) * bins_per_decade + 1e-9)))
     edges = first + np.arange(count + 1) / bins_per_decade

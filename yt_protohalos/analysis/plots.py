@@ -156,7 +156,7 @@ def plot_mass_function(prediction: Prediction, bins_per_decade: int = 5) -> Figu
     centers, density, error = protohalo_mass_function(prediction, bins_per_decade)
     kept = density > 0
     ax.errorbar(centers[kept], density[kept], error[kept], fmt="o", color="#0072B2", capsize=2, label="predicted")
-    smallest = f"smallest protohalo, {prediction.card.min_sites} sites"
+    smallest = f"smallest protohalo, {prediction.min_sites} sites"
     ax.axvline(mass_limits(prediction)[0], color="0.5", linestyle="--", label=smallest)
     ax.set_xscale("log")
     if kept.any():
@@ -259,7 +259,7 @@ def draw_masses(
 
 def mass_limits(prediction: Prediction | RegionPrediction) -> tuple[float, float]:
     """Limits of the colour scale of masses, Msun: the smallest mass that the model keeps, and at least ten times it."""
-    smallest = prediction.card.min_sites * prediction.site_mass_msun
+    smallest = prediction.min_sites * prediction.site_mass_msun
     return smallest, max(10 * smallest, float(prediction.label_mass.max()))
 
 

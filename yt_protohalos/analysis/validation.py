@@ -20,9 +20,11 @@ from ..fields.lattice import Lattice
 from ..fields.linear_field import LinearField
 from ..fields.units import Quantity, comoving_length
 from ..models.card import ModelCard
+from ..models.fof_card import MIN_SITES
 from ..prediction.interface import Predictor
 from ..prediction.predictor import ProtohaloPredictor
 from ..prediction.result import Prediction
+from ..segmentation.labels import relabel_by_size
 from . import score_figures
 from .baselines import SimpleMethod
 from .block_counts import BlockCounts, count_box
@@ -111,7 +113,9 @@ class Validation:
     @property
     def text(self) -> str:
         """Every table as text."""
-        parts = [format_table(self.tables), format_verdicts(self.verdicts)]
+        sizes = sorted({scores["min_sites"] for scores in self.scores.values()})
+        compared = f"haloes of at least {' or '.join(map(str, sizes))} sites are compared"
+        parts = [compared, format_table(self.tables), format_verdicts(self.verdicts)]
         return "\n".join(parts if self.catalog is None else [*parts, format_catalog_tables(self.catalog)])
 
     def write(self, filename: str | Path) -> None:
@@ -152,6 +156,7 @@ class Validation:
 
 
 class _RunScores(NamedTuple):
+    min_sites: int
     model: BlockCounts
     simple: dict[str, BlockCounts]
     catalog: CatalogComparison | None
@@ -167,11 +172,13 @@ def validate(
     simple_methods: Mapping[str, SimpleMethod] | None = None,
     catalog: bool = False,
     predict: Callable[[LinearField], Prediction] | None = None,
+    min_sites: int = MIN_SITES,
     progress: Progress = True,
 ) -> Validation:
     """Score a model on simulated runs.
 
-    Every run is read and checked before a network runs. Runs are pooled by adding their counts.
+    Every run is read and checked before a network runs. Runs are pooled by adding their counts. Haloes of both sides
+    are compared from the larger of `min_sites` and the smallest protohalo of the prediction (`Prediction.min_sites`).
 
     Parameters
     ----------
@@ -189,6 +196,8 @@ def validate(
         Compare positions, velocities, spins and shapes too. Every run needs its `haloes`.
     predict : function, optional
         Makes the prediction of a field, e.g. one that uses a cache; by default the predictor's own.
+    min_sites : int
+        Sites of the smallest haloes that the labels of the simulation hold; smaller ones count as none.
     progress : bool or function
 
     Returns
@@ -216,7 +225,7 @@ def validate(
     methods = simple_methods or {}
     ways = None if pair is None else _pair_counts(*pair, pair_spacing, lattice.spacing, cosmology)
     scored = [
-        _score_run(read(), predictor, methods, catalog, predict, progress, draw=number == 0)
+        _score_run(read(), predictor, methods, catalog, predict, min_sites, progress, draw=number == 0)
         for number, read in enumerate(readers.values())
     ]
     counts = [run.model for run in scored]
@@ -228,7 +237,10 @@ def validate(
     return Validation(
         model=card.name,
         precision=predictor.precision,
-        scores=dict(zip(readers, map(score_table, counts), strict=True)),
+        scores={
+            name: {"min_sites": run.min_sites, **score_table(run.model)}
+            for name, run in zip(readers, scored, strict=True)
+        },
         tables=tables,
         verdicts=verdict_table(tables["model"], tables.get("pair")),
         catalog=catalog_tables([run.catalog for run in scored if run.catalog is not None]) if catalog else None,
@@ -247,6 +259,7 @@ def _score_run(
     methods: Mapping[str, SimpleMethod],
     catalog: bool,
     predict: Callable[[LinearField], Prediction] | None,
+    min_sites: int,
     progress: Progress,
     draw: bool,
 ) -> _RunScores:
@@ -257,10 +270,12 @@ def _score_run(
         probability = cast(ProtohaloPredictor, predictor).probability(field, progress)
     else:
         prediction = predictor.predict(field, progress=progress) if predict is None else predict(field)
-        probability, labels = prediction.probability, prediction.labels
+        min_sites = max(min_sites, prediction.min_sites)
+        probability, labels = prediction.probability, relabel_by_size(prediction.labels, min_sites)
         if catalog and run.haloes is not None:
             compared = compare_catalog(prediction, field, run.haloes)
         del prediction
+    truth = relabel_by_size(truth, min_sites)
     mask = probability > np.float32(card.threshold)
     count = partial(count_box, true_labels=truth, lattice=field.lattice, site_mass_msun_h=field.site_mass_msun_h)
     model = count(labels, mask=mask, probability=probability if card.gives_probability else None)
@@ -270,9 +285,9 @@ def _score_run(
     del probability, labels, mask
     simple = {}
     for name, method in methods.items():
-        found, inside = method(field, float((truth > 0).mean()), card.min_sites)
+        found, inside = method(field, float((truth > 0).mean()), min_sites)
         simple[name] = count(found, mask=inside)
-    return _RunScores(model, simple, compared, drawn)
+    return _RunScores(min_sites, model, simple, compared, drawn)
 
 
 def _check_runs(readers: Mapping[str, Callable[[], SimulatedRun]], catalog: bool) -> tuple[Lattice, Cosmology, float]:

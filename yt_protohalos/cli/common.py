@@ -170,8 +170,8 @@ def write_results(ds: Any, folder: Path, options: dict[str, Any], progress: bool
         written.append(Path(find_protohalos(ds, folder, progress=progress, **options).filename))
         say(table(protohalo_catalog(prediction)))
     else:
-        smallest = prediction.card.min_sites * prediction.site_mass_msun
-        say(f"No protohalo of at least {prediction.card.min_sites} sites ({smallest:.3g} Msun): no catalogue written.")
+        smallest = prediction.min_sites * prediction.site_mass_msun
+        say(f"No protohalo of at least {prediction.min_sites} sites ({smallest:.3g} Msun): no catalogue written.")
     for path in written:
         say(f"wrote {path}")
 

@@ -28,7 +28,7 @@ from .model_crops import ModelCrops
 from .pipeline import Pipeline
 from .positions import SiteOutputs, site_outputs
 from .predictor import ProtohaloPredictor
-from .result import FIELD_SAMPLE, Prediction, field_sample, provenance
+from .result import FIELD_SAMPLE, Prediction, field_sample, provenance, smallest_protohalo
 from .store import CropStore, evolve_in_store, open_store, predict_on_root
 
 BYTES_PER_SITE = {"in memory": 82, "in a store": 50}
@@ -126,7 +126,7 @@ class PositionPredictor(ProtohaloPredictor):
             if side != field.n:
                 index = nearest_sites(field.lattice, model_field.lattice, field.site_offset)
                 members, mask, mapped = members[index], mask[index], labels[index]
-                labels = relabel_by_size(mapped)
+                labels = relabel_by_size(mapped, smallest_protohalo(self.card, field.n, side))
                 motion = motion and motion.relabelled(mapped, labels)
             return Prediction(
                 probability=np.asarray(members),

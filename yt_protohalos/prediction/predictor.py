@@ -28,7 +28,7 @@ from .halo_motion import halo_motion
 from .inference import Batch, CropNetwork
 from .model_crops import ModelCrops, check_plateau, needed_sites
 from .pipeline import IOU_THRESHOLD, Blocks, Pipeline
-from .result import FIELD_SAMPLE, Prediction, RegionPrediction, field_sample, provenance
+from .result import FIELD_SAMPLE, Prediction, RegionPrediction, field_sample, provenance, smallest_protohalo
 from .store import CropStore, evolve_in_store, open_store, predict_on_root
 
 PRECISIONS = ("auto", "float32", "mixed", "bfloat16")
@@ -355,7 +355,7 @@ class ProtohaloPredictor:
         if resampled:
             index = nearest_sites(field.lattice, inputs.field.lattice, field.site_offset)
             probability, mask, mapped = probability[index], mask[index], labels[index]
-            labels = relabel_by_size(mapped)
+            labels = relabel_by_size(mapped, smallest_protohalo(self.card, field.n, inputs.field.n))
             motion = motion and motion.relabelled(mapped, labels)
             final = label_map(mapped, labels, int(final.max(initial=0)) + 1)[final]
         return Prediction(

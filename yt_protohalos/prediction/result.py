@@ -46,6 +46,14 @@ def field_sample(field: LinearField) -> list[float]:
     return [float(f"{value:.4g}") for value in field.delta.ravel()[sites]]
 
 
+def smallest_protohalo(card: Card, n: int, model_side: int) -> int:
+    """Sites of the smallest protohalo of a model on a lattice of n sites per side, by the mass that it has on its own.
+
+    model_side : sites per side of the same box on the lattice of the model
+    """
+    return max(1, round(card.min_sites * (n / model_side) ** 3))
+
+
 def provenance(field: LinearField, card: Card, settings: dict[str, Any]) -> dict[str, Any]:
     """Attributes that every prediction takes from its field, its card and its settings."""
     return {
@@ -116,6 +124,11 @@ class LabelledSites:
     def sizes(self) -> NDArray[np.int64]:
         """Sites of each label, (K + 1,); entry 0 counts the sites outside all protohaloes."""
         return label_sizes(self.labels)
+
+    @property
+    def min_sites(self) -> int:
+        """Sites of the smallest protohalo that is kept, on this lattice."""
+        return smallest_protohalo(self.card, self.lattice.n, self.settings.get("model_side", self.lattice.n))
 
     @property
     def site_mass_msun(self) -> float:

@@ -84,7 +84,7 @@ def catalog_attributes(catalog: Catalog, prediction: Prediction, field: LinearFi
         "initial_redshift": prediction.redshift, "sites_per_side": field.n, "site_offset": field.site_offset,
         "catalog_format": CATALOG_FORMAT, "package_version": prediction.package_version,
         "model": prediction.card.name, "model_version": prediction.card.version,
-        "model_sha256": prediction.card.sha256, "min_sites": prediction.card.min_sites,
+        "model_sha256": prediction.card.sha256, "min_sites": prediction.min_sites,
         "settings": json.dumps(prediction.settings),
     }  # fmt: skip
 

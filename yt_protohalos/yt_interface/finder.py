@@ -74,8 +74,8 @@ def _write_described(ds: Dataset, field: LinearField, prediction: Prediction, pa
             if not len(catalog):
                 lower = ", a lower threshold," if prediction.card.separates_members else ""
                 raise CatalogError(
-                    f"no protohalo of at least {prediction.card.min_sites} sites "
-                    f"({prediction.card.min_sites * prediction.site_mass_msun:.3g} Msun) was found in {ds}; "
+                    f"no protohalo of at least {prediction.min_sites} sites "
+                    f"({prediction.min_sites * prediction.site_mass_msun:.3g} Msun) was found in {ds}; "
                     f"use a larger box{lower} or predict(ds) for the probabilities"
                 )
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -135,7 +135,7 @@ def _page_data(
         "title": title or source or f"model {card.name}, {lattice.n}³ sites",
         "facts": _facts(prediction),
         "n": lattice.n, "spacing": lattice.spacing, "boxSize": lattice.box_size, "offset": prediction.site_offset,
-        "siteMass": prediction.site_mass_msun, "minSites": card.min_sites, "massLimits": mass_limits(prediction),
+        "siteMass": prediction.site_mass_msun, "minSites": prediction.min_sites, "massLimits": mass_limits(prediction),
         "probabilitySteps": PROBABILITY_STEPS, "probabilityName": card.probability_name,
         "probabilityTitle": "Probability" if card.gives_probability else "Mask",
         "sizes": prediction.sizes[1:].tolist(),
@@ -163,7 +163,7 @@ def _facts(prediction: Prediction) -> list[list[str]]:
         ["Redshift", f"{prediction.target_redshift:.4g}, from z = {prediction.redshift:.4g}"],
         ["Model", f"{card.name}, version {card.version}"],
         ["Protohalos", f"{prediction.n_protohalos}, with {inside:.1%} of the mass"],
-        ["Smallest", f"{card.min_sites} sites"],
+        ["Smallest", f"{prediction.min_sites} sites"],
         ["Made by", f"yt_protohalos {prediction.package_version or '(version not kept)'}"],
     ]
 
