@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 from position_runs import make_position_run
+from standins import make_field
 
 from yt_protohalos.analysis.matching import match_haloes
 from yt_protohalos.cli import main
-from yt_protohalos.exceptions import ModelError, ScoringError
+from yt_protohalos.exceptions import ModelError, OutOfRangeError, ScoringError
 from yt_protohalos.models.card import ModelCard
+from yt_protohalos.models.field_range import FieldRange
 from yt_protohalos.models.position_network import build_network
 from yt_protohalos.models.registry import load_card
 from yt_protohalos.prediction.position_predictor import PositionPredictor
@@ -99,6 +101,29 @@ def test_a_bundled_model_groups_by_the_settings_that_were_best(run, model) -> No
     np.testing.assert_array_equal(prediction.mask, prediction.probability > 0.5)
     # maximum likelihood with a free intercept makes the mean probability the frequency
     assert prediction.probability.mean(dtype=float) == pytest.approx((run.labels > 0).mean(), abs=2e-3)
+
+
+@pytest.mark.slow
+def test_runs_of_several_spacings_make_a_model_for_all_of_them(run, tmp_path) -> None:
+    wide = make_position_run(tmp_path, SETTINGS, N, SMALLEST, spacing=0.4)
+    cosmology = replace(wide.field.cosmology, omega_m=0.2, omega_lambda=0.8)
+    wide = replace(wide, field=replace(wide.field, cosmology=cosmology))
+    settings = replace(SETTINGS, stages=((24, 4),))
+    Trainer(settings, [run, wide], [], tmp_path / "training").run(progress=False)
+    folder = tmp_path / "model"
+    folder.mkdir()
+    network = export_network(tmp_path / "training", folder / "positions.weights.h5", side=32, margin=8)
+    draft = replace(draft_card("wide", network, None, [run, wide], core=16, evolution="fast"), min_sites=SMALLEST)
+    card = bundle(draft, folder, [run, wide], progress=False)
+    assert card.field_range == FieldRange.of_fields([run.field, wide.field])
+    assert card.field_range.spacing == (round(run.field.spacing, 4), 0.4) and len(card.scores["validation"]) == 2
+    assert not card.sees_amplitude, "the amplitude of the training cosmology means nothing on another lattice"
+    predictor = ProtohaloPredictor.from_pretrained(folder)
+    for each in (run, wide):
+        found = predictor.predict(each.field, evolved=each.evolved, progress=False)
+        assert found.lattice == each.field.lattice and found.min_sites == SMALLEST
+    with pytest.raises(OutOfRangeError, match=r"spacing .* 0\.5, outside 0\.195 to 0\.4"):
+        predictor.predict(make_field(N, spacing=0.5), progress=False)
 
 
 def perfect_outputs(run: LabelledField, in_group: np.ndarray) -> SiteOutputs:

@@ -19,6 +19,7 @@ from ..fields.particle_mesh import COARSE, PLANS, evolve_on_mesh
 from . import rules
 from .base_card import Card
 from .channels import sees_evolution
+from .field_range import FieldRange
 from .network_card import NetworkCard as NetworkCard
 
 MERGING_KEYS = ("width_ratio", "distance")
@@ -100,6 +101,9 @@ class ModelCard(Card):
         Largest side of the kept part of a semantic crop: the larger, the fewer crops and the less context at faces.
     evolution : str
         Evolution that the networks see: ``"coarse"`` is `evolve_field`, others are `particle_mesh.PLANS`.
+    field_range : FieldRange, optional
+        Of a model of several lattice spacings: the fields that it is valid for, each on its own lattice. `spacing`,
+        `cosmology` and `amplitude_range` are then those of the training runs, and decide about nothing.
 
     Raises
     ------
@@ -134,6 +138,7 @@ class ModelCard(Card):
     symmetries: int = 1
     semantic_core: int | None = None
     evolution: str = COARSE
+    field_range: FieldRange | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "amplitude_range", tuple(self.amplitude_range))
@@ -145,6 +150,8 @@ class ModelCard(Card):
         for key in ("finder", "linking_length", "min_sites"):
             if key not in self.halo_definition:
                 raise ModelError(f"halo_definition lacks {key}; define the haloes of the training labels")
+        if self.field_range is not None and not self.predicts_positions:
+            raise ModelError("field_range is of a position network, which reads nothing in Mpc/h; leave it out")
         self._check_calibration()
         self._check_networks()
         self._check_separation()
@@ -269,13 +276,15 @@ class ModelCard(Card):
         return self.semantic_core if role == "semantic" and self.semantic_core is not None else self.core
 
     def values(self) -> dict[str, Any]:
-        """The card as nested dicts; an empty ``model`` and the coarse evolution are left out, as in older cards."""
+        """The card as nested dicts; an empty ``model``, the coarse evolution and no range are left out."""
         values = asdict(self)
         for role, network in self.networks:
             if not network.model:
                 del values[role]["model"]
         if self.evolution == COARSE:
             del values["evolution"]
+        if self.field_range is None:
+            del values["field_range"]
         return values
 
     @classmethod
@@ -292,9 +301,12 @@ class ModelCard(Card):
             raise ModelError(
                 f"model card format {version!r} is unknown, {format_remedy(version, CARD_FORMAT, 'restore the file')}"
             )
-        for key, kind in (("semantic", NetworkCard), ("instance", NetworkCard), ("cosmology", Cosmology)):
-            # a card may say that it has no instance network
-            if key != "instance" or values.get(key, "") is not None:
+        kinds = {
+            "semantic": NetworkCard, "instance": NetworkCard, "cosmology": Cosmology, "field_range": FieldRange,
+        }  # fmt: skip
+        for key, kind in kinds.items():
+            # a card may say that it has no instance network, and says nothing of a range that it has not
+            if (key != "instance" or values.get(key, "") is not None) and (key != "field_range" or key in values):
                 values[key] = _build(kind, key, values.get(key))
         card: ModelCard = _build(cls, "model card", values)
         return card
@@ -304,9 +316,15 @@ class ModelCard(Card):
         known, (low, high) = self.cosmology, self.amplitude_range
         amplitudes = f"trained for sigma_8 from {low:g} to {high:g}"
         smallest = self.min_sites * known.site_mass_msun_h(self.spacing)
-        yield "lattice spacing", f"{self.spacing:.5g} Mpc/h"
-        yield "cosmology", f"h = {known.h}, Omega_m = {known.omega_m}, n_s = {known.n_s}; {amplitudes}"
-        yield "smallest halo", f"{self.min_sites} sites, {smallest:.3g} Msun/h"
+        if self.field_range is None:
+            yield "lattice spacing", f"{self.spacing:.5g} Mpc/h"
+            yield "cosmology", f"h = {known.h}, Omega_m = {known.omega_m}, n_s = {known.n_s}; {amplitudes}"
+            yield "smallest halo", f"{self.min_sites} sites, {smallest:.3g} Msun/h"
+        else:
+            yield "lattice spacing", "{:.3g} to {:.3g} Mpc/h".format(*self.field_range.spacing)
+            yield "rms of delta", "{:.3g} to {:.3g}".format(*self.field_range.rms)
+            yield "correlation of neighbouring sites", "{:.2g} to {:.2g}".format(*self.field_range.correlation)
+            yield "smallest halo", f"{self.min_sites} sites"
         yield "method", self.method if self.separates_haloes else "none: membership alone"
         for run, scores in self.scores.items():
             if isinstance(scores, dict):

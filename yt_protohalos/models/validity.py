@@ -52,6 +52,8 @@ def check_threshold(threshold: Any) -> float:
 def check_range(card: ModelCard, field: LinearField, on_range: str = "error") -> None:
     """Compare the cosmology, the target redshift and the measured amplitude of a field with the training of a model.
 
+    For a model of several spacings, its `field_range` is compared with the lattice spacing and the spectrum instead.
+
     Parameters
     ----------
     card : ModelCard
@@ -71,8 +73,23 @@ def check_range(card: ModelCard, field: LinearField, on_range: str = "error") ->
         The amplitude is outside the range and `on_range` is ``"warn"``, or omega_m, h or n_s differs from the training
         by more than `COSMOLOGY_TOLERANCES` and `on_range` is not ``"allow"``.
     """
+    if card.field_range is not None:
+        check_field(card, field, on_range)
+        return
     check_cosmology(card, field.cosmology, on_range, field.target_redshift)
     check_amplitude(card, field, on_range)
+
+
+def check_field(card: ModelCard, field: LinearField, on_range: str = "error") -> None:
+    """Compare the spacing and the spectrum of a field with the range of a model of several spacings."""
+    check_policy("on_range", on_range)
+    if on_range == "allow" or card.field_range is None:
+        return
+    if departures := list(card.field_range.departures(field)):
+        message = f"the field is unlike those that model {card.name!r} was trained on: {'; '.join(departures)}"
+        if on_range == "error":
+            raise OutOfRangeError(f"{message}; or on_range='warn' or 'allow' to extrapolate")
+        warnings.warn(f"{message}; the prediction extrapolates", CosmologyWarning, stacklevel=3)
 
 
 def check_cosmology(card: ModelCard, cosmology: Cosmology, on_range: str = "error", redshift: float = 0.0) -> None:
@@ -187,7 +204,7 @@ def measured_amplitude(card: ModelCard, field: LinearField) -> tuple[float, floa
 
 
 def model_side(card: ModelCard, lattice: Lattice, on_spacing: str = "warn") -> int:
-    """Sites per side of a box on the model's lattice, ``round(L / spacing)``.
+    """Sites per side of a box on the model's lattice, ``round(L / spacing)``; its own for a model of several spacings.
 
     Parameters
     ----------
@@ -204,6 +221,8 @@ def model_side(card: ModelCard, lattice: Lattice, on_spacing: str = "warn") -> i
         The spacings differ by more than the policy allows.
     """
     check_policy("on_spacing", on_spacing)
+    if card.field_range is not None:
+        return lattice.n
     side = max(1, round(lattice.box_size / card.spacing))
     ratio = lattice.spacing / card.spacing
     if on_spacing == "allow" or (side == lattice.n and abs(ratio - 1) <= SPACING_TOLERANCE):

@@ -20,8 +20,9 @@ from ..analysis.score_tables import score_table
 from ..exceptions import ModelError
 from ..fields.particle_mesh import COARSE
 from ..models.card import ModelCard, NetworkCard
+from ..models.field_range import FieldRange
 from ..models.registry import file_sha256, write_card
-from ..models.validity import measured_amplitude
+from ..models.validity import SPACING_TOLERANCE, measured_amplitude
 from ..prediction.inference import calibrated
 from ..prediction.position_predictor import PositionPredictor
 from ..prediction.positions import SiteOutputs
@@ -133,7 +134,8 @@ def draft_card(
         one by watershed.
     runs : sequence of LabelledField
         Runs trained on. The first gives spacing and cosmology; those of several sigma_8 give the range of amplitudes,
-        which is otherwise 10 % about that of the cosmology.
+        which is otherwise 10 % about that of the cosmology. Runs of several spacings make a model of a position
+        network valid for their `FieldRange`.
     core, semantic_core, symmetries : int
         See `ModelCard`.
     evolution : str
@@ -150,6 +152,10 @@ def draft_card(
         The networks do not make a model together; see `ModelCard`.
     """
     first, amplitudes = runs[0].field, {run.field.target_sigma_8 for run in runs}
+    spacings = [run.field.spacing for run in runs]
+    field_range = None
+    if max(spacings) > (1 + SPACING_TOLERANCE) * min(spacings):
+        field_range = FieldRange.of_fields(run.field for run in runs)
     amplitude, several = first.target_sigma_8, len(amplitudes) > 1
     shared: dict[str, Any] = {
         "semantic": semantic, "semantic_core": semantic_core, "symmetries": symmetries,
@@ -171,7 +177,8 @@ def draft_card(
         amplitude_range=(min(amplitudes), max(amplitudes)) if several else (0.9 * amplitude, 1.1 * amplitude),
         halo_definition={"finder": "FoF", "linking_length": LINKING_LENGTH, "min_sites": MIN_SITES},
         min_sites=MIN_SITES, instance=instance, core=core, training={},
-        clustering=dict(UNTUNED.get(separating, PAPER_CLUSTERING)), evolution=evolution, **shared,
+        clustering=dict(UNTUNED.get(separating, PAPER_CLUSTERING)), evolution=evolution, field_range=field_range,
+        **shared,
     )  # fmt: skip
 
 
@@ -257,7 +264,7 @@ def _calibrate(
     """Card with calibration and threshold of the validation runs, and the calibrated probability of each."""
     truth = [run.labels > 0 for run in validation]
     measured = [measured_amplitude(card, run.field)[0] for run in validation]
-    several = len({run.field.target_sigma_8 for run in validation}) > 1
+    several = card.field_range is None and len({run.field.target_sigma_8 for run in validation}) > 1
     changes = [float(np.log(one / card.cosmology.sigma_8)) for one in measured] if several else []
     card = replace(card, calibration=fit_calibration(raw, truth, changes))
     probability = [calibrated(cube, **card.calibration_at(one)) for cube, one in zip(raw, measured, strict=True)]

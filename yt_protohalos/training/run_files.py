@@ -149,8 +149,8 @@ def describe_run(filename: str | Path) -> dict[str, Any]:
     with open_hdf5(filename) as file:
         attributes = dict(file.attrs)
     settings = json.loads(str(attributes["settings"]))
-    # the card holds one cosmology, whose amplitude alone may differ between runs
-    amplitude = settings.pop("cosmology").get("sigma_8")
+    cosmology = settings["cosmology"]
+    amplitude = cosmology.pop("sigma_8", None)
     known: dict[str, Any] = {} if amplitude is None else {"sigma_8": float(amplitude)}
     # a user's own run has neither
     known |= {name: int(attributes[name]) for name in ("seed", "steps") if name in attributes}
