@@ -321,7 +321,7 @@ class ModelCard(Card):
             yield "cosmology", f"h = {known.h}, Omega_m = {known.omega_m}, n_s = {known.n_s}; {amplitudes}"
             yield "smallest halo", f"{self.min_sites} sites, {smallest:.3g} Msun/h"
         else:
-            yield "lattice spacing", "{:.3g} to {:.3g} Mpc/h".format(*self.field_range.spacing)
+            yield "lattice spacing", "any; trained at {:.3g} to {:.3g} Mpc/h".format(*self.field_range.spacing)
             yield "rms of delta", "{:.3g} to {:.3g}".format(*self.field_range.rms)
             yield "correlation of neighbouring sites", "{:.2g} to {:.2g}".format(*self.field_range.correlation)
             yield "smallest halo", f"{self.min_sites} sites"

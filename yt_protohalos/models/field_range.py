@@ -2,13 +2,13 @@
 
 Gravity knows no length. On the lattice, with the growth factor as time, a field is described by its spectrum in units
 of the spacing: by its amplitude and by its slope near the smallest scales. So a model of several spacings is valid for
-fields of such spectra, whatever their spacing, cosmology and redshift are.
+fields of such spectra, whatever their spacing, cosmology and redshift are; the spacing itself is not compared.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,6 @@ from . import rules
 TOLERANCE = 0.05
 """Of a range, the share by which a field may lie outside it."""
 _REMEDIES = {
-    "spacing": ("a coarser lattice", "a finer lattice"),
     "rms": (
         "a finer lattice or haloes of a lower redshift",
         "a coarser lattice or haloes of a higher redshift",
@@ -33,7 +32,6 @@ _REMEDIES = {
 }
 """What to use where the value is too low, and where it is too high."""
 _NAMES = {
-    "spacing": "lattice spacing [Mpc/h]",
     "rms": "rms of delta",
     "correlation": "correlation of delta at neighbouring sites",
 }
@@ -58,7 +56,7 @@ class FieldRange:
     Attributes
     ----------
     spacing : tuple of float
-        Comoving Mpc/h.
+        Comoving Mpc/h; a statement, not a limit.
     rms : tuple of float
         Of delta on the lattice, extrapolated linearly to the redshift of the haloes.
     correlation : tuple of float
@@ -91,8 +89,9 @@ class FieldRange:
     def departures(self, field: LinearField) -> Iterator[str]:
         """In what a field lies outside the range, and what would not, a sentence for each property."""
         measured = measure(field)
-        for name, (low, high) in asdict(self).items():
-            value, room = measured[name], TOLERANCE * (high - low)
+        for name in _NAMES:
+            (low, high), value = getattr(self, name), measured[name]
+            room = TOLERANCE * (high - low)
             if not low - room <= value <= high + room:
                 remedy = _REMEDIES[name][value > high]
                 yield f"{_NAMES[name]} is {value:.3g}, outside {low:.3g} to {high:.3g}: use {remedy}"

@@ -52,7 +52,7 @@ def check_threshold(threshold: Any) -> float:
 def check_range(card: ModelCard, field: LinearField, on_range: str = "error") -> None:
     """Compare the cosmology, the target redshift and the measured amplitude of a field with the training of a model.
 
-    For a model of several spacings, its `field_range` is compared with the lattice spacing and the spectrum instead.
+    For a model of several spacings, its `field_range` is compared with the spectrum instead.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ def check_range(card: ModelCard, field: LinearField, on_range: str = "error") ->
 
 
 def check_field(card: ModelCard, field: LinearField, on_range: str = "error") -> None:
-    """Compare the spacing and the spectrum of a field with the range of a model of several spacings."""
+    """Compare the spectrum of a field with the range of a model of several spacings."""
     check_policy("on_range", on_range)
     if on_range == "allow" or card.field_range is None:
         return
