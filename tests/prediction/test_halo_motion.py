@@ -92,6 +92,7 @@ def test_motion_of_other_protohaloes_is_refused(prediction, saved):
     with pytest.raises(CatalogError, match="replace both"):
         replace(prediction, labels=np.minimum(prediction.labels, 3))
     with h5py.File(saved, "r+") as file:
-        file["labels"][:] = np.minimum(prediction.labels, 3)
-    with pytest.raises(StoreError, match="the labels name 3"):
+        del file["motion/position"]
+        file["motion/position"] = prediction.motion.position[:3]
+    with pytest.raises(StoreError, match="motion is of 3 protohaloes"):
         ph.Prediction.load(saved)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import h5py
 import numpy as np
 import pytest
 from small_model import MARGIN, SIDE, write_small_model
@@ -328,6 +329,36 @@ def test_a_stored_prediction_knows_its_field(field, prediction, tmp_path):
     # predictions of before remember no sample; their lattice is compared still
     del again.settings["field_sample"]
     again.check_field(make_field(N, seed=4))
+
+
+@pytest.mark.parametrize("keep_checksum", [True, False])
+@pytest.mark.parametrize(
+    ("name", "site", "value", "said"),
+    [
+        ("labels", (0, 0, 0), -5, "labels, from -5 to"),
+        ("labels", (0, 0, 0), 10**9, "to 1000000000, are not 0 and 1..K by descending size"),
+        ("labels", (slice(None),) * 3, 2, "are not 0 and 1..K"),
+        ("probability", (1, 2, 3), np.nan, "probabilities are not all from 0 to 1"),
+        ("probability", (1, 2, 3), 1.5, "probabilities are not all from 0 to 1"),
+        ("mask", (1, 2, 3), None, ""),
+    ],
+)
+def test_a_stored_prediction_that_was_changed_is_refused(
+    prediction, tmp_path, name, site, value, said, keep_checksum
+):  # fmt: skip
+    path = tmp_path / "prediction.h5"
+    prediction.save(path)
+    with h5py.File(path, "r+") as file:
+        file[name][site] = not file[name][site] if value is None else value
+        if not keep_checksum:
+            del file[name].attrs["crc32"]
+    if keep_checksum:
+        said = f"{name} was changed after it was written"
+    elif not said:
+        assert Prediction.load(path).mask.shape == prediction.mask.shape, "a mask may be anything"
+        return
+    with pytest.raises(StoreError, match=rf"prediction\.h5 cannot be read .*{said}.*; delete it and predict again"):
+        Prediction.load(path)
 
 
 def test_save_and_load_keep_everything(prediction, tmp_path):

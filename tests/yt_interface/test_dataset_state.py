@@ -51,6 +51,16 @@ def test_the_proxy_in_a_field_function_has_the_state_of_the_dataset(ics):
     assert np.array_equal(particle_sites(data.ds, "all", data), particle_sites(ds, "all", data))
 
 
+def test_the_potential_of_a_dataset_without_comoving_units_is_in_megaparsec(ics):
+    ds = bare_grid(ics[0])
+    field = ph.linear_field(ds, **KNOWN)
+    ph.add_protohalo_fields(ds, predictor=FakePredictor(), cache=False)
+    assert "pccm" not in ds.unit_registry
+    cube = ds.covering_grid(0, ds.domain_left_edge, ds.domain_dimensions)["gas", "linear_potential"]
+    assert str(cube.units) == "Mpc**2"
+    np.testing.assert_allclose(cube.v, field.phi / H**2, rtol=1e-5, atol=1e-9)
+
+
 def test_new_facts_discard_what_was_derived_without_them(ics):
     ds = bare_grid(ics[0])
     field = ph.linear_field(ds, **KNOWN)

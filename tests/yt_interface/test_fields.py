@@ -153,6 +153,7 @@ def test_cells_carry_the_values_of_their_sites(grid, ics):
     np.testing.assert_allclose(
         cube["gas", "linear_potential"].to_value("(Mpccm/h)**2"), field.phi, rtol=1e-5, atol=1e-9
     )
+    assert cube["gas", "linear_potential"].std().to_value("(Mpccm/h)**2") == pytest.approx(field.phi.std(), rel=1e-4)
     np.testing.assert_allclose(field.delta, ics[0].delta, atol=1e-4)
 
 

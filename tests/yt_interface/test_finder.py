@@ -120,6 +120,14 @@ def test_a_new_catalogue_in_the_same_place_replaces_the_old(ds, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["protohalos.0.h5"]
 
 
+@pytest.mark.parametrize(("name", "found"), [("bang!", "!"), ("a[1]", r"\[ and \]"), ("q?", r"\?"), ("st*r", r"\*")])
+def test_a_folder_that_yt_takes_for_a_pattern_is_refused_before_the_networks_run(ics, tmp_path, name, found):
+    ds, predictor = ph.load(ics[1]), FakePredictor()
+    with pytest.raises(CatalogError, match=rf"out\S* contains {found}, which yt takes for a pattern.*; give a folder"):
+        ph.find_protohalos(ds, tmp_path / name / "out", predictor=predictor, cache=False)
+    assert predictor.runs == 0 and not (tmp_path / name).exists()
+
+
 def test_without_protohalos_nothing_is_written(ics, tmp_path):
     ds = ph.load(ics[1])
     with pytest.raises(CatalogError, match="no protohalo of at least 5 sites"):
@@ -196,7 +204,7 @@ def test_the_lattice_grid_has_one_cell_a_site_and_the_cosmology_of_the_data(ds, 
     np.testing.assert_allclose(grid.current_time.to_value("Myr"), ds.current_time.to_value("Myr"), rtol=1e-2)
     units = {name: str(cube["gas", name].units) for name in CELL_FIELDS}
     assert units["protohalo_mass"] == "Msun"
-    assert units["linear_potential"] == "Mpccm**2/h**2"
+    assert units["linear_potential"] == "Mpccm**2"
 
 
 @pytest.mark.parametrize("name", CELL_FIELDS)

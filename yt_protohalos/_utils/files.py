@@ -6,11 +6,15 @@ import glob
 import os
 import tempfile
 import time
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ..exceptions import CatalogError, FormatError
 
@@ -48,6 +52,15 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def check_plain(path: Path) -> None:
+    """Raise `CatalogError` for a path that yt would take for a pattern of several files."""
+    if found := sorted(set("[]?!*") & set(str(path.absolute()))):
+        raise CatalogError(
+            f"{path.absolute()} contains {' and '.join(found)}, which yt takes for a pattern of files, so it could not "
+            "open the catalogue; give a folder without []?!*"
+        )
 
 
 def check_writable(folder: Path) -> None:
@@ -99,6 +112,28 @@ def open_hdf5(path: str | Path) -> Iterator[Any]:
     with h5py.File(path, "r") as file:
         _check_self_contained(file, Path(path).name)
         yield file
+
+
+def _checksum(array: NDArray[Any]) -> int:
+    return zlib.crc32(np.ascontiguousarray(array).data)
+
+
+def write_checked(file: Any, name: str, array: NDArray[Any]) -> None:
+    """Write a compressed HDF5 dataset with the checksum of its values, for `read_checked`."""
+    dataset = file.create_dataset(name, data=array, compression="lzf", shuffle=True)
+    dataset.attrs["crc32"] = _checksum(array)
+
+
+def read_checked(file: Any, name: str) -> NDArray[Any]:
+    """Read a dataset of `write_checked`; `FormatError` if its values are not those that were written.
+
+    Files from before there were checksums have none, and are believed.
+    """
+    array: NDArray[Any] = file[name][()]
+    known = file[name].attrs.get("crc32")
+    if known is not None and int(known) != _checksum(array):
+        raise FormatError(f"{name} was changed after it was written, its checksum differs")
+    return array
 
 
 def _check_self_contained(file: Any, name: str) -> None:

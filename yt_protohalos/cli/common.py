@@ -148,7 +148,7 @@ def all_ranks(args: argparse.Namespace) -> Iterator[None]:
 
 def write_results(ds: Any, folder: Path, options: dict[str, Any], progress: bool) -> None:
     """Predict, then write cubes, pictures and catalogue into `folder`."""
-    from .._utils.files import check_writable
+    from .._utils.files import check_plain, check_writable
     from ..analysis.pictures import write_pictures
     from ..catalog.catalog import protohalo_catalog
     from ..yt_interface.finder import find_protohalos
@@ -156,6 +156,7 @@ def write_results(ds: Any, folder: Path, options: dict[str, Any], progress: bool
     from ..yt_interface.options import PredictionOptions
     from ..yt_interface.predict import box_prediction
 
+    check_plain(folder)
     check_writable(folder)
     box = box_prediction(ds, PredictionOptions(**options))
     prediction = box.get(progress)

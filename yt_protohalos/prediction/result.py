@@ -15,8 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import __version__
-from .._utils.files import PREDICTION_FORMAT, atomic_path, format_remedy, open_hdf5, reserve_space
-from ..exceptions import CatalogError, InitialConditionsError, LatticeError, ProtohaloError, StoreError
+from .._utils.files import (
+    PREDICTION_FORMAT,
+    atomic_path,
+    format_remedy,
+    open_hdf5,
+    read_checked,
+    reserve_space,
+    write_checked,
+)
+from ..exceptions import CatalogError, FormatError, InitialConditionsError, LatticeError, ProtohaloError, StoreError
 from ..fields.cosmology import Cosmology
 from ..fields.evolution import EvolvedField
 from ..fields.lattice import Lattice, Triple
@@ -81,6 +89,16 @@ def _slice_html(labels: NDArray[np.int32]) -> str:
     return (
         f'<img alt="labels in the middle plane" src="data:image/png;base64,{b64encode(picture.getvalue()).decode()}">'
     )
+
+
+def _check_stored(probability: NDArray[np.float32], labels: NDArray[np.int32]) -> None:
+    """Raise `FormatError` for cubes that no prediction has."""
+    if not (probability.min(initial=1) >= 0 and probability.max(initial=0) <= 1):  # false for NaN too
+        raise FormatError("its probabilities are not all from 0 to 1")
+    lowest, highest = int(labels.min(initial=0)), int(labels.max(initial=0))
+    # checked first, because the sizes of a label of 10^9 would need 8 GB
+    if lowest < 0 or highest > labels.size or np.any(np.diff(sizes := label_sizes(labels)[1:]) > 0) or 0 in sizes:
+        raise FormatError(f"its labels, from {lowest} to {highest}, are not 0 and 1..K by descending size")
 
 
 class LabelledSites:
@@ -263,7 +281,7 @@ class Prediction(LabelledSites):
         file["settings"] = json.dumps(self.settings)
         file["card"] = self.card.to_json()
         for name in ("probability", "mask", "labels"):
-            file.create_dataset(name, data=getattr(self, name), compression="lzf", shuffle=True)
+            write_checked(file, name, getattr(self, name))
         self.overlap.write(file.create_group("graph"))
         if self.motion is not None:
             file["motion/position"], file["motion/velocity"] = self.motion.position, self.motion.velocity
@@ -295,10 +313,12 @@ class Prediction(LabelledSites):
     @classmethod
     def _read(cls, file: h5py.File) -> Prediction:
         motion = file.get("motion")  # files from before it was kept have none
+        probability, mask, labels = (read_checked(file, name) for name in ("probability", "mask", "labels"))
+        _check_stored(probability, labels)
         return cls(
-            probability=file["probability"][()],
-            mask=file["mask"][()],
-            labels=file["labels"][()],
+            probability=probability,
+            mask=mask,
+            labels=labels,
             lattice=Lattice(int(file.attrs["n"]), float(file.attrs["box_size"])),
             cosmology=Cosmology(**json.loads(file["cosmology"].asstr()[()])),
             redshift=float(file.attrs["redshift"]),

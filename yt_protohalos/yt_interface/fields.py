@@ -62,7 +62,10 @@ CELL_FIELDS = {
         "", lambda box, sites: _look_up(box.field.delta, sites), f"Linear Overdensity{_TODAY}"
     ),
     "linear_potential": SiteField(
-        "(Mpccm/h)**2", lambda box, sites: _look_up(box.field.phi, sites), f"Linear Potential{_TODAY}"
+        # not in (Mpccm/h)**2: the mean and the scatter of such an array recurse without end in unyt
+        "Mpccm**2",
+        lambda box, sites: _look_up(box.field.phi, sites) / box.field.cosmology.h**2,
+        f"Linear Potential{_TODAY}",
     ),
 }
 
@@ -84,7 +87,7 @@ def add_protohalo_fields(
     Particle fields, for every particle type that has particles, ``all`` and ``nbody``:
     ``particle_protohalo_probability``, ``particle_protohalo_id`` (-1 outside) and ``particle_protohalo_mass``
     (Lagrangian mass in Msun, 0 outside). Cell fields, for datasets with a grid: ``("gas", "protohalo_probability")``,
-    ``_id``, ``_mass``, ``("gas", "linear_overdensity")`` and ``("gas", "linear_potential")`` ((Mpccm/h)^2). The last
+    ``_id``, ``_mass``, ``("gas", "linear_overdensity")`` and ``("gas", "linear_potential")`` (Mpccm^2). The last
     two are at the redshift of the prediction, which is part of the display name if it is not 0. For cells of a particle
     dataset use `lattice_dataset`. A second call with other options replaces the fields.
 
@@ -172,7 +175,7 @@ def _has_positions(ds: Dataset, ptype: str) -> bool:
 
 def _units(ds: Dataset, field: SiteField) -> str:
     """Units of a field, with lengths in Mpc if the dataset is not cosmological for yt and has no comoving units."""
-    return field.units if "pccm" in ds.unit_registry else field.units.replace("Mpccm/h", "Mpc")
+    return field.units if "pccm" in ds.unit_registry else field.units.replace("Mpccm", "Mpc")
 
 
 # yt requires the argument names `field` and `data` of field functions
@@ -196,9 +199,7 @@ def _cell_function(box: BoxPrediction, quantity: SiteField) -> Callable:
         units = _units(data.ds, quantity)
         if isinstance(data, FieldDetector):
             return data.ds.arr(np.zeros(axes[0].shape), units)
-        values = quantity.values(box, _cell_sites(data.ds, box.field.n, axes))
-        # Mpc instead of Mpc/h, squared
-        return data.ds.arr(values if units == quantity.units else values / box.field.cosmology.h**2, units)
+        return data.ds.arr(quantity.values(box, _cell_sites(data.ds, box.field.n, axes)), units)
 
     return cell_field
 

@@ -11,7 +11,7 @@ from yt.data_objects.static_output import Dataset
 from yt.frontends.halo_catalog.data_structures import YTHaloCatalogDataset
 from yt.utilities.logger import ytLogger
 
-from .._utils.files import check_writable
+from .._utils.files import check_plain, check_writable
 from .._utils.progress import Progress
 from ..catalog.catalog import protohalo_catalog
 from ..catalog.members import SITE_INDICES
@@ -126,6 +126,7 @@ def _catalog_path(output_dir: str | os.PathLike[str], name: str) -> Path:
     if not name or Path(name).name != name:
         raise CatalogError(f"catalogue name {name!r} is not a plain file name; give one without folders")
     path = Path(output_dir).expanduser() / f"{name}.0.h5"
+    check_plain(path)
     check_writable(path.parent)
     return path
 

@@ -17,7 +17,7 @@ from yt.data_objects.static_output import Dataset
 from yt.frontends.ytdata.utilities import save_as_dataset
 from yt.utilities.logger import ytLogger
 
-from .._utils.files import atomic_path, check_writable
+from .._utils.files import atomic_path, check_plain, check_writable
 from .._utils.progress import Progress
 from ..catalog.catalog import Catalog, protohalo_catalog
 from ..catalog.columns import COLUMNS
@@ -121,6 +121,7 @@ def progenitor_tree(
     chosen = _chosen(PredictionOptions.read(model, options))
     levels = check_redshifts(target_redshift(z) for z in redshifts)
     folder = Path(output_dir).expanduser()
+    check_plain(folder)
     check_writable(folder)
     for z in levels:
         box_prediction(ds, replace(chosen, redshift=z), remember=False)
