@@ -264,15 +264,22 @@ def test_models_describes_a_model_and_refuses_an_altered_one(model, tmp_path, ca
     assert "SHA-256" in error_line(capsys)
 
 
-def test_models_lists_all_that_are_bundled(capsys):
+def test_models_lists_all_that_are_bundled_in_a_line_each(capsys):
     assert cli.main(["models"]) == 0
-    text = capsys.readouterr().out
-    assert all(f"{name}, version" in text for name in registry.available())
-    assert re.findall(r"^(\S+), version \d+ \(default\)$", text, re.MULTILINE) == [registry.DEFAULT_MODEL]
-    methods = dict(re.findall(r"^(\S+), version.*?^  method +(.+?)$", text, re.MULTILINE | re.DOTALL))
-    assert {name: methods[name] for name in registry.DEFAULT_MODELS.values()} == {
-        name: method for method, name in registry.DEFAULT_MODELS.items()
-    }
+    head, *lines, note, last = capsys.readouterr().out.splitlines()
+    assert head.split() == ["model", "method", "lattice", "[Mpc/h]", "ACC", "F1", ">", "500", "MB"]
+    assert lines[0].startswith(f"{registry.DEFAULT_MODEL} *") and sum(" * " in line for line in lines) == 1
+    cells = {line.split()[0]: line.replace(" *", "").split()[1:] for line in lines}
+    assert sorted(cells) == sorted(registry.available())
+    for method, name in registry.DEFAULT_MODELS.items():
+        card, folder = registry.load_card(name)
+        scores = card.scores["TreePM reference"]
+        assert cells[name][0] == method and float(cells[name][1]) == pytest.approx(card.spacing, abs=1e-3)
+        assert float(cells[name][2]) == pytest.approx(scores["ACC"], abs=5e-4)
+        # a model that takes the semantic network of another one is small
+        own = sum(path.stat().st_size for path in folder.glob("*.weights.h5"))
+        assert float(cells[name][-1]) == pytest.approx(own / 1e6, abs=0.05)
+    assert "TreePM" in note and "protohalos models NAME" in last
 
 
 @pytest.mark.slow
