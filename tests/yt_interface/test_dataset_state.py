@@ -12,7 +12,7 @@ from initial_files import realisation, write_music, write_tipsy
 from yt_fakes import BOX, REDSHIFT, FakePredictor, N, grid_dataset
 
 import yt_protohalos as ph
-from yt_protohalos.exceptions import CosmologyError, UnitsError
+from yt_protohalos.exceptions import CosmologyError, InitialConditionsError, UnitsError
 from yt_protohalos.yt_interface.dataset_state import state_of
 from yt_protohalos.yt_interface.linear import particle_sites
 
@@ -59,6 +59,16 @@ def test_the_potential_of_a_dataset_without_comoving_units_is_in_megaparsec(ics)
     cube = ds.covering_grid(0, ds.domain_left_edge, ds.domain_dimensions)["gas", "linear_potential"]
     assert str(cube.units) == "Mpc**2"
     np.testing.assert_allclose(cube.v, field.phi / H**2, rtol=1e-5, atol=1e-9)
+
+
+@pytest.mark.parametrize("function", [ph.predict, ph.linear_field, ph.add_protohalo_fields, ph.find_protohalos])
+def test_a_path_in_place_of_a_dataset_is_refused_with_the_call_that_opens_it(ics, function, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for path in (ics[1], str(ics[1])):
+        with pytest.raises(
+            InitialConditionsError, match=rf"is a path, not a dataset.*yt_protohalos\.load\('{ics[1]}'\)"
+        ):
+            function(path)
 
 
 def test_new_facts_discard_what_was_derived_without_them(ics):

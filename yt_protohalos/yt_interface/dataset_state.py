@@ -50,7 +50,14 @@ class DatasetState:
 
 
 def state_of(ds: Any) -> DatasetState:
-    """The state of a dataset or of yt's proxy of one, made on first use."""
+    """The state of a dataset or of yt's proxy of one, made on first use.
+
+    Raises `InitialConditionsError` for a path, which is not opened here because the file may need keywords.
+    """
+    if isinstance(ds, str | os.PathLike):
+        raise InitialConditionsError(
+            f"{os.fspath(ds)!r} is a path, not a dataset; open it first: ds = yt_protohalos.load({os.fspath(ds)!r})"
+        )
     state: DatasetState | None = getattr(ds, _STATE, None)
     if state is None:
         state = DatasetState()
