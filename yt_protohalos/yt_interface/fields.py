@@ -18,6 +18,7 @@ from yt.fields.field_detector import FieldDetector
 from yt.utilities.logger import ytLogger
 
 from ..exceptions import InitialConditionsError, LatticeError
+from .dataset_state import state_of
 from .linear import particle_sites
 from .options import OptionKeywords, PredictionOptions, Unpack, takes_options
 from .predict import BoxPrediction, box_prediction
@@ -117,6 +118,7 @@ def add_protohalo_fields(
     >>> str(mass.units)
     'Msun'
     """
+    state_of(ds)  # refuses a path
     ours = {*CELL_FIELDS, *(f"particle_{name}" for name in PROTOHALO_FIELDS)}
     if stored := [field for field in ds.field_list if field[1] in ours]:
         # they would hide the registered ones
