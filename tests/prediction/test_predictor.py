@@ -206,6 +206,14 @@ def test_mass_is_sites_times_site_mass(field, prediction):
     np.testing.assert_allclose(prediction.mass[prediction.labels == 1], prediction.label_mass[1], rtol=1e-6)
 
 
+def test_a_site_exactly_at_the_threshold_is_no_member(field):
+    predictor = make_predictor()
+    predictor.semantic = lambda batch: np.full((1, 30, 30, 30, 1), 0.5, dtype=np.float32)
+    found = predictor.predict(field, progress=False)
+    assert found.settings["threshold"] == 0.5 and np.all(found.probability == 0.5)
+    assert not found.mask.any() and found.n_protohalos == 0
+
+
 def test_other_spacings_come_back_on_their_own_lattice(field, prediction):
     finer = field.resampled(36)
     with pytest.warns(SpacingWarning):

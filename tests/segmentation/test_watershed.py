@@ -166,6 +166,20 @@ def test_flooding_does_not_depend_on_numbers_or_orientation(peaks: tuple[np.ndar
         assert np.array_equal(turned, symmetry.apply(labels))
 
 
+def test_seeds_are_joined_by_faces_alone_and_thresholds_are_as_stated() -> None:
+    inside = np.zeros((6, 6, 6), dtype=bool)
+    inside[:3, :3, :3] = inside[3:, 3:, :3] = True  # share an edge
+    height, contour = np.where(inside, 0.9, 0.1).astype(np.float32), np.zeros(inside.shape, np.float32)
+    seeds = find_seeds(height, contour, 0.5, 0.5)
+    assert seeds.max() == 2 and seeds[0, 0, 0] != seeds[5, 5, 0]
+    height[3, :3, :3] = 0.9  # a face of both
+    assert find_seeds(height, contour, 0.5, 0.5).max() == 1
+    # a probability above the first threshold, a contour not above the second
+    level = np.float32(0.5)
+    assert not find_seeds(np.full_like(height, level), contour, level, 0.5).any()
+    assert find_seeds(height, np.full_like(contour, level), 0.1 - 1e-3, level).all()
+
+
 def test_without_members_or_seeds_there_are_no_labels() -> None:
     cube = np.full((4, 4, 4), 0.2, np.float32)
     nothing = np.zeros(cube.shape, dtype=bool)

@@ -47,17 +47,17 @@ class DeviceMesh:
 
     def drift(self, time: float) -> None:
         """Move the particles."""
-        self._moved = [x + np.float32(time) * v for x, v in zip(self._moved, self._velocity, strict=True)]
+        self._moved = [x + float(time) * v for x, v in zip(self._moved, self._velocity, strict=True)]
 
     def kick_and_drift(self, force: Filter, memory: float, gain: float, time: float) -> None:
         """Kick the particles and move them."""
         potential = self._potential(self._density(), force)
         # the potential is in cells squared, and the acceleration in sites
-        factor = np.float32(gain / self._cells)
+        factor = float(gain / self._cells)
         for axis in range(3):
             slope = self._ops.reshape(self._slope(potential, axis), (-1,))
             pull = self._ops.concatenate([self._read(slope, *slab) for slab in self._slabs()])
-            self._velocity[axis] = np.float32(memory) * self._velocity[axis] - factor * pull
+            self._velocity[axis] = float(memory) * self._velocity[axis] - factor * pull
         self.drift(time)
 
     def finish(self) -> None:
@@ -81,7 +81,7 @@ class DeviceMesh:
         site = np.arange(first, last)
         below, share = [], []
         for axis, stride in enumerate((n * n, n, 1)):
-            cells = np.float32(self._cells) * self._moved[axis][first:last]
+            cells = float(self._cells) * self._moved[axis][first:last]
             whole = ops.floor(cells)
             start = self._tensor((self._cells * (site // stride % n)).astype(np.int32))
             below.append(ops.mod(start + ops.cast(whole, "int32"), side))
@@ -100,7 +100,7 @@ class DeviceMesh:
         for slab in self._slabs():
             for index, weight in self._cells_around(*slab):
                 mesh = mesh + ops.segment_sum(weight, index, num_segments=side**3)
-        return ops.reshape(np.float32(self._cells**3) * mesh, (side, side, side))
+        return ops.reshape(float(self._cells**3) * mesh, (side, side, side))
 
     def _potential(self, density: Any, force: Filter) -> Any:
         """Filtered potential, in cells squared."""
@@ -113,7 +113,7 @@ class DeviceMesh:
         spectrum = ops.fft2(spectrum)
         squared = self._outer(half_k**2, k**2, k**2, add)
         # the mean is any number, because a constant has no slope
-        squared = ops.where(squared > 0, squared, np.float32(1))
+        squared = ops.where(squared > 0, squared, 1.0)
         factor = self._outer(-half_window, window, window, mul) / squared
         spectrum = ops.ifft2(tuple(part * factor for part in spectrum))
         return ops.irfft(tuple(ops.transpose(part, (1, 2, 0)) for part in spectrum), fft_length=side)
@@ -129,7 +129,7 @@ class DeviceMesh:
     def _slope(self, potential: Any, axis: int) -> Any:
         """Difference of fourth order per cell, at the cells."""
         near, far = (self._ops.roll(potential, -step, axis) - self._ops.roll(potential, step, axis) for step in (1, 2))
-        return np.float32(2 / 3) * near - np.float32(1 / 12) * far
+        return 2 / 3 * near - 1 / 12 * far
 
     def _read(self, mesh: Any, first: int, last: int) -> Any:
         """Values of a flat mesh at particles, cloud in cell."""
