@@ -159,6 +159,16 @@ def test_a_semantic_network_alone_is_a_model_of_membership(
         add_protohalo_fields(grid_dataset(field), model=tmp_path)
 
 
+def test_only_a_position_network_is_made_of_several_spacings(
+    labelled: LabelledField, trained: Path, tmp_path: Path
+) -> None:
+    semantic = export_network(trained / "semantic", tmp_path / "semantic.weights.h5", side=32)
+    wide = generate_initial_conditions(N, N * 0.4, seed=7)
+    runs = [labelled, LabelledField.from_labels(wide, labelled.labels)]
+    with pytest.raises(ModelError, match=r"spacings from 0\.1953 to 0\.4 Mpc/h.*give runs of one spacing"):
+        draft_card("mixed", semantic, None, runs, core=16)
+
+
 def test_a_folder_without_checkpoint_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="train first"):
         export_network(tmp_path, tmp_path / "x.weights.h5", side=16)

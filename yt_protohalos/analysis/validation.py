@@ -20,7 +20,6 @@ from ..fields.lattice import Lattice
 from ..fields.linear_field import LinearField
 from ..fields.units import Quantity, comoving_length
 from ..models.card import ModelCard
-from ..models.fof_card import MIN_SITES
 from ..prediction.interface import Predictor
 from ..prediction.predictor import ProtohaloPredictor
 from ..prediction.result import Prediction
@@ -172,7 +171,7 @@ def validate(
     simple_methods: Mapping[str, SimpleMethod] | None = None,
     catalog: bool = False,
     predict: Callable[[LinearField], Prediction] | None = None,
-    min_sites: int = MIN_SITES,
+    min_sites: int | None = None,
     progress: Progress = True,
 ) -> Validation:
     """Score a model on simulated runs.
@@ -196,8 +195,9 @@ def validate(
         Compare positions, velocities, spins and shapes too. Every run needs its `haloes`.
     predict : function, optional
         Makes the prediction of a field, e.g. one that uses a cache; by default the predictor's own.
-    min_sites : int
-        Sites of the smallest haloes that the labels of the simulation hold; smaller ones count as none.
+    min_sites : int, optional
+        Sites of the smallest haloes that the labels of the simulation hold; smaller ones count as none. By default as
+        in the labels that the model learned from.
     progress : bool or function
 
     Returns
@@ -224,8 +224,9 @@ def validate(
     lattice, cosmology, redshift = _check_runs(readers, catalog)
     methods = simple_methods or {}
     ways = None if pair is None else _pair_counts(*pair, pair_spacing, lattice.spacing, cosmology)
+    least = card.min_sites if min_sites is None else min_sites
     scored = [
-        _score_run(read(), predictor, methods, catalog, predict, min_sites, progress, draw=number == 0)
+        _score_run(read(), predictor, methods, catalog, predict, least, progress, draw=number == 0)
         for number, read in enumerate(readers.values())
     ]
     counts = [run.model for run in scored]

@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--min-sites", type=int, metavar="N",
-        help="sites of the smallest haloes of the labels; smaller ones are not compared (default: 155)",
+        help="sites of the smallest haloes of the labels; smaller ones are not compared (default: as the model, 155)",
     )  # fmt: skip
     parser.add_argument("--baselines", action="store_true", help="score simple methods on the same runs too")
     parser.add_argument(
@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> None:
     progress = not args.quiet
     result = validate(
         runs, predictor, pair=pair, pair_spacing=pair_spacing, catalog=args.catalog, progress=progress,
-        **({} if args.min_sites is None else {"min_sites": args.min_sites}),
+        min_sites=args.min_sites,
         simple_methods=SIMPLE_METHODS if args.baselines else None,
         predict=lambda field: predict_field(field, predictor, chosen_cache(args), progress),
     )  # fmt: skip

@@ -152,10 +152,6 @@ def draft_card(
         The networks do not make a model together; see `ModelCard`.
     """
     first, amplitudes = runs[0].field, {run.field.target_sigma_8 for run in runs}
-    spacings = [run.field.spacing for run in runs]
-    field_range = None
-    if max(spacings) > (1 + SPACING_TOLERANCE) * min(spacings):
-        field_range = FieldRange.of_fields(run.field for run in runs)
     amplitude, several = first.target_sigma_8, len(amplitudes) > 1
     shared: dict[str, Any] = {
         "semantic": semantic, "semantic_core": semantic_core, "symmetries": symmetries,
@@ -170,6 +166,15 @@ def draft_card(
         shared = {key: getattr(semantic, key) for key in shared}
         shared["semantic"] = replace(semantic.semantic, model=semantic.name)
     separating = (instance or shared["semantic"]).architecture["head"]
+    lowest, highest = (extreme(run.field.spacing for run in runs) for extreme in (min, max))
+    field_range = None
+    if highest > (1 + SPACING_TOLERANCE) * lowest:
+        if separating != "positions":
+            raise ModelError(
+                f"the runs have spacings from {lowest:.4g} to {highest:.4g} Mpc/h, but networks other than position "
+                "networks know one; give runs of one spacing"
+            )
+        field_range = FieldRange.of_fields(run.field for run in runs)
     return ModelCard(
         name=name, version=1, description="Trained with yt_protohalos", spacing=first.spacing,
         # a run stopped at another redshift counts with the amplitude that it had then
