@@ -79,7 +79,7 @@ class LinkedPositions:
     """
 
     def __init__(self, displacement: NDArray[np.float32], candidates: NDArray[np.bool_]) -> None:
-        self._candidates, self._period = candidates, float(displacement.shape[-1])
+        self._period = float(displacement.shape[-1])
         self._points = _candidate_points(displacement, candidates)
         self._groups: dict[float, NDArray[np.int64]] = {}
 
