@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 import pytest
 from small_model import SIDE, write_small_model
-from standins import SPACING, make_card, make_network
+from standins import SPACING, make_card, make_field, make_network
 
 from yt_protohalos.exceptions import (
     CosmologyWarning,
@@ -21,11 +21,11 @@ from yt_protohalos.exceptions import (
     UnknownModelError,
 )
 from yt_protohalos.fields.cosmology import PAPER_COSMOLOGY, Cosmology
-from yt_protohalos.fields.lattice import Lattice
 from yt_protohalos.initial_conditions.generate import generate_initial_conditions
 from yt_protohalos.models import registry, runtime
 from yt_protohalos.models.card import ModelCard
-from yt_protohalos.models.validity import check_amplitude, check_cosmology, measured_amplitude, model_side
+from yt_protohalos.models.resolution import model_side
+from yt_protohalos.models.validity import check_amplitude, check_cosmology, measured_amplitude
 from yt_protohalos.prediction.predictor import ProtohaloPredictor
 
 ARCHITECTURE = make_network("semantic").architecture
@@ -272,14 +272,14 @@ def test_far_cosmologies_warn_by_parameter(name, value):
 
 def test_other_spacings_are_resampled_with_a_warning_up_to_a_factor_of_two():
     card = make_card()
-    assert model_side(card, Lattice(32, 32 * SPACING)) == 32
+    assert model_side(card, make_field(32)) == 32
     with pytest.warns(SpacingWarning, match="from 32 to 40"):
-        assert model_side(card, Lattice(32, 40 * SPACING)) == 40
+        assert model_side(card, make_field(32, spacing=SPACING * 40 / 32)) == 40
     with pytest.raises(OutOfRangeError, match="on_spacing='warn'"):
-        model_side(card, Lattice(32, 40 * SPACING), "error")
+        model_side(card, make_field(32, spacing=SPACING * 40 / 32), "error")
     with pytest.raises(OutOfRangeError, match="factor 2"):
-        model_side(card, Lattice(32, 70 * SPACING))
-    assert model_side(card, Lattice(32, 70 * SPACING), "allow") == 70
+        model_side(card, make_field(32, spacing=SPACING * 70 / 32))
+    assert model_side(card, make_field(32, spacing=SPACING * 70 / 32), "allow") == 70
 
 
 @pytest.mark.parametrize("sigma_8", [0.6, 0.8288, 1.05])

@@ -10,10 +10,13 @@ import pytest
 from position_standins import make_position_predictor, position_card
 from standins import make_card, make_field
 
-from yt_protohalos.exceptions import CosmologyWarning, ModelError, OutOfRangeError
+from yt_protohalos.exceptions import CosmologyWarning, LatticeError, ModelError, OutOfRangeError, SpacingWarning
+from yt_protohalos.fields.fourier import rms_by_side
 from yt_protohalos.models.card import ModelCard
 from yt_protohalos.models.field_range import FieldRange, neighbour_correlation
-from yt_protohalos.models.validity import check_range, model_side
+from yt_protohalos.models.resolution import checked_side, model_side
+from yt_protohalos.models.validity import check_range
+from yt_protohalos.prediction.fof_predictor import FriendsOfFriendsPredictor
 
 RANGE = FieldRange((0.1, 0.4), (2.0, 8.0), (0.5, 0.9))
 
@@ -66,9 +69,9 @@ def test_neither_cosmology_nor_spacing_is_compared_inside_the_range() -> None:
     card, field = position_card(field_range=RANGE), make_field(16, spacing=0.6)
     other = replace(field.cosmology, omega_m=0.15, omega_lambda=0.85, sigma_8=1.2, h=0.5)
     check_range(card, replace(field, cosmology=other))
-    assert model_side(card, field.lattice, "error") == 16
+    assert model_side(card, field, "error") == 16
     with pytest.raises(OutOfRangeError, match=r"lattice spacing 0\.6"):
-        model_side(position_card(), field.lattice, "error")
+        model_side(position_card(), field, "error")
 
 
 def test_a_field_is_predicted_on_its_own_lattice() -> None:
@@ -98,3 +101,72 @@ def test_a_range_that_is_none_is_refused() -> None:
     text = position_card(field_range=RANGE).to_json()
     with pytest.raises(ModelError, match="field_range"):
         ModelCard.from_json(text.replace('"correlation"', '"slope"'))
+
+
+def with_rms(n: int, spacing: float, rms: float):
+    field = make_field(n, spacing=spacing)
+    return replace(field, delta=(field.delta * (rms / field.delta.std())).astype(np.float32))
+
+
+def test_the_rms_on_every_coarser_lattice_is_that_of_the_reduced_field() -> None:
+    field = with_rms(16, 0.2, 3.0)
+    field = replace(field, delta=field.delta + np.float32(0.5))
+    rms = rms_by_side(field.delta)
+    assert rms.shape == (17,) and rms[0] == 0
+    for side in (1, 2, 5, 8, 13, 15, 16):
+        assert rms[side] == pytest.approx(np.sqrt(np.mean(field.resampled(side).delta.astype(float) ** 2)), rel=1e-5)
+
+
+def test_a_lattice_finer_than_the_range_is_reduced_with_a_warning_as_little_as_needed() -> None:
+    card, field = position_card(field_range=RANGE), with_rms(24, 0.05, 12.0)
+    with pytest.warns(SpacingWarning, match=r"rms of delta is 12 on the lattice of 0\.05 Mpc/h, above the 8 of"):
+        side = model_side(card, field)
+    highest = RANGE.limits("rms")[1]
+    assert side % 2 == 0 and 8 <= side < 24
+    assert field.resampled(side).delta.std() <= highest < field.resampled(side + 2).delta.std()
+    assert model_side(card, field, "allow") == side
+    with pytest.raises(OutOfRangeError, match=f"use resolution={24 * 0.05 / side:.4g} to reduce the lattice"):
+        model_side(card, field, "error")
+    # asked for, no warning
+    assert model_side(card, field, "error", resolution=24 * 0.05 / side) == side
+    assert model_side(card, field, "error", resolution=0.05) == 24
+
+
+def test_the_range_is_that_of_the_field_as_the_model_sees_it() -> None:
+    card, field = position_card(field_range=replace(RANGE, correlation=(-0.5, 1.0))), with_rms(24, 0.05, 12.0)
+    side = model_side(card, field, "allow")
+    assert checked_side(card, field, "allow") == side
+    with pytest.raises(OutOfRangeError, match="rms of delta is 12, outside 2 to 8"):
+        checked_side(card, field, resolution=0.05)
+
+
+@pytest.mark.parametrize("method", ["positions", "fof"])
+def test_protohaloes_of_a_coarser_lattice_come_back_to_that_of_the_field(method: str) -> None:
+    field = make_field(32, spacing=0.3)
+    predictor = FriendsOfFriendsPredictor() if method == "fof" else make_position_predictor(field_range=RANGE)
+    coarse = predictor.predict(field.resampled(24), progress=False)
+    found = predictor.predict(field, progress=False, resolution=0.4)
+    assert found.settings["model_side"] == 24 and found.labels.shape == (32, 32, 32)
+    assert found.min_sites == round(found.card.min_sites * (32 / 24) ** 3)
+    assert found.n_protohalos > 0 and found.sizes[1:].min() >= found.min_sites
+    # site 0 of both is in the same place, and every fourth and third after it
+    both = found.labels[::4, ::4, ::4] > 0, coarse.labels[::3, ::3, ::3] > 0
+    assert np.mean(both[0] == both[1]) > 0.9 and both[1].any()
+    assert found.motion.position.shape == (found.n_protohalos, 3)
+
+
+@pytest.mark.parametrize(
+    ("resolution", "said"),
+    [
+        (0.1, "resolution 0.1 Mpc/h is finer than the lattice, 0.3 Mpc/h"),
+        (float("nan"), "resolution nan Mpc/h is finer"),
+        (2.0, "leaves 2 sites per side of a box of 4.8 Mpc/h; give a smaller one"),
+    ],
+)
+def test_a_resolution_that_gains_nothing_is_refused(resolution: float, said: str) -> None:
+    field = make_field(16, spacing=0.3)
+    for predictor in (FriendsOfFriendsPredictor(), make_position_predictor(field_range=RANGE)):
+        with pytest.raises(LatticeError, match=re.escape(said)):
+            predictor.predict(field, progress=False, resolution=resolution)
+    with pytest.raises(LatticeError, match=r"'.*' works on 0\.1953.* alone; leave it out, or use method 'fof'"):
+        model_side(position_card(), field, resolution=resolution)

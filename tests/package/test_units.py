@@ -21,6 +21,8 @@ from yt_protohalos.analysis.matching import compare_labels
 from yt_protohalos.analysis.validation import _pair_counts
 from yt_protohalos.exceptions import UnitsError
 from yt_protohalos.initial_conditions.generate import decimated_particles
+from yt_protohalos.models.fof_card import FriendsOfFriendsCard
+from yt_protohalos.models.resolution import model_side
 from yt_protohalos.training.halo_labels import halo_redshift
 from yt_protohalos.yt_interface.options import PredictionOptions
 
@@ -150,6 +152,20 @@ CASES: dict[str, tuple[tuple[Any, Any, Any], Callable[[Inputs], Callable[[Any], 
             "add_protohalo_fields", "predict", "lattice_dataset", "find_protohalos", "ProtohaloFinder",
             "progenitor_tree",
         )
+    },
+    **{
+        f"{name}.resolution": (LENGTH_OVER_H, lambda x: lambda length: PredictionOptions(resolution=length).resolution)
+        for name in (
+            "add_protohalo_fields", "predict", "lattice_dataset", "find_protohalos", "ProtohaloFinder",
+            "progenitor_tree",
+        )
+    },
+    # all predictors hand it to one function
+    **{
+        f"{name}.predict.resolution": (
+            LENGTH, lambda x: lambda length: model_side(FriendsOfFriendsCard(), x.field, resolution=length),
+        )
+        for name in ("FriendsOfFriendsPredictor", "ProtohaloPredictor")
     },
     "zoom_region.padding": (
         ("0.5 Mpc/h", (500, "kpc/h"), unyt_quantity(3, "Msun")),

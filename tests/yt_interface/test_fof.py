@@ -11,7 +11,7 @@ from yt_fakes import FakePredictor
 import yt_protohalos as ph
 from yt_protohalos import cli
 from yt_protohalos.catalog.catalog import EVOLVED
-from yt_protohalos.exceptions import ModelError
+from yt_protohalos.exceptions import LatticeError, ModelError
 from yt_protohalos.models.fof_card import FriendsOfFriendsCard
 from yt_protohalos.yt_interface.options import PredictionOptions
 
@@ -43,6 +43,15 @@ def test_every_way_to_ask_gives_one_prediction(ds, prediction):
     assert other is not prediction and other.card.evolution == "accurate"
     expected = ph.FriendsOfFriendsPredictor().predict(ph.linear_field(ds), progress=False)
     assert np.array_equal(prediction.labels, expected.labels) and prediction.n_protohalos > 3
+
+
+@pytest.mark.parametrize("resolution", [0.8, "800 kpc/h", (0.8, "Mpc/h")])
+def test_a_coarser_lattice_is_asked_for_in_any_unit_and_is_another_prediction(ds, prediction, resolution):
+    coarse = ph.predict(ds, method="fof", resolution=resolution, cache=False, progress=False)
+    assert coarse.settings["model_side"] == 20 and coarse.labels.shape == (N, N, N)
+    assert coarse.min_sites == round(prediction.min_sites * (N / 20) ** 3)
+    with pytest.raises(LatticeError, match="finer than the lattice"):
+        ph.predict(ds, method="fof", resolution=0.3, cache=False)
 
 
 def test_fields_have_labels_and_the_mask(ds, prediction):

@@ -55,6 +55,10 @@ def add_model_options(parser: argparse.ArgumentParser, default: str = DEFAULT_MO
     parser.add_argument(
         "--on-range", choices=POLICIES, default="error", help="if sigma_8 is not in the model's range (default: error)"
     )
+    parser.add_argument(
+        "--resolution", metavar="LENGTH",
+        help="find protohalos on a coarser lattice of this spacing, comoving Mpc/h or with a unit, and map them back",
+    )  # fmt: skip
     add_network_options(parser, default)
 
 
@@ -110,7 +114,7 @@ def chosen_cache(args: argparse.Namespace) -> bool | str:
 
 def prediction_options(args: argparse.Namespace) -> dict[str, Any]:
     """Return the keywords of `predict` from the options of `add_prediction_options` or `add_model_options`."""
-    names = ("model", "method", "threshold", "precision", "on_spacing", "on_range")
+    names = ("model", "method", "threshold", "precision", "on_spacing", "on_range", "resolution")
     options = {name: getattr(args, name) for name in names}
     return options | {"redshift": getattr(args, "at_redshift", None), "cache": chosen_cache(args)}
 

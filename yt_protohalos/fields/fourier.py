@@ -163,3 +163,28 @@ def resample(cube: Cube, lattice: Lattice, n: int, shift: float = 0.0) -> Cube:
         large[k % n][np.ix_(kept % n, along)] = plane * (n / m) ** 3
     del spectrum
     return to_cube(large, n)
+
+
+def rms_by_side(cube: Cube) -> NDArray[np.float64]:
+    """Root mean square of a periodic cube, its mean included, on each lattice that `resample` reduces it to.
+
+    cube : float32, (n, n, n)
+    returns : (n + 1,), by sites per side; 0 for 0
+    """
+    n = len(cube)
+    spectrum = to_spectrum(cube)
+    wave = np.minimum(np.arange(n), n - np.arange(n))
+    along = np.arange(n // 2 + 1)
+    # modes of the half spectrum stand for their conjugates too
+    weight = np.where((along == 0) | (2 * along == n), 1.0, 2.0)
+    shell = np.maximum(wave[:, None], along)
+    power = np.zeros(n // 2 + 1)
+    for k, plane in zip(wave, spectrum, strict=True):
+        squares = (plane.real.astype(np.float64) ** 2 + plane.imag.astype(np.float64) ** 2) * weight
+        power += np.bincount(np.maximum(shell, k).ravel(), squares.ravel(), minlength=len(power))
+    total = np.cumsum(power) / float(n) ** 6
+    largest = np.maximum(np.arange(n + 1) - 1, 0) // 2
+    rms: NDArray[np.float64] = np.sqrt(total[largest])
+    # nothing is dropped on the lattice of the cube
+    rms[0], rms[n] = 0.0, np.sqrt(total[-1])
+    return rms

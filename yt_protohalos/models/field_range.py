@@ -86,13 +86,19 @@ class FieldRange:
         pairs = {name: [float(f"{each[name]:.4g}") for each in measured] for name in _RULES}
         return cls(**{name: (min(values), max(values)) for name, values in pairs.items()})
 
+    def limits(self, name: str) -> tuple[float, float]:
+        """Lowest and highest allowed value of a property: those of the training, give or take `TOLERANCE`."""
+        low, high = getattr(self, name)
+        room = TOLERANCE * (high - low)
+        return low - room, high + room
+
     def departures(self, field: LinearField) -> Iterator[str]:
         """In what a field lies outside the range, and what would not, a sentence for each property."""
         measured = measure(field)
         for name in _NAMES:
             (low, high), value = getattr(self, name), measured[name]
-            room = TOLERANCE * (high - low)
-            if not low - room <= value <= high + room:
+            lowest, highest = self.limits(name)
+            if not lowest <= value <= highest:
                 remedy = _REMEDIES[name][value > high]
                 yield f"{_NAMES[name]} is {value:.3g}, outside {low:.3g} to {high:.3g}: use {remedy}"
 

@@ -112,8 +112,8 @@ class FriendsOfFriendsCard(Card):
     def check_separation(self) -> None:
         """Groups are always separate."""
 
-    def check_field(self, field: LinearField) -> None:
-        """Check that a field can be evolved and its sites linked.
+    def check_field(self, field: LinearField, side: int) -> None:
+        """Check that a field can be evolved on a lattice of `side` sites per side, and its sites linked.
 
         Raises
         ------
@@ -122,9 +122,9 @@ class FriendsOfFriendsCard(Card):
         ExperimentError
             The field has a perturbation that is not periodic.
         """
-        if self.linking_length > field.n / 3:
+        if self.linking_length > side / 3:
             raise ClusteringError(
-                f"linking length {self.linking_length:g} is more than a third of the {field.n} sites per side; use "
+                f"linking length {self.linking_length:g} is more than a third of the {side} sites per side; use "
                 f"{LINKING_LENGTH}"
             )
         field.periodic_delta()

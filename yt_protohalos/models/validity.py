@@ -1,4 +1,4 @@
-"""Fields a model is valid for: their spacing, amplitude and cosmology."""
+"""Fields a model is valid for: their amplitude and cosmology, or their spectrum on the lattice."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 from scipy.optimize import brentq
 
-from ..exceptions import CosmologyWarning, ModelError, OutOfRangeError, SpacingWarning
+from ..exceptions import CosmologyWarning, ModelError, OutOfRangeError
 from ..fields.cosmology import Cosmology
 from ..fields.fourier import mean_and_rms
-from ..fields.lattice import Lattice
 from ..fields.linear_field import LinearField
 from .card import ModelCard
 from .registry import available, load_card
@@ -24,7 +23,6 @@ COSMOLOGY_TOLERANCES = {"omega_m": 0.05, "h": 0.08, "n_s": 0.05}
 """Largest differences from the training cosmology that pass without a warning."""
 SPACING_TOLERANCE = 0.005
 """Largest relative difference of two spacings that count as equal."""
-LARGEST_RESAMPLING = 2.0
 SAMPLING_ERRORS = 3.0
 """Standard deviations (over realisations) by which a measured amplitude may leave the range."""
 
@@ -201,39 +199,3 @@ def measured_amplitude(card: ModelCard, field: LinearField) -> tuple[float, floa
     ratio = np.hypot(mean, rms) / np.sqrt(expected)
     scatter = 0.5 * np.sqrt(2 * squares) / expected
     return float(card.cosmology.sigma_8 * ratio), float(card.cosmology.sigma_8 * scatter)
-
-
-def model_side(card: ModelCard, lattice: Lattice, on_spacing: str = "warn") -> int:
-    """Sites per side of a box on the model's lattice, ``round(L / spacing)``; its own for a model of several spacings.
-
-    Parameters
-    ----------
-    card : ModelCard
-    lattice : Lattice
-        Of the field.
-    on_spacing : {"warn", "error", "allow"}
-        ``"warn"`` allows resampling by up to `LARGEST_RESAMPLING` with a `SpacingWarning`, ``"error"`` allows none,
-        ``"allow"`` any. Spacings that differ by `SPACING_TOLERANCE` or less count as equal.
-
-    Raises
-    ------
-    OutOfRangeError
-        The spacings differ by more than the policy allows.
-    """
-    check_policy("on_spacing", on_spacing)
-    if card.field_range is not None:
-        return lattice.n
-    side = max(1, round(lattice.box_size / card.spacing))
-    ratio = lattice.spacing / card.spacing
-    if on_spacing == "allow" or (side == lattice.n and abs(ratio - 1) <= SPACING_TOLERANCE):
-        return side
-    both = f"lattice spacing {lattice.spacing:.5g} Mpc/h, but model {card.name!r} has {card.spacing:.5g} Mpc/h"
-    if on_spacing == "error":
-        raise OutOfRangeError(f"{both}; use a model of that spacing, or on_spacing='warn' to resample")
-    if not 1 / LARGEST_RESAMPLING <= ratio <= LARGEST_RESAMPLING:
-        raise OutOfRangeError(
-            f"{both}, more than a factor {LARGEST_RESAMPLING:g}; use a model of that spacing, "
-            "or on_spacing='allow' to resample all the same"
-        )
-    warnings.warn(f"{both}; the field is resampled from {lattice.n} to {side} sites per side", SpacingWarning, 3)
-    return side

@@ -14,12 +14,15 @@ from ..fields.evolution import EvolvedField
 from ..fields.linear_field import LinearField
 from ..fields.particle_mesh import MeshPlan
 from ..fields.region import Region
+from ..fields.units import Quantity
 from ..models.fof_card import LINKING_LENGTH, MIN_SITES, FriendsOfFriendsCard, evolution_plan
+from ..models.resolution import model_side
 from ..models.validity import check_policy
 from ..segmentation.friends_of_friends import group_sites
 from ..segmentation.labels import relabel_by_size, touches_faces
 from ..segmentation.overlap import OverlapGraph
 from .communicator import SERIAL, Communicator
+from .field_lattice import on_field_lattice
 from .halo_motion import halo_motion
 from .memory import enough_memory
 from .result import FIELD_SAMPLE, Prediction, RegionPrediction, field_sample, provenance
@@ -91,6 +94,7 @@ class FriendsOfFriendsPredictor:
         store: str | Path | None = None,
         on_spacing: str = "warn",
         on_range: str = "error",
+        resolution: Quantity | None = None,
         communicator: Communicator = SERIAL,
     ) -> Prediction:
         """Find the protohaloes of a box.
@@ -106,6 +110,8 @@ class FriendsOfFriendsPredictor:
             Folder in which several ranks find the prediction. Nothing is kept for a run that resumes.
         on_spacing, on_range : {"warn", "error", "allow"}
             Without effect, because every spacing and every amplitude is valid.
+        resolution : float, str, (float, str) or unyt_quantity, optional
+            Lattice spacing, comoving Mpc/h or with a unit, of a coarser lattice on which the field is evolved.
         communicator : Communicator
             The processes that call this with the same arguments and a store that all see; rank 0 does the work.
 
@@ -115,24 +121,25 @@ class FriendsOfFriendsPredictor:
 
         Raises
         ------
-        ModelError, ClusteringError, ExperimentError, OutOfMemoryError
+        ModelError, ClusteringError, ExperimentError, OutOfMemoryError, LatticeError
             A threshold; a linking length of more than a third of the box; a perturbation that is not periodic; too
-            little memory. All of these before the evolution starts.
+            little memory; a resolution finer than the lattice. All of these before the evolution starts.
         StoreError
             Several ranks have no store.
         """
-        self._check(field, threshold, on_spacing, on_range)
+        seen = self._seen(field, threshold, on_spacing, on_range, resolution)
 
         def make() -> Prediction:
-            labels, evolved = self._labels(field, progress)
+            labels, evolved = self._labels(seen, progress)
+            found = on_field_lattice(field, seen.lattice, self.card, labels, halo_motion(labels, seen, evolved))
             return Prediction(
-                labels=labels,
+                labels=found.labels,
                 lattice=field.lattice,
                 overlap=OverlapGraph.empty(),
-                evolved=evolved,
-                motion=halo_motion(labels, field, evolved),
-                **self._provenance(field),
-                **_masks(labels),
+                evolved=evolved if seen is field else None,
+                motion=found.motion,
+                **self._provenance(field, seen.n),
+                **_masks(found.labels),
             )
 
         return predict_on_root(make, store, communicator)
@@ -146,6 +153,7 @@ class FriendsOfFriendsPredictor:
         progress: Progress = True,
         on_spacing: str = "warn",
         on_range: str = "error",
+        resolution: Quantity | None = None,
     ) -> RegionPrediction:
         """Find the protohaloes of a region of a box. The whole box is evolved, and the labels are cut from it.
 
@@ -154,12 +162,13 @@ class FriendsOfFriendsPredictor:
         field : LinearField
             Of the whole box.
         region : Region
-        threshold, progress, on_spacing, on_range
+        threshold, progress, on_spacing, on_range, resolution
             As in `predict`.
 
         Returns
         -------
         RegionPrediction
+            On the lattice that was evolved.
 
         Raises
         ------
@@ -172,24 +181,28 @@ class FriendsOfFriendsPredictor:
         >>> part.labels.shape
         (16, 16, 16)
         """
-        self._check(field, threshold, on_spacing, on_range)
-        start, n = region.sites(field.lattice, field.site_offset)
-        labels = relabel_by_size(field.lattice.crop(self._labels(field, progress)[0], start, (n,) * 3))
+        seen = self._seen(field, threshold, on_spacing, on_range, resolution)
+        start, n = region.sites(seen.lattice, seen.site_offset)
+        labels = relabel_by_size(seen.lattice.crop(self._labels(seen, progress)[0], start, (n,) * 3))
         return RegionPrediction(
             labels=labels,
-            touches_border=touches_faces(labels) & (n < field.n),
+            touches_border=touches_faces(labels) & (n < seen.n),
             region=region,
             start=start,
-            lattice=field.lattice,
-            **self._provenance(field),
+            lattice=seen.lattice,
+            **self._provenance(field, seen.n),
             **_masks(labels),
         )
 
-    def _check(self, field: LinearField, threshold: float | None, on_spacing: str, on_range: str) -> None:
-        check_policy("on_spacing", on_spacing)
+    def _seen(
+        self, field: LinearField, threshold: float | None, on_spacing: str, on_range: str, resolution: Quantity | None
+    ) -> LinearField:
+        """The field on the lattice that is evolved, after all checks of a request."""
         check_policy("on_range", on_range)
         check_no_threshold(threshold, self.card.threshold)
-        self.card.check_field(field)
+        side = model_side(self.card, field, on_spacing, resolution)
+        self.card.check_field(field, side)
+        return field if side == field.n else field.resampled(side)
 
     def _labels(self, field: LinearField, progress: Progress) -> tuple[NDArray[np.int32], EvolvedField]:
         per_site, per_cell = _EVOLUTION_BYTES
@@ -200,9 +213,9 @@ class FriendsOfFriendsPredictor:
             evolved = self.card.evolve(field, progress)
             return group_sites(evolved.displacement, self.card.linking_length, self.card.min_sites), evolved
 
-    def _provenance(self, field: LinearField) -> dict[str, Any]:
-        """Attributes of every prediction that follow from the field and the card."""
-        settings = {"threshold": self.card.threshold, "precision": self.precision, "model_side": field.n}
+    def _provenance(self, field: LinearField, side: int) -> dict[str, Any]:
+        """Attributes of every prediction that follow from field, card and the sites per side that are evolved."""
+        settings = {"threshold": self.card.threshold, "precision": self.precision, "model_side": side}
         return provenance(field, self.card, {**settings, **field.identity(), FIELD_SAMPLE: field_sample(field)})
 
 

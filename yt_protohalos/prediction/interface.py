@@ -8,6 +8,7 @@ from typing import Protocol
 from .._utils.progress import Progress
 from ..fields.linear_field import LinearField
 from ..fields.region import Region
+from ..fields.units import Quantity
 from ..models.base_card import Card
 from .communicator import Communicator
 from .result import Prediction, RegionPrediction
@@ -33,6 +34,7 @@ class Predictor(Protocol):
         store: str | Path | None = None,
         on_spacing: str = "warn",
         on_range: str = "error",
+        resolution: Quantity | None = None,
         communicator: Communicator = ...,
     ) -> Prediction:
         """Find the protohaloes of a box."""
@@ -46,5 +48,6 @@ class Predictor(Protocol):
         progress: Progress = True,
         on_spacing: str = "warn",
         on_range: str = "error",
+        resolution: Quantity | None = None,
     ) -> RegionPrediction:
         """Find the protohaloes of a region of a box."""

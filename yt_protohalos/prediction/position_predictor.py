@@ -12,23 +12,24 @@ from numpy.typing import NDArray
 from .._utils.progress import Progress
 from ..exceptions import ClusteringError
 from ..fields.evolution import Allocate, EvolvedField
-from ..fields.lattice import Lattice, nearest_sites
+from ..fields.lattice import Lattice
 from ..fields.linear_field import LinearField
 from ..fields.particle_mesh import PLANS, MeshPlan
+from ..fields.units import Quantity
 from ..models.channels import ModelInput
-from ..segmentation.labels import relabel_by_size
 from ..segmentation.overlap import OverlapGraph
 from ..segmentation.position_groups import group_positions
 from .communicator import SERIAL, Communicator
 from .device_mesh import best_forces
 from .evolved_channels import ARRAYS, evolve_with_channels
+from .field_lattice import on_field_lattice
 from .halo_motion import halo_motion
 from .memory import enough_memory
 from .model_crops import ModelCrops
 from .pipeline import Pipeline
 from .positions import SiteOutputs, site_outputs
 from .predictor import ProtohaloPredictor
-from .result import FIELD_SAMPLE, Prediction, field_sample, provenance, smallest_protohalo
+from .result import FIELD_SAMPLE, Prediction, field_sample, provenance
 from .store import CropStore, evolve_in_store, open_store, predict_on_root
 
 BYTES_PER_SITE = {"in memory": 82, "in a store": 50}
@@ -81,6 +82,7 @@ class PositionPredictor(ProtohaloPredictor):
         store: str | Path | None = None,
         on_spacing: str = "warn",
         on_range: str = "error",
+        resolution: Quantity | None = None,
         probability: NDArray[np.float32] | None = None,
         communicator: Communicator = SERIAL,
     ) -> Prediction:
@@ -88,7 +90,7 @@ class PositionPredictor(ProtohaloPredictor):
 
         Parameters
         ----------
-        field, threshold, progress, store, on_spacing, on_range, communicator
+        field, threshold, progress, store, on_spacing, on_range, resolution, communicator
             As in `ProtohaloPredictor.predict`.
         evolved : EvolvedField, optional
             `evolve_with_channels` of the field by the plan of the card, if it is known already. Otherwise it is made
@@ -106,7 +108,7 @@ class PositionPredictor(ProtohaloPredictor):
             Before the field is evolved. The known evolved field has no channels of the network (`ModelError`); the
             linking length is more than a third of the box; a perturbation is not periodic; too little memory.
         """
-        settings = self._settings(field, threshold, on_spacing, on_range)
+        settings = self._settings(field, threshold, on_spacing, on_range, resolution)
         side = settings["model_side"]
         if probability is not None:
             Lattice(side, field.box_size).check_cube(probability, "probability")
@@ -123,18 +125,14 @@ class PositionPredictor(ProtohaloPredictor):
             members = outputs.probability if probability is None else probability
             mask, labels = members > np.float32(settings["threshold"]), self.labels(outputs)
             motion = halo_motion(labels, model_field, evolved)
-            if side != field.n:
-                index = nearest_sites(field.lattice, model_field.lattice, field.site_offset)
-                members, mask, mapped = members[index], mask[index], labels[index]
-                labels = relabel_by_size(mapped, smallest_protohalo(self.card, field.n, side))
-                motion = motion and motion.relabelled(mapped, labels)
+            found = on_field_lattice(field, model_field.lattice, self.card, labels, motion)
             return Prediction(
-                probability=np.asarray(members),
-                mask=mask,
-                labels=labels,
+                probability=found.values(np.asarray(members)),
+                mask=found.values(mask),
+                labels=found.labels,
                 lattice=field.lattice,
                 overlap=OverlapGraph.empty(),
-                motion=motion,
+                motion=found.motion,
                 **provenance(field, self.card, {**settings, FIELD_SAMPLE: field_sample(field)}),
             )
 
@@ -158,8 +156,10 @@ class PositionPredictor(ProtohaloPredictor):
         assert outputs is not None
         return outputs
 
-    def _settings(self, field: LinearField, threshold: float | None, on_spacing: str, on_range: str) -> dict[str, Any]:
-        settings = super()._settings(field, threshold, on_spacing, on_range)
+    def _settings(
+        self, field: LinearField, threshold: float | None, on_spacing: str, on_range: str, resolution: Quantity | None
+    ) -> dict[str, Any]:
+        settings = super()._settings(field, threshold, on_spacing, on_range, resolution)
         length, side = self.card.clustering["linking_length"], settings["model_side"]
         if length > side / 3:
             raise ClusteringError(

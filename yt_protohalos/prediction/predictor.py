@@ -14,21 +14,24 @@ from numpy.typing import NDArray
 from .._utils.progress import Progress
 from ..exceptions import ModelError
 from ..fields.evolution import ARRAYS, EvolvedField, evolve_field
-from ..fields.lattice import Lattice, nearest_sites
+from ..fields.lattice import Lattice
 from ..fields.linear_field import LinearField
 from ..fields.region import Region
+from ..fields.units import Quantity
 from ..models.card import ModelCard
 from ..models.channels import ModelInput, sees_evolution
 from ..models.registry import DEFAULT_MODEL, load_card, verify
+from ..models.resolution import checked_side
 from ..models.runtime import Network, best_precision, crops_at_once, load_network
-from ..models.validity import check_range, check_threshold, measured_amplitude, model_side
+from ..models.validity import check_threshold, measured_amplitude
 from ..segmentation.labels import label_map, relabel_by_size, touches_faces
 from .communicator import SERIAL, Communicator
+from .field_lattice import on_field_lattice
 from .halo_motion import halo_motion
 from .inference import Batch, CropNetwork
 from .model_crops import ModelCrops, check_plateau, needed_sites
 from .pipeline import IOU_THRESHOLD, Blocks, Pipeline
-from .result import FIELD_SAMPLE, Prediction, RegionPrediction, field_sample, provenance, smallest_protohalo
+from .result import FIELD_SAMPLE, Prediction, RegionPrediction, field_sample, provenance
 from .store import CropStore, evolve_in_store, open_store, predict_on_root
 
 PRECISIONS = ("auto", "float32", "mixed", "bfloat16")
@@ -141,6 +144,7 @@ class ProtohaloPredictor:
         store: str | Path | None = None,
         on_spacing: str = "warn",
         on_range: str = "error",
+        resolution: Quantity | None = None,
         probability: NDArray[np.float32] | None = None,
         communicator: Communicator = SERIAL,
     ) -> Prediction:
@@ -159,10 +163,13 @@ class ProtohaloPredictor:
         store : path, optional
             Folder for finished crops; a run with the same field, model and settings takes them from there.
         on_spacing : {"warn", "error", "allow"}
-            What to do if the lattice spacing is not the model's; see `models.validity.model_side`.
+            What to do if the lattice spacing is not the model's; see `models.resolution.model_side`.
         on_range : {"error", "warn", "allow"}
             What to do if sigma_8, as stated or as measured from delta, is outside the model's range; see
             `models.validity`.
+        resolution : float, str, (float, str) or unyt_quantity, optional
+            Lattice spacing to which the field is reduced before a model of several spacings sees it, comoving Mpc/h or
+            with a unit.
         probability : float32, (n, n, n), optional
             Calibrated probability of every site, if `probability` of this class has computed it before: the semantic
             network then does not run.
@@ -180,7 +187,7 @@ class ProtohaloPredictor:
             Before any network runs.
         """
         network = self.instance_network
-        settings = self._settings(field, threshold, on_spacing, on_range)
+        settings = self._settings(field, threshold, on_spacing, on_range, resolution)
         side = settings["model_side"]
         crops = ModelCrops.of_box(self.card, side)
         if probability is not None:
@@ -206,6 +213,7 @@ class ProtohaloPredictor:
         progress: Progress = True,
         on_spacing: str = "warn",
         on_range: str = "error",
+        resolution: Quantity | None = None,
     ) -> RegionPrediction:
         """Find the protohaloes of a region of a box.
 
@@ -219,7 +227,7 @@ class ProtohaloPredictor:
         field : LinearField
             Of the whole box, which gives the crops their context.
         region : Region
-        evolved, threshold, progress, on_spacing, on_range
+        evolved, threshold, progress, on_spacing, on_range, resolution
             As in `predict`.
 
         Returns
@@ -243,7 +251,7 @@ class ProtohaloPredictor:
         (16, 16, 16)
         """
         self.card.check_separation()
-        settings = self._settings(field, threshold, on_spacing, on_range)
+        settings = self._settings(field, threshold, on_spacing, on_range, resolution)
         side = settings["model_side"]
         model_field = field if side == field.n else field.resampled(side)
         lattice = model_field.lattice
@@ -283,11 +291,12 @@ class ProtohaloPredictor:
         sigma_8 = measured_amplitude(self.card, field)[0] if self.card.sees_amplitude else self.card.cosmology.sigma_8
         return self.card.calibration_at(sigma_8)
 
-    def _settings(self, field: LinearField, threshold: float | None, on_spacing: str, on_range: str) -> dict[str, Any]:
+    def _settings(
+        self, field: LinearField, threshold: float | None, on_spacing: str, on_range: str, resolution: Quantity | None
+    ) -> dict[str, Any]:
         """Check a request, and return what its prediction depends on beside field and card, as JSON values."""
         value = check_threshold(self.card.threshold if threshold is None else threshold)
-        check_range(self.card, field, on_range)
-        side = model_side(self.card, field.lattice, on_spacing)
+        side = checked_side(self.card, field, on_spacing, on_range, resolution)
         settings = {"threshold": value, "precision": self.precision, "iou_threshold": IOU_THRESHOLD}
         return {**settings, "model_side": side, **field.identity()}
 
@@ -351,19 +360,14 @@ class ProtohaloPredictor:
         final = label_map(stitched.labels, labels)
         motion = halo_motion(labels, inputs.field, inputs.evolved)
         mask = probability > np.float32(settings["threshold"])
-        resampled = inputs.field.lattice.n != field.n
-        if resampled:
-            index = nearest_sites(field.lattice, inputs.field.lattice, field.site_offset)
-            probability, mask, mapped = probability[index], mask[index], labels[index]
-            labels = relabel_by_size(mapped, smallest_protohalo(self.card, field.n, inputs.field.n))
-            motion = motion and motion.relabelled(mapped, labels)
-            final = label_map(mapped, labels, int(final.max(initial=0)) + 1)[final]
+        found = on_field_lattice(field, inputs.field.lattice, self.card, labels, motion)
+        final = found.new_label[final]
         return Prediction(
-            probability=probability,
-            mask=mask,
-            labels=labels,
+            probability=found.values(probability),
+            mask=found.values(mask),
+            labels=found.labels,
             lattice=field.lattice,
             overlap=stitched.overlap.labelled(final[stitched.component]),
-            motion=motion,
+            motion=found.motion,
             **provenance(field, self.card, {**settings, FIELD_SAMPLE: field_sample(field)}),
         )

@@ -11,6 +11,7 @@ from typing import Any, TypedDict, TypeVar
 
 from ..exceptions import ModelError
 from ..fields.cosmology import target_redshift
+from ..fields.units import Quantity, comoving_length
 from ..models.fof_card import FOF
 from ..models.registry import DEFAULT_MODEL, METHOD_NAMES, check_method, choose_model
 from ..models.validity import check_policy, check_threshold
@@ -34,6 +35,7 @@ class OptionKeywords(TypedDict, total=False):
     precision: str
     on_spacing: str
     on_range: str
+    resolution: Quantity | None
     redshift: float | None
     cache: bool | str | os.PathLike[str]
     method: str | None
@@ -57,6 +59,9 @@ class PredictionOptions:
     on_spacing, on_range : {"warn", "error", "allow"}
         What to do if the lattice spacing is not that of the model, and if the amplitude sigma_8 D(redshift) is outside
         the range of the model.
+    resolution : float, str, (float, str) or unyt_quantity, optional
+        Lattice spacing of a coarser lattice on which the protohaloes are found, comoving Mpc/h or with a unit. They are
+        then mapped back to the lattice of the dataset. For a model of several spacings and for the method ``"fof"``.
     redshift : float, optional
         Redshift of the haloes, 0 by default; not that of the initial conditions, which `load` and `linear_field` take
         if a file does not state it. The linear field is multiplied by D(z), which equals lowering sigma_8: the bundled
@@ -76,6 +81,7 @@ class PredictionOptions:
     precision: str = "auto"
     on_spacing: str = field(default="warn", compare=False)
     on_range: str = field(default="error", compare=False)
+    resolution: Any = None
     redshift: float | None = None
     cache: bool | str | os.PathLike[str] = True
     method: str | None = field(default=None, compare=False)
@@ -93,6 +99,8 @@ class PredictionOptions:
             raise ModelError(f"precision {self.precision!r} is unknown; use one of {', '.join(PRECISIONS)}")
         check_policy("on_spacing", self.on_spacing)
         check_policy("on_range", self.on_range)
+        if self.resolution is not None:
+            object.__setattr__(self, "resolution", comoving_length(self.resolution, "resolution"))
         if self.redshift is not None:
             object.__setattr__(self, "redshift", target_redshift(self.redshift))
 

@@ -25,7 +25,7 @@ from ..models.base_card import Card
 from ..models.card import ModelCard
 from ..models.fof_card import FriendsOfFriendsCard
 from ..models.registry import DEFAULT_MODEL, load_card, verify
-from ..models.validity import check_range, model_side
+from ..models.resolution import checked_side, model_side
 from ..prediction.interface import Predictor
 from ..prediction.result import Prediction
 from ..prediction.store import PredictionCache, cache_key, field_identity
@@ -61,6 +61,7 @@ class BoxPrediction:
     threshold: float
     precision: str
     make_predictor: Callable[[], Predictor]
+    resolution: float | None = None
     cache: PredictionCache | None = None
     _prediction: Prediction | None = None
 
@@ -73,7 +74,10 @@ class BoxPrediction:
             "site_offset": self.field.site_offset,
             "cosmology": asdict(self.field.cosmology),
         }
-        return cache_key(identity, self.card.sha256, {"threshold": self.threshold, "precision": self.precision})
+        settings = {"threshold": self.threshold, "precision": self.precision}
+        if self.resolution is not None:
+            settings["resolution"] = self.resolution
+        return cache_key(identity, self.card.sha256, settings)
 
     def get(self, progress: Progress = True) -> Prediction:
         """Return the prediction: from memory, else from the cache, else from the networks."""
@@ -94,7 +98,8 @@ class BoxPrediction:
                 # the ranges were checked when this object was made; a field must not fail on them later
                 prediction = predictor.predict(
                     self.field, threshold=self.threshold, progress=_yt_bar if progress is True else progress,
-                    store=crops, on_spacing="allow", on_range="allow", communicator=communicator,
+                    store=crops, on_spacing="allow", on_range="allow", resolution=self.resolution,
+                    communicator=communicator,
                 )  # fmt: skip
                 with communicator.barrier():
                     if communicator.is_root:
@@ -156,26 +161,26 @@ def box_prediction(ds: Dataset, options: PredictionOptions = _DEFAULTS, remember
     threshold = card.threshold if options.threshold is None else options.threshold
     redshift = target_redshift(options.redshift or 0.0)
     cache = _cache(options.cache)
-    key = (card.sha256, predictor, threshold, precision, redshift, cache and cache.folder)
+    resolution = options.resolution
+    key = (card.sha256, predictor, threshold, precision, resolution, redshift, cache and cache.folder)
     box = state.predictions.get(key)
     if box is None:
         # the site map comes with the field at z = 0
         field = shared_field(ds, 0.0, cache)
         if redshift:
             field = shared_field(ds, redshift, cache)
-        MPICommunicator().broadcast(lambda: _check_ranges(card, field, options.on_spacing, options.on_range))
-        box = BoxPrediction(field, card, threshold, precision, options.make_predictor, cache)
+        MPICommunicator().broadcast(lambda: _check_ranges(card, field, options))
+        box = BoxPrediction(field, card, threshold, precision, options.make_predictor, resolution, cache)
     if remember:
         state.predictions[key] = state.current = box
     return box
 
 
-def _check_ranges(card: Card, field: LinearField, on_spacing: str, on_range: str) -> None:
+def _check_ranges(card: Card, field: LinearField, options: PredictionOptions) -> None:
     if isinstance(card, ModelCard):
-        model_side(card, field.lattice, on_spacing)
-        check_range(card, field, on_range)
+        checked_side(card, field, options.on_spacing, options.on_range, options.resolution)
     if isinstance(card, FriendsOfFriendsCard):
-        card.check_field(field)
+        card.check_field(field, model_side(card, field, options.on_spacing, options.resolution))
 
 
 @takes_options
@@ -245,8 +250,8 @@ def predict_field(
     """
     card = predictor.card
     card.check_separation()
-    _check_ranges(card, field, on_spacing, on_range)
-    box = BoxPrediction(field, card, card.threshold, predictor.precision, lambda: predictor, _cache(cache))
+    _check_ranges(card, field, PredictionOptions(on_spacing=on_spacing, on_range=on_range))
+    box = BoxPrediction(field, card, card.threshold, predictor.precision, lambda: predictor, cache=_cache(cache))
     return box.get(progress)
 
 
