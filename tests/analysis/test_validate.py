@@ -473,7 +473,9 @@ def test_both_sides_are_compared_from_the_same_smallest_halo() -> None:
     run = SimulatedRun(finer, labels)
     results = {}
     for least in (5, 300):
-        result = validate({"run": run}, predictor, predict=lambda _: found, min_sites=least, progress=False)
+        pair = (labels, labels)
+        result = validate({"run": run}, predictor, pair=pair, predict=lambda _: found, min_sites=least, progress=False)
+        assert result.pair_counts.simulated.sum() == 2 * np.count_nonzero(np.bincount(labels.ravel())[1:] >= least)
         scores = results[least] = result.scores["run"]
         assert scores["min_sites"] == max(17, least) and scores["matched_share_all"] == 1
         assert f"haloes of at least {max(17, least)} sites" in result.text

@@ -114,7 +114,7 @@ class Inputs:
 
     def same_spacing(self, spacing: Any) -> bool:
         labels = self.prediction.labels
-        return bool(_pair_counts(labels, labels, spacing, 1.5, ph.PAPER_COSMOLOGY))
+        return bool(_pair_counts(labels, labels, spacing, 1.5, ph.PAPER_COSMOLOGY, 1))
 
     def bias(self, function: Callable[..., Any], *haloes: Any) -> Callable[[Any], float]:
         return lambda width: function(*haloes, self.field, edges=(8, 16), smoothing=width, blocks=2).variance

@@ -223,8 +223,8 @@ def validate(
     readers = {name: run if callable(run) else (lambda run=run: run) for name, run in runs.items()}
     lattice, cosmology, redshift = _check_runs(readers, catalog)
     methods = simple_methods or {}
-    ways = None if pair is None else _pair_counts(*pair, pair_spacing, lattice.spacing, cosmology)
     least = card.min_sites if min_sites is None else min_sites
+    ways = None if pair is None else _pair_counts(*pair, pair_spacing, lattice.spacing, cosmology, least)
     scored = [
         _score_run(read(), predictor, methods, catalog, predict, least, progress, draw=number == 0)
         for number, read in enumerate(readers.values())
@@ -328,9 +328,10 @@ def _differ(spacing: float, other: float) -> bool:
 
 
 def _pair_counts(
-    first: NDArray[np.integer], second: NDArray[np.integer], own: Quantity | None, spacing: float, cosmology: Cosmology
-) -> tuple[BlockCounts, BlockCounts]:
-    """Counts of each run of the pair as the prediction of the other."""
+    first: NDArray[np.integer], second: NDArray[np.integer], own: Quantity | None, spacing: float,
+    cosmology: Cosmology, min_sites: int,
+) -> tuple[BlockCounts, BlockCounts]:  # fmt: skip
+    """Counts of each run of the pair as the prediction of the other, for haloes of at least so many sites."""
     if first.shape != second.shape or first.ndim != 3 or len(set(first.shape)) != 1:
         raise ScoringError(f"the pair has shapes {first.shape} and {second.shape}; give two equal cubes")
     own = spacing if own is None else comoving_length(own, "pair_spacing", cosmology.h)
@@ -339,4 +340,5 @@ def _pair_counts(
             f"the pair has spacing {own:.4g}, the runs {spacing:.4g} Mpc/h; give a pair of the same resolution"
         )
     lattice, site_mass = Lattice(len(first), len(first) * spacing), cosmology.site_mass_msun_h(spacing)
+    first, second = (relabel_by_size(labels, min_sites) for labels in (first, second))
     return count_box(first, second, lattice, site_mass), count_box(second, first, lattice, site_mass)
