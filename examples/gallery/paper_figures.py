@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from yt_protohalos.analysis.drawing import Slice, new_figure
+from yt_protohalos.analysis.drawing import LABEL_COLOURS, Slice, new_figure
 from yt_protohalos.exceptions import LatticeError, ScoringError
 from yt_protohalos.fields.lattice import Lattice
 
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 PAGE = 7.1
 """Width of the text of a printed page, inches."""
-REGION_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#F0E442")
-"""Okabe & Ito, without black."""
 OUTSIDE = "0.92"
 MASS_LABEL = r"halo mass $M$ [$h^{-1}$M$_\odot$]"
 NEAR = 3
@@ -237,8 +235,8 @@ def draw_regions(ax: Axes, labels: NDArray[np.integer], lattice: Lattice) -> Non
 
     colour = region_colours(labels)[labels]
     shown, plane = np.ma.masked_less(colour, 0).T, _whole_plane(lattice)
-    colours = ListedColormap(list(REGION_COLOURS))
-    plane.show(ax, shown, cmap=colours, vmin=-0.5, vmax=len(REGION_COLOURS) - 0.5)
+    colours = ListedColormap(list(LABEL_COLOURS))
+    plane.show(ax, shown, cmap=colours, vmin=-0.5, vmax=len(LABEL_COLOURS) - 0.5)
     plane.outline(ax, labels.T, colors="black", linewidths=0.5)
 
 
@@ -260,12 +258,12 @@ def region_colours(labels: NDArray[np.integer], near: int = NEAR) -> NDArray[np.
                 neighbours[one].add(other)
                 neighbours[other].add(one)
     colour = np.full(len(size), -1, dtype=np.int64)
-    used = np.zeros(len(REGION_COLOURS), dtype=np.int64)
+    used = np.zeros(len(LABEL_COLOURS), dtype=np.int64)
     for label in np.argsort(-size, kind="stable"):
         if label == 0 or not size[label]:
             continue
         taken = {int(colour[other]) for other in neighbours[int(label)]}
-        free = [c for c in range(len(REGION_COLOURS)) if c not in taken] or list(range(len(REGION_COLOURS)))
+        free = [c for c in range(len(LABEL_COLOURS)) if c not in taken] or list(range(len(LABEL_COLOURS)))
         colour[label] = min(free, key=lambda c: int(used[c]))
         used[colour[label]] += 1
     return colour

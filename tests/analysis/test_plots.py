@@ -15,6 +15,7 @@ from yt_fakes import BOX, FakePredictor, N
 import yt_protohalos as ph
 from yt_protohalos.analysis import pictures, plots
 from yt_protohalos.analysis.drawing import Slice, fullest_plane
+from yt_protohalos.analysis.mass_function import fof_mass_function
 from yt_protohalos.exceptions import LatticeError
 from yt_protohalos.models.fof_card import FriendsOfFriendsCard
 
@@ -61,6 +62,29 @@ def test_pixels_are_centred_on_the_sites(prediction):
     spacing = BOX / N
     np.testing.assert_allclose([left, bottom], (prediction.site_offset - 0.5) * spacing)
     np.testing.assert_allclose([right - left, top - bottom], BOX)
+
+
+@pytest.mark.parametrize("draw", [plots.plot_masses, plots.plot_probability, plots.plot_overview])
+def test_slices_end_at_the_faces_of_the_box(prediction, field, draw):
+    """Neither outlines nor contours widen the axes beyond the pixels, which are one box wide."""
+    arguments = {} if draw is plots.plot_probability else {"field": field}
+    for ax in draw(prediction, **arguments).axes:
+        if ax.images:
+            np.testing.assert_allclose([*ax.get_xlim(), *ax.get_ylim()], ax.images[0].get_extent())
+            np.testing.assert_allclose(np.ptp(ax.get_xlim()), BOX)
+
+
+@pytest.mark.parametrize("redshift", [0.0, 1.0])
+def test_the_mass_function_is_drawn_beside_a_fit_for_its_redshift(prediction, empty, redshift):
+    for drawn in (prediction, empty):
+        ax = plots.plot_mass_function(replace(drawn, target_redshift=redshift)).axes[0]
+        (curve,) = [line for line in ax.get_lines() if "Watson" in str(line.get_label())]
+        mass, density = curve.get_data()
+        h = drawn.cosmology.h
+        expected = fof_mass_function(drawn.cosmology, np.log10(mass * h), redshift=redshift)
+        np.testing.assert_allclose(density, expected, rtol=1e-6)
+        low, high = ax.get_ylim()
+        assert low < np.median(density) < density.max() < high
 
 
 def test_a_region_is_drawn_where_it_lies_in_the_box(prediction):

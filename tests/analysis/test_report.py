@@ -13,11 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yt
-from browser import chromium, complaints, open_page
+from browser import chromium, complaints, open_page, protruding, set_width
 from yt_fakes import BOX, FakePredictor, N, grid_dataset
 
 import yt_protohalos as ph
 from yt_protohalos import cli
+from yt_protohalos.analysis.mass_function import fof_mass_function
 from yt_protohalos.analysis.report.packing import PackedCube, pack_labels, pack_probability
 from yt_protohalos.analysis.report.page import report_page, write_report
 from yt_protohalos.exceptions import CatalogError, StoreError
@@ -120,8 +121,10 @@ def test_the_page_holds_the_numbers_of_prediction_and_catalogue(folder):
         ("tide_1", "tidal_eigenvalue_1", ""), ("b_a", "axis_ratio_b_a", ""),
     ):  # fmt: skip
         np.testing.assert_allclose(data["rows"][name], halos["halos", stored].to_value(units), rtol=1e-4)
-    volume = BOX**3 / 5
-    np.testing.assert_allclose(np.sum(data["massFunction"]["density"]) * volume, prediction.n_protohalos, rtol=1e-4)
+    function, volume = data["massFunction"], BOX**3 / 5
+    np.testing.assert_allclose(np.sum(function["density"]) * volume, prediction.n_protohalos, rtol=1e-4)
+    expected = fof_mass_function(prediction.cosmology, np.log10(np.array(function["fitMass"]) * prediction.cosmology.h))
+    np.testing.assert_allclose(function["fit"], expected, rtol=1e-3)
 
 
 def test_a_page_of_another_redshift_says_so_and_stays_comoving(tmp_path):
@@ -316,6 +319,26 @@ def test_a_body_across_the_faces_is_drawn_in_one_piece(folder, browser):
     assert browser.execute_script("return view.sides") == [4, 3, 2]
     assert browser.execute_script("return view.points.length") == 24
     assert complaints(browser) == []
+
+
+def test_the_page_fits_a_phone(folder, browser):
+    path, prediction = folder
+    write_report(prediction, path / "phone.html", path / "protohalos.0.h5")
+    try:
+        for width in (360, 1366):
+            set_width(browser, width)
+            open_page(browser, path / "phone.html")
+            assert protruding(browser) == []
+            assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+            # what is inside a section that clips nothing must end inside it too
+            past = browser.execute_script(
+                "return [...document.querySelectorAll('.controls *, #mass-function text')].filter((e) => "
+                "e.getBoundingClientRect().right > e.closest('section').getBoundingClientRect().right)"
+                ".map((e) => e.textContent)"
+            )
+            assert past == []
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
 def test_hostile_texts_are_shown_and_do_nothing(folder, browser):

@@ -82,7 +82,7 @@ def test_near_regions_differ_in_colour(labels, near):
     colour = paper_figures.region_colours(labels, near)
     assert colour[0] == -1
     present = np.unique(labels[labels > 0])
-    assert ((colour[present] >= 0) & (colour[present] < len(paper_figures.REGION_COLOURS))).all()
+    assert ((colour[present] >= 0) & (colour[present] < len(paper_figures.LABEL_COLOURS))).all()
     # five labels, seven colours: the rule can always be kept
     sites = np.argwhere(labels > 0)
     label = labels[tuple(sites.T)]

@@ -16,6 +16,14 @@ FLAGS = (
     "--disable-sync", "--no-first-run", "--disable-dev-shm-usage", "--window-size=1400,1300",
 )  # fmt: skip
 PATIENCE = 60  # seconds
+PROTRUDING = """
+const width = document.documentElement.clientWidth;
+const scrolls = (e) => e && (getComputedStyle(e).overflowX !== "visible" || scrolls(e.parentElement));
+return [...document.body.querySelectorAll("*")].filter((e) => {
+  const box = e.getBoundingClientRect();
+  return box.width > 0 && box.right > width + 1 && box.left < width && !scrolls(e.parentElement);
+}).map((e) => `${e.tagName} ${e.id || e.className}: ${(e.textContent || "").slice(0, 40)}`);
+"""
 
 
 @contextmanager
@@ -49,6 +57,17 @@ def open_page(driver: Any, path: Path) -> None:
         driver.get_log(kind)
     driver.get(path.as_uri())
     WebDriverWait(driver, PATIENCE).until(lambda d: d.execute_script("return document.body.dataset.ready"))
+
+
+def set_width(driver: Any, width: int) -> None:
+    """Show pages `width` CSS pixels wide: as on a phone below 600, else as in a window."""
+    size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 600}
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+
+
+def protruding(driver: Any) -> list[str]:
+    """Elements that reach beyond the right edge of the page and are in no box of their own that scrolls."""
+    return list(driver.execute_script(PROTRUDING))
 
 
 def complaints(driver: Any) -> list[str]:

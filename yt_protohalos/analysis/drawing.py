@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from matplotlib.image import AxesImage
 
 AXES = "xyz"
+LABEL_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#F0E442")
+"""Colours that tell labels apart and mean nothing else: those of Okabe & Ito, without black."""
 
 
 @dataclass(frozen=True)

@@ -182,6 +182,37 @@ def _mean_fit(
     return mean, np.array([np.interp(-m, -v, x) for m, v, x in zip(mean, value, inside, strict=True)])
 
 
+def expected_mass_function(prediction: Prediction, mass: ArrayLike, fit: str = "watson13") -> NDArray[np.float64]:
+    """Comoving number density per decade of mass that a fit expects for the cosmology and redshift of a prediction.
+
+    Parameters
+    ----------
+    prediction : Prediction
+    mass : array, (N,)
+        Msun.
+    fit : str
+        One of `FOF_FITS`. A fit is for an infinite volume: a small box has fewer massive haloes.
+
+    Returns
+    -------
+    float64, (N,)
+        dn / dlog10 M, (Mpc/h)^-3.
+
+    Raises
+    ------
+    CosmologyError
+        The fit is unknown.
+
+    Examples
+    --------
+    >>> from yt_protohalos.analysis.mass_function import expected_mass_function
+    >>> expected_mass_function(prediction, [1e12, 1e13]).shape
+    (2,)
+    """
+    log10_mass = np.log10(np.asarray(mass, dtype=float) * prediction.cosmology.h)
+    return fof_mass_function(prediction.cosmology, log10_mass, fit, prediction.target_redshift)
+
+
 def protohalo_mass_function(
     prediction: Prediction, bins_per_decade: int = 5
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:

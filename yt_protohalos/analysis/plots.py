@@ -17,7 +17,7 @@ from ..catalog.members import predicted_region
 from ..fields.linear_field import LinearField
 from ..prediction.result import Prediction, RegionPrediction
 from .drawing import AXES, Slice, new_figure
-from .mass_function import protohalo_mass_function
+from .mass_function import expected_mass_function, protohalo_mass_function
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 MASS_COLOURS = "viridis"
 PROBABILITY_COLOURS = "cividis"
 MARK_COLOUR = "#D55E00"
+FIT_POINTS = 40
+"""Points of the curve of a fitted mass function."""
 PANEL, HEIGHT = 5.2, 4.4
 """Width and height of a slice with its colour bar, inches."""
 
@@ -133,9 +135,10 @@ def plot_overview(
 
 
 def plot_mass_function(prediction: Prediction, bins_per_decade: int = 5) -> Figure:
-    """Comoving mass function dn / dlog10 M of the protohalos, with Poisson errors; empty bins are left out.
+    """Comoving mass function dn / dlog10 M of the protohalos, with Poisson errors, beside a fit to simulations.
 
-    Masses in Msun, density in (Mpc/h)^-3.
+    Masses in Msun, density in (Mpc/h)^-3. Empty bins are left out. The fit is that of Watson et al. (2013) for
+    friends-of-friends haloes, at the cosmology and redshift of the prediction.
 
     Parameters
     ----------
@@ -156,15 +159,16 @@ def plot_mass_function(prediction: Prediction, bins_per_decade: int = 5) -> Figu
     centers, density, error = protohalo_mass_function(prediction, bins_per_decade)
     kept = density > 0
     ax.errorbar(centers[kept], density[kept], error[kept], fmt="o", color="#0072B2", capsize=2, label="predicted")
-    smallest = f"smallest protohalo, {prediction.min_sites} sites"
-    ax.axvline(mass_limits(prediction)[0], color="0.5", linestyle="--", label=smallest)
-    ax.set_xscale("log")
-    if kept.any():
-        ax.set_yscale("log")
+    low, high = mass_limits(prediction)
+    mass = np.geomspace(low, 1.3 * high, FIT_POINTS)
+    expected = expected_mass_function(prediction, mass)
+    ax.plot(mass, expected, color=MARK_COLOUR, linewidth=1.2, label="Watson et al. 2013")
+    ax.axvline(low, color="0.5", linestyle="--", label=f"smallest, {prediction.min_sites} sites")
+    ax.set(xscale="log", yscale="log", ylim=_density_limits(density[kept], error[kept], expected))
     ax.set_xlabel(r"Lagrangian mass $M$ [M$_\odot$]" + _halo_redshift(prediction))
     ax.set_ylabel(r"d$n$ / dlog$_{10}M$ [(Mpc/$h$)$^{-3}$]")
     # above the axes, where no point can lie
-    ax.legend(frameon=False, ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1.0))
+    ax.legend(frameon=False, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.0), fontsize="small")
     return figure
 
 
@@ -261,6 +265,12 @@ def mass_limits(prediction: Prediction | RegionPrediction) -> tuple[float, float
     """Limits of the colour scale of masses, Msun: the smallest mass that the model keeps, and at least ten times it."""
     smallest = prediction.min_sites * prediction.site_mass_msun
     return smallest, max(10 * smallest, float(prediction.label_mass.max()))
+
+
+def _density_limits(density: NDArray[Any], error: NDArray[Any], expected: NDArray[Any]) -> tuple[float, float]:
+    """Limits of a logarithmic axis that hold number densities, their errors and most of a fit, (Mpc/h)^-3."""
+    low = float(np.min([*(0.5 * density), np.median(expected)]))
+    return 0.5 * low, 2 * float(np.max([*(density + error), expected.max()]))
 
 
 def _halo_redshift(prediction: Prediction | RegionPrediction) -> str:

@@ -25,9 +25,9 @@ from ..._utils.files import atomic_path
 from ...catalog.catalog import protohalo_catalog
 from ...exceptions import StoreError
 from ...prediction.result import Prediction
-from ..drawing import AXES, fullest_plane
-from ..mass_function import protohalo_mass_function
-from ..plots import MASS_COLOURS, PROBABILITY_COLOURS, mass_limits
+from ..drawing import AXES, LABEL_COLOURS, fullest_plane
+from ..mass_function import expected_mass_function, protohalo_mass_function
+from ..plots import FIT_POINTS, MASS_COLOURS, PROBABILITY_COLOURS, mass_limits
 from .columns import COLUMNS, computed_columns, stored_columns
 from .packing import LARGEST_TEXT, PROBABILITY_STEPS, pack_labels, pack_probability
 
@@ -131,6 +131,8 @@ def _page_data(
         columns |= stored
     mass, density, error = protohalo_mass_function(prediction)
     filled = density > 0
+    low, high = mass_limits(prediction)
+    fit_mass = np.geomspace(low, 1.3 * high, FIT_POINTS)
     return {
         "title": title or source or f"model {card.name}, {lattice.n}³ sites",
         "facts": _facts(prediction),
@@ -142,12 +144,16 @@ def _page_data(
         "plane": {axis: fullest_plane(prediction.labels, axis) for axis in AXES},
         "labels": asdict(pack_labels(prediction.labels, largest_text)),
         "probability": asdict(pack_probability(prediction.probability, largest_text)),
-        "colours": {"mass": _colours(MASS_COLOURS), "probability": _colours(PROBABILITY_COLOURS)},
+        "colours": {
+            "mass": _colours(MASS_COLOURS), "probability": _colours(PROBABILITY_COLOURS),
+            "label": [[int(colour[i : i + 2], 16) for i in (1, 3, 5)] for colour in LABEL_COLOURS],
+        },
         "columns": [column._asdict() for column in COLUMNS if column.name in columns],
         "rows": {name: _rounded(values[:LARGEST_TABLE]) for name, values in columns.items()},
         "notes": notes,
         "massFunction": {
-            "mass": _rounded(mass[filled]), "density": _rounded(density[filled]), "error": _rounded(error[filled])
+            "mass": _rounded(mass[filled]), "density": _rounded(density[filled]), "error": _rounded(error[filled]),
+            "fitMass": _rounded(fit_mass), "fit": _rounded(expected_mass_function(prediction, fit_mass)),
         },
         "settings": _grouped(prediction.settings),
         "card": _grouped(card.values()),
@@ -164,6 +170,7 @@ def _facts(prediction: Prediction) -> list[list[str]]:
         ["Model", f"{card.name}, version {card.version}"],
         ["Protohalos", f"{prediction.n_protohalos}, with {inside:.1%} of the mass"],
         ["Smallest", f"{prediction.min_sites} sites"],
+        ["Units", "M☉ and comoving Mpc/h"],
         ["Made by", f"yt_protohalos {prediction.package_version or '(version not kept)'}"],
     ]
 

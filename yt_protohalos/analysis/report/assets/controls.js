@@ -57,7 +57,7 @@ function listen() {
     byId(button).addEventListener("click", () => { state.page += step; drawRows(); });
   }
   dragToTurn(byId("body"));
-  window.addEventListener("resize", () => { drawSlice(); drawBody(); });
+  window.addEventListener("resize", () => { drawSlice(); drawBody(); drawMassFunction(); });
 }
 
 function nameTurn() { byId("turn").textContent = state.turning ? "Stop" : "Turn"; }

@@ -64,8 +64,7 @@ function element(name, text = "", attributes = {}) {
 const massLimits = data.massLimits.map(Math.log10);
 const massFraction = (sites) => (Math.log10(sites * data.siteMass) - massLimits[0]) / (massLimits[1] - massLimits[0]);
 const shade = (map, t) => data.colours[map][Math.max(0, Math.min(255, Math.round(255 * t)))];
-// steps of the golden ratio give labels of similar size colours that differ much
-const labelColours = data.sizes.map((_, i) => shade("mass", 0.12 + 0.88 * ((i * 0.618034 + 0.35) % 1)));
+const labelColours = data.sizes.map((_, i) => data.colours.label[i % data.colours.label.length]);
 const massColours = data.sizes.map((sites) => shade("mass", massFraction(sites)));
 
 function pixelColour(value) {

@@ -1,17 +1,19 @@
 // ---- mass function --------------------------------------------------------------------------------------------------
 
 function drawMassFunction() {
-  const { mass, density, error } = data.massFunction, place = byId("mass-function");
+  const { mass, density, error, fitMass, fit } = data.massFunction, place = byId("mass-function");
   place.replaceChildren();
   if (!mass.length) {
     place.append(element("p", "There is no protohalo, and hence no mass function."));
     return;
   }
-  const [width, height, left, right, top, bottom] = [470, 300, 62, 12, 26, 44];
+  // drawn as wide as it is shown, so that its words keep their size on a phone
+  const width = Math.max(260, Math.min(560, place.clientWidth)), height = Math.max(250, 0.62 * width);
+  const [left, right, top, bottom] = [58, 12, 44, 44];
   const log = Math.log10;
   const x = [massLimits[0] - 0.12, log(mass.at(-1)) + 0.22];
   const lows = density.map((d, i) => Math.max(d - error[i], d * 0.2));
-  const y = [log(Math.min(...lows)) - 0.1, log(Math.max(...density.map((d, i) => d + error[i]))) + 0.12];
+  const y = [log(Math.min(...lows)) - 0.1, log(Math.max(...density.map((d, i) => d + error[i]), fit[0])) + 0.12];
   const px = (v) => left + ((width - left - right) * (v - x[0])) / (x[1] - x[0]);
   const py = (v) => height - bottom - ((height - top - bottom) * (v - y[0])) / (y[1] - y[0]);
   const svg = drawn("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": "Mass function" });
@@ -30,7 +32,10 @@ function drawMassFunction() {
   const up = [14, (top + height - bottom) / 2];
   text(up, "log₁₀ dn/dlog₁₀M [(Mpc/h)⁻³]", { "text-anchor": "middle", transform: `rotate(-90 ${up.join(" ")})` });
   line(px(massLimits[0]), top, px(massLimits[0]), height - bottom, { "stroke-dasharray": "5 3", stroke: "#57606a" });
-  text([left, 16], `dashed: smallest protohalo, ${data.minSites} sites`, { fill: "#57606a" });
+  const inside = fitMass.map((m, i) => [log(m), log(fit[i])]).filter(([u, v]) => u <= x[1] && v >= y[0] && v <= y[1]);
+  svg.append(drawn("polyline", { points: inside.map(([u, v]) => `${px(u)},${py(v)}`).join(" "), fill: "none", stroke: "#57606a", "stroke-width": 1.4, id: "fit" }));
+  text([left, 16], "line: fit of Watson et al. 2013", { fill: "#57606a" });
+  text([left, 34], `dashed: smallest, ${data.minSites} sites`, { fill: "#57606a" });
   mass.forEach((m, i) => {
     line(px(log(m)), py(log(lows[i])), px(log(m)), py(log(density[i] + error[i])), { stroke: "#0072b2", "stroke-width": 1.6 });
     svg.append(drawn("circle", { cx: px(log(m)), cy: py(log(density[i])), r: 4, fill: "#0072b2" }));
@@ -38,7 +43,7 @@ function drawMassFunction() {
   if (state.selected >= 0) {
     const at = px(log(data.sizes[state.selected] * data.siteMass));
     line(at, top, at, height - bottom, { stroke: MARK, "stroke-width": 1.6, id: "mark" });
-    text([width - right, 16], `protohalo ${state.selected}`, { fill: "#a34700", "text-anchor": "end" });
+    text([width - right, 34], `protohalo ${state.selected}`, { fill: "#a34700", "text-anchor": "end" });
   }
   place.append(svg);
 }

@@ -1,6 +1,6 @@
 // ---- slices ---------------------------------------------------------------------------------------------------------
 
-const MARGIN = { left: 48, right: 84, top: 8, bottom: 44 };
+const MARGIN = { left: 42, right: 80, top: 8, bottom: 44 };
 
 /** Fit a canvas to its place in the page; returns its cleared context, in CSS pixels. */
 function fitted(canvas, height) {
@@ -132,7 +132,7 @@ function drawScale(context, size) {
     context.fillText(value, left + width + 7, y);
   }
   const title = state.field === "mass" ? "log₁₀ mass [M☉]" : data.probabilityName;
-  upright(context, title, left + width + 44, MARGIN.top + size / 2);
+  upright(context, title, left + width + 46, MARGIN.top + size / 2);
 }
 
 /** The site under the pointer, or null outside the box. */
