@@ -168,6 +168,30 @@ def test_every_layout_of_a_catalogue_gives_the_same_labels(layout, ics, cube, tm
     assert np.array_equal(run.labels, cube)
 
 
+def test_groups_and_subhaloes_that_are_places_in_the_snapshot_become_labels(own, ics, final, cube, tmp_path, capsys):
+    """As Gadget-4 writes them: the particles of the snapshot are in the order of the groups."""
+    flat, ids = cube.ravel(), np.arange(1, N**3 + 1)
+    order = np.argsort(np.where(flat > 0, flat, HALOES + 1), kind="stable")
+    last = write_snapshot(tmp_path / "last.hdf5", own, final, order)
+    assert np.array_equal(h5py.File(last)["PartType1/ParticleIDs"][()], ids[order])
+    sizes = np.bincount(flat)[1:]
+    parts = np.array([200, sizes[0] - 200, sizes[1], sizes[2]])
+    path = tmp_path / "fof_subhalo_tab_010.hdf5"
+    with h5py.File(path, "w") as file:
+        for name, counts in (("Group/Group", sizes), ("Subhalo/Subhalo", parts)):
+            file[f"{name}LenType"] = np.stack([0 * counts, counts, *[0 * counts] * 4], axis=1)
+        file["Subhalo/SubhaloGroupNr"] = np.array([0, 0, 1, 2])
+    assert np.array_equal(label_run(ics, catalog=path, snapshot=last, output=tmp_path / "run.h5").labels, cube)
+    run = tmp_path / "subhaloes.h5"
+    command = ["label", "--ics", str(ics), "--catalog", str(path), "--snapshot", str(last), "-o", str(run)]
+    assert cli.main([*command, "--objects", "subhaloes"]) == 0
+    assert "4 haloes hold" in capsys.readouterr().out
+    _, labels, attributes = read_run(run)
+    assert np.array_equal(labels > 0, cube > 0) and sorted(np.bincount(labels.ravel())[1:]) == sorted(parts)
+    assert attributes["halo_finder"] == f"subhaloes of catalogue {path.name}, at least 155 particles"
+    assert_refused(FormatError, "that snapshot too", ics, tmp_path, catalog=path)
+
+
 def test_a_grid_of_initial_conditions_takes_a_cube_of_labels_but_no_ids(own, cube, tmp_path):
     delta = own.field.delta * own.field.cosmology.growth_factor(49.0)
     box = np.array([[0.0, own.field.box_size]] * 3)
@@ -260,8 +284,9 @@ def assert_refused(error: type[Exception], match: str, ics, tmp_path: Path, **so
 
 
 def test_one_source_of_haloes_is_needed(ics, snapshot, tmp_path):
-    assert_refused(TypeError, "either snapshot", ics, tmp_path)
-    assert_refused(TypeError, "either snapshot", ics, tmp_path, snapshot=snapshot, catalog=snapshot)
+    assert_refused(TypeError, "catalog=... or both", ics, tmp_path)
+    assert_refused(TypeError, "friends of friends", ics, tmp_path, snapshot=snapshot, objects="subhaloes")
+    assert_refused(FormatError, "no `PartType1/FOFGroupIDs`", ics, tmp_path, snapshot=snapshot, catalog=snapshot)
 
 
 def test_an_input_is_never_written_over(ics, snapshot, tmp_path):
@@ -379,14 +404,14 @@ def test_a_run_without_haloes_is_refused(ics, own, tmp_path):
     ("content", "error", "match"),
     [
         ({"something": np.arange(3)}, FormatError, "something; a catalogue needs `labels`"),
-        ({"Group/GroupLen": np.array([3])}, FormatError, r"Group/\*; a catalogue needs"),
+        ({"Group/GroupLen": np.array([3])}, FormatError, "no `Group/GroupLenType` and no `IDs/ID`"),
         ({"labels": np.zeros(3), "halo_id": np.zeros(3)}, ScoringError, "exactly one"),
         ({"labels": np.zeros((4, 4, 4), dtype=int)}, LatticeError, "label cube of cat.h5 has shape"),
-        ({"particle_ids": np.arange(3), "halo_ids": np.arange(4)}, FormatError, "one halo per particle"),
+        ({"particle_ids": np.arange(3), "halo_ids": np.arange(4)}, FormatError, "give one per particle"),
         ({"particle_ids": np.arange(3) + 0.5, "halo_ids": np.arange(3)}, InitialConditionsError, "whole numbers"),
         ({"particle_ids": np.array([9999, 5]), "halo_ids": np.zeros(2, int)}, InitialConditionsError, "1 of the 2"),
         ({"particle_ids": np.array([5, 5]), "halo_ids": np.arange(2)}, InitialConditionsError, "1 of the 2 .* repeats"),
-        ({"Group/GroupLen": np.array([2, 3]), "IDs/ID": np.arange(4)}, FormatError, "member 5, but `IDs/ID` holds 4"),
+        ({"Group/GroupLen": np.array([2, 3]), "IDs/ID": np.arange(4)}, FormatError, "member 5, but its list"),
         ({"Group/GroupLen": np.array([2, -3]), "IDs/ID": np.arange(4)}, FormatError, "one count from 0 per group"),
         (b"no HDF5 at all", FormatError, "not an HDF5 file"),
         (None, FileNotFoundError, "no file"),

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..exceptions import InitialConditionsError, LatticeError
+from ..exceptions import FormatError, InitialConditionsError, LatticeError
 from ..fields.lattice import Lattice
 from ..fields.linear_field import LinearField
 from ..fields.units import dimensionless
@@ -21,6 +21,7 @@ from ..yt_interface.particles import box_positions
 from .dataset import LabelledField
 from .friends_of_friends import LINKING_LENGTH, MIN_SITES, friends_of_friends
 from .halo_catalogs import holds_label_cube, read_labels, read_members, stated_redshift
+from .members import HALOES
 from .run_files import write_field_run
 
 MIN_OVERDENSITY = 0.5
@@ -34,9 +35,11 @@ def label_run(
     ics: Any,
     *,
     snapshot: Any = None,
-    catalog: str | os.PathLike[str] | None = None,
+    catalog: Any = None,
     output: str | os.PathLike[str],
     redshift: float | None = None,
+    objects: str = HALOES,
+    parents: str | os.PathLike[str] | None = None,
 ) -> LabelledField:
     """Label the initial conditions of a simulation by its haloes, and store both as a run file to train on.
 
@@ -45,16 +48,24 @@ def label_run(
     ics : path or yt Dataset
         Initial conditions that `load` and `linear_field` read; particles, unless `catalog` is a cube.
     snapshot : path or yt Dataset, optional
-        Final snapshot, whose particles carry the IDs of the initial conditions. Friends-of-friends groups (linking
-        length 0.2, at least 155 particles) become the labels.
-    catalog : path, optional
-        Instead of `snapshot`: an HDF5 catalogue of friends-of-friends haloes, either a cube on the initial lattice
-        (``labels``, 0 outside, or ``halo_id``, -1 outside) or members (`halo_catalogs.read_members`).
+        Final snapshot, whose particles carry the IDs of the initial conditions. Without `catalog`, friends-of-friends
+        groups (linking length 0.2, at least 155 particles) become the labels.
+    catalog : path or yt Dataset, optional
+        Haloes of your own finder: an HDF5 cube on the initial lattice (``labels``, 0 outside, or ``halo_id``, -1
+        outside), or members by particle ID in the files of Rockstar, AHF, HBT+, SOAP, Gadget-4 and AREPO with SUBFIND,
+        SWIFT or yt (`halo_catalogs.read_members`). If it lists places in a snapshot instead of IDs (Gadget-4, SOAP),
+        give that `snapshot` too. Objects of fewer than 155 particles are left out.
     output : path
         Run file (HDF5) for `LabelledField.from_run` and ``protohalos train``: ``labels`` (int32) and ``delta``
         (float32), (n, n, n). An existing file is replaced.
     redshift : float, optional
         Redshift of the haloes, 0 by default. If the snapshot or catalogue states its own, the two must agree to 0.01.
+    objects : {"haloes", "subhaloes"}
+        What becomes a label: each whole halo with all its subhaloes, or each halo and subhalo on its own, in which a
+        particle is in the smallest that lists it.
+    parents : path, optional
+        Table that says which halo of `catalog` lies in which: the output of Rockstar's ``find_parents``, or the
+        ``.AHF_halos`` of AHF if it is not beside the catalogue.
 
     Returns
     -------
@@ -64,7 +75,7 @@ def label_run(
     Raises
     ------
     TypeError
-        Unless exactly one of `snapshot` and `catalog` is given.
+        Neither `snapshot` nor `catalog` is given, or `parents` or other objects than haloes without `catalog`.
     FileNotFoundError, FormatError
         For a file that is missing or of no known layout.
     FileExistsError
@@ -82,23 +93,29 @@ def label_run(
     >>> run.labels.shape
     (32, 32, 32)
     """
-    if (snapshot is None) == (catalog is None):
-        raise TypeError("label_run takes either snapshot=... or catalog=...; give one of them")
+    if snapshot is None and catalog is None:
+        raise TypeError("label_run takes snapshot=..., catalog=... or both; give one of them")
+    if catalog is None and (parents is not None or objects != HALOES):
+        raise TypeError("friends of friends finds haloes alone; give a catalog for subhaloes, or with parents")
     output = Path(output)
-    _check_output(output, ics, snapshot, catalog)
+    _check_output(output, ics, snapshot, catalog, parents)
     initial = _dataset(ics)
     attributes: dict[str, Any] = {"code": "own", "initial_conditions": str(initial)}
-    if catalog is None:
+    stated = None
+    if snapshot is not None:
         final = _dataset(snapshot)
-        stated = _check_final(final, initial)
+        attributes["snapshot_redshift"] = stated = _check_final(final, initial)
         target = halo_redshift(redshift, stated, "the final snapshot")
+    if catalog is None:
         labels = _labels_of_snapshot(final, initial)
-        attributes |= {"snapshot_redshift": stated, "halo_finder": f"FoF b={LINKING_LENGTH}"}
+        attributes["halo_finder"] = f"FoF b={LINKING_LENGTH}"
     else:
-        path = Path(catalog)
-        target = halo_redshift(redshift, stated_redshift(path), path.name)
-        labels = _labels_of_catalog(path, initial)
-        attributes["halo_finder"] = f"catalogue {path.name}"
+        path = _path(catalog)
+        own = stated_redshift(path)
+        target = halo_redshift(redshift, stated if own is None else own, path.name)
+        places = None if snapshot is None else _path(snapshot)
+        labels = _labels_of_catalog(path, initial, objects, places, None if parents is None else Path(parents))
+        attributes["halo_finder"] = f"{'' if objects == HALOES else f'{objects} of '}catalogue {path.name}"
     attributes["halo_finder"] += f", at least {MIN_SITES} particles"
     # the file holds the field at z = 0, and states the redshift of its haloes
     field = linear_field(initial)
@@ -185,6 +202,11 @@ def _dataset(source: Any) -> Any:
     return load(source) if isinstance(source, str | os.PathLike) else source
 
 
+def _path(source: Any) -> Path:
+    """Path of a file, or that of a yt dataset."""
+    return Path(source if isinstance(source, str | os.PathLike) else source.filename)
+
+
 def _check_final(final: Any, initial: Any) -> float:
     """Redshift of a snapshot, once box and matter density are known to be those of the initial conditions."""
     width = np.asarray(final.domain_width.to("code_length"))
@@ -221,12 +243,16 @@ def _labels_of_snapshot(final: Any, initial: Any) -> NDArray[np.int32]:
     return friends_of_friends(positions, lattice)
 
 
-def _labels_of_catalog(path: Path, initial: Any) -> NDArray[np.int32]:
+def _labels_of_catalog(
+    path: Path, initial: Any, objects: str, snapshot: Path | None, parents: Path | None
+) -> NDArray[np.int32]:
     if holds_label_cube(path):
+        if snapshot is not None or parents is not None or objects != HALOES:
+            raise FormatError(f"{path.name} is a cube of labels, which is taken as it is; give it alone")
         labels = read_labels(path)
         linear_field(initial).lattice.check_cube(labels, f"the label cube of {path.name}")
         return relabel_by_size(np.maximum(labels, 0), MIN_SITES)
-    ids, groups = read_members(path)
+    ids, groups = read_members(path, objects, snapshot, parents)
     lattice, _, initial_ids, initial_sites = _initial_sites(initial)
     inside = groups >= 0
     # particles that the catalogue does not list are in no halo
