@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,12 +13,14 @@ from yt_protohalos.catalog.zoom import zoom_region
 from yt_protohalos.exceptions import RegionError, ScoringError
 from yt_protohalos.prediction.result import Prediction
 
-PADDINGS = (0.0, 1.0, 2.0, 3.0, 4.0, 6.0)
+PADDINGS = (0.0, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0)
 """In lattice sites."""
 SHAPES = ("region", "convex_hull", "ellipsoid")
 """The padded sites themselves, and the two shapes that MUSIC can refine."""
 WHOLE = 0.99
 """A region that holds this share of a halo counts as holding it."""
+CONTAIN = (0.8, 0.9, 0.95, 0.99, 0.995, 0.999)
+"""Shares of a halo that a table of paddings knows."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +31,8 @@ class Containment:
     ----------
     paddings : float64, (P,)
         Sites.
+    size : int64, (H,)
+        Sites of the protohalo.
     n_sites : int64, (H,)
         Of the halo that most of the protohalo's sites end in.
     iou : float64, (H,)
@@ -40,6 +45,7 @@ class Containment:
     """
 
     paddings: NDArray[np.float64]
+    size: NDArray[np.int64]
     n_sites: NDArray[np.int64]
     iou: NDArray[np.float64]
     share: NDArray[np.float64]
@@ -65,6 +71,7 @@ def zoom_containment(
     true_labels: NDArray[np.integer],
     paddings: Sequence[float] = PADDINGS,
     largest: int = 20,
+    every: int = 1,
 ) -> Containment:
     """Compare the zoom regions of the largest protohaloes with a simulation of the same initial conditions.
 
@@ -79,7 +86,9 @@ def zoom_containment(
     paddings : sequence of float
         Paddings of `zoom_region`, in sites.
     largest : int
-        Number of protohaloes to compare.
+        Protohaloes to compare, from the largest.
+    every : int
+        Only every so many of these, which saves time.
 
     Returns
     -------
@@ -95,7 +104,7 @@ def zoom_containment(
         raise ScoringError(f"labels have shape {true_labels.shape}, the prediction {lattice.shape}; use one lattice")
     rows = []
     sizes = np.bincount(true_labels.ravel(), minlength=2)
-    for halo_id in range(min(largest, prediction.n_protohalos)):
+    for halo_id in range(0, min(largest, prediction.n_protohalos), every):
         ends = np.bincount(true_labels[prediction.labels == halo_id + 1], minlength=2)
         halo = 1 + int(np.argmax(ends[1:]))
         if not ends[halo]:
@@ -103,12 +112,13 @@ def zoom_containment(
         sites = lattice.sites(np.flatnonzero(true_labels.ravel() == halo))
         iou = ends[halo] / (sizes[halo] + ends.sum() - ends[halo])
         held = [list(_contained(prediction, halo_id, sites, padding)) for padding in paddings]
-        rows.append((sizes[halo], iou, np.array([one or [(np.nan, np.nan)] * len(SHAPES) for one in held])))
-    both = np.array([row[2] for row in rows]).reshape(len(rows), len(paddings), len(SHAPES), 2)
+        rows.append((ends.sum(), sizes[halo], iou, np.array([one or [(np.nan, np.nan)] * len(SHAPES) for one in held])))
+    both = np.array([row[3] for row in rows]).reshape(len(rows), len(paddings), len(SHAPES), 2)
     return Containment(
         paddings=np.asarray(paddings, dtype=float),
-        n_sites=np.array([row[0] for row in rows], dtype=np.int64),
-        iou=np.array([row[1] for row in rows], dtype=float),
+        size=np.array([row[0] for row in rows], dtype=np.int64),
+        n_sites=np.array([row[1] for row in rows], dtype=np.int64),
+        iou=np.array([row[2] for row in rows], dtype=float),
         share=both[..., 0],
         volume=both[..., 1],
     )
@@ -134,6 +144,19 @@ def _contained(
     for name, shape in (("convex_hull", region.hull), ("ellipsoid", region.ellipsoid)):
         inside = np.count_nonzero(held) + np.count_nonzero(shape.contains(left))
         yield inside / len(sites), region.enclosed[name] / len(sites)
+
+
+def padding_entry(found: Containment, spacing: float) -> dict[str, Any]:
+    """Entry of a model in the table of paddings, as `PaddingTable` reads it; a region that did not fit held nothing.
+
+    spacing : of the simulations, comoving Mpc/h
+    """
+    held = np.mean(np.nan_to_num(found.share) >= np.array(CONTAIN)[:, None, None, None], axis=1)
+    shapes = {name: held[:, :, i].round(4).tolist() for i, name in enumerate(SHAPES)}
+    return {
+        "haloes": len(found.size), "smallest": int(found.size.min()), "spacing": round(spacing, 6),
+        "paddings": found.paddings.tolist(), "contain": list(CONTAIN), "held": shapes,
+    }  # fmt: skip
 
 
 def format_containment(found: Containment) -> str:

@@ -1,10 +1,13 @@
 """Plot slices of the linear overdensity, the membership probability and the protohalo masses with yt.
 
+With yt_astro_analysis, the masses have a circle for each protohalo near the slice.
+
 Run: python plot_slices.py [--ics FILE] [--model NAME_OR_FOLDER] [-o DIR]
 """
 
 import argparse
 from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 
 import yt
@@ -31,6 +34,10 @@ for name, colours in (
     ("protohalo_probability", "viridis"),
     ("protohalo_mass", "magma"),
 ):
-    plot = yt.SlicePlot(grid, "z", ("gas", name))
+    plot = yt.SlicePlot(grid, "z", ("gas", name), origin="native")
     plot.set_cmap(("gas", name), colours)
+    if name == "protohalo_mass" and find_spec("yt_astro_analysis"):
+        # positions and radii of the regions in the initial conditions, which the grid shows
+        haloes = ph.find_protohalos(ds, args.output_dir, model=args.model, frame="lagrangian")
+        plot.annotate_halos(haloes, width=(4, "Mpccm/h"))
     plot.save(str(args.output_dir / f"{name}.png"))

@@ -132,5 +132,9 @@ class PositionsOnlyWarning(ProtohaloWarning):
     """Velocities are missing, so second-order displacements stay in delta; give a file with velocities."""
 
 
+class FrameWarning(ProtohaloWarning):
+    """Haloes are drawn over a plot of another frame or redshift; take a catalogue of the frame of the plot."""
+
+
 class CosmologyWarning(ProtohaloWarning):
     """The cosmology is not the one of the model's training; compare with a model of that range before relying on it."""

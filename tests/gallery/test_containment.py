@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from containment import Containment, format_containment, zoom_containment
+from containment import Containment, format_containment, padding_entry, zoom_containment
 from labelled_boxes import box_labels, predicted
 
 from yt_protohalos.exceptions import ScoringError
@@ -39,7 +39,16 @@ def test_regions_hold_more_of_a_halo_the_more_they_are_padded(labels):
 def test_equal_regions_hold_all_at_no_cost_and_the_smaller_halo_is_its_own(labels):
     found = zoom_containment(predicted(labels), labels, (0.0,))
     assert found.share[:, 0, REGION].tolist() == [1, 1] and found.volume[:, 0, REGION].tolist() == [1, 1]
-    assert found.n_sites.tolist() == [720, 336] and found.iou.tolist() == [1, 1]
+    assert found.n_sites.tolist() == found.size.tolist() == [720, 336] and found.iou.tolist() == [1, 1]
+    assert zoom_containment(predicted(labels), labels, (0.0,), every=2).size.tolist() == [720]
+
+
+def test_an_entry_of_the_table_counts_the_haloes_that_were_held(labels):
+    found = zoom_containment(predicted(labels), labels, (0.0, 20.0))
+    entry = padding_entry(found, 0.2)
+    assert (entry["haloes"], entry["smallest"], entry["paddings"]) == (2, 336, [0.0, 20.0])
+    # what is too large for the box holds nothing
+    assert entry["held"]["region"] == [[1.0, 0.0]] * len(entry["contain"])
 
 
 def test_a_wrong_target_counts_and_one_without_a_halo_does_not(labels):

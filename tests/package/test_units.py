@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from argparse import Namespace
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ import yt_protohalos as ph
 from yt_protohalos.analysis.bias import tracer_bias
 from yt_protohalos.analysis.matching import compare_labels
 from yt_protohalos.analysis.validation import _pair_counts
+from yt_protohalos.cli.common import load_ics
 from yt_protohalos.exceptions import UnitsError
 from yt_protohalos.initial_conditions.generate import decimated_particles
 from yt_protohalos.models.fof_card import FriendsOfFriendsCard
@@ -242,3 +244,27 @@ def test_a_unit_is_converted_and_a_wrong_one_is_refused(name, inputs):
 def test_options_of_a_prediction_refuse_a_redshift_with_a_unit(call, inputs, tmp_path):
     with pytest.raises(UnitsError, match=r"^redshift"):
         call(inputs.dataset(), unyt_quantity(1, "Mpc"), str(tmp_path))
+
+
+@pytest.mark.parametrize("text", ["6", "6000kpc/h", f"{6 / H} Mpccm"])
+def test_the_command_line_takes_a_box_with_its_unit(text, inputs, tmp_path):
+    (tmp_path / "box.hdf5").symlink_to(inputs.music)
+    cosmology = ph.PAPER_COSMOLOGY
+    values = {"H0": 100 * H, "Omega_m": cosmology.omega_m, "Omega_L": cosmology.omega_lambda}
+    lines = [f"{name} = {value}" for name, value in values.items()]
+    (tmp_path / "box.conf").write_text("\n".join(["[setup]", "zstart = 49", "[cosmology]", *lines]))
+    given = Namespace(ics=str(tmp_path / "box.hdf5"), box_size=text, redshift=None)
+    assert ph.linear_field(load_ics(given)).box_size == pytest.approx(6)
+    given.box_size = "6 Msun"
+    with pytest.raises(UnitsError, match=r"^box_size = 6\.0 Msun is not a length"):
+        load_ics(given)
+
+
+def test_quantities_of_yt_keep_the_meaning_that_they_have_there(inputs):
+    """A proper length of a dataset at z = 49 is fifty times as long in comoving units."""
+    ds = inputs.dataset()
+    padding = ph.zoom_region(inputs.prediction, 0, "0.5 Mpc/h").padding
+    for length in (ds.quan(500, "kpccm/h"), ds.quan(0.5 / H, "Mpccm"), ds.quan(10 / H, "kpc"), ds.domain_width[0] / 12):
+        assert ph.zoom_region(inputs.prediction, 0, length).padding == pytest.approx(padding)
+    assert inputs.loaded(box_size=ds.domain_width[0]) == pytest.approx((6.0, 49.0))
+    assert inputs.loaded(box_size=ds.quan(120 / H, "kpc")) == pytest.approx((6.0, 49.0))

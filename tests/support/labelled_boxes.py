@@ -31,7 +31,7 @@ def toy_pair(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     return first, second
 
 
-def predicted(labels, spacing=SPACING, site_offset=0.0, probability=None):
+def predicted(labels, spacing=SPACING, site_offset=0.0, probability=None, **card):
     labels = np.asarray(labels, dtype=np.int32)
     return Prediction(
         probability=np.where(labels > 0, 0.8, 0.2).astype(np.float32) if probability is None else probability,
@@ -43,7 +43,7 @@ def predicted(labels, spacing=SPACING, site_offset=0.0, probability=None):
         site_offset=site_offset,
         overlap=OverlapGraph.empty(),
         settings={},
-        card=make_card(),
+        card=make_card(**card),
     )
 
 

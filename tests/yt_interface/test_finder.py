@@ -11,7 +11,7 @@ from yt_fakes import BOX, REDSHIFT, FakePredictor, N, grid_dataset
 
 import yt_protohalos as ph
 from yt_protohalos.catalog.catalog import protohalo_catalog
-from yt_protohalos.exceptions import CatalogError
+from yt_protohalos.exceptions import CatalogError, FrameWarning
 from yt_protohalos.yt_interface.fields import CELL_FIELDS
 
 matplotlib.use("Agg")
@@ -254,3 +254,78 @@ def test_cell_fields_survive_save_as_dataset(grid, tmp_path):
     saved = yt.load(ad.save_as_dataset(str(tmp_path / "saved.h5"), fields=fields)).all_data()
     for field in fields:
         np.testing.assert_allclose(np.sort(saved[field].to(ad[field].units).v), np.sort(ad[field].v), rtol=1e-12)
+
+
+@pytest.fixture(scope="module")
+def lagrangian(ds, catalog):
+    """The catalogue in the Lagrangian frame, in the folder of the other."""
+    folder = str(catalog.directory)
+    return ph.find_protohalos(ds, folder, frame="lagrangian", progress=False)
+
+
+def drawn_circles(data, catalog):
+    """Centre and radius of the circles that yt draws over a slice of a dataset, in the unit of its axes."""
+    pytest.importorskip("yt_astro_analysis", reason="yt draws haloes with the extra astro")
+    from matplotlib.patches import Circle
+
+    plot = yt.SlicePlot(data, "z", data.field_list[0], origin="native")
+    plot.set_buff_size(32)
+    plot.annotate_halos(catalog)
+    plot._setup_plots()
+    axes = plot.plots[data.field_list[0]].axes
+    found = [artist for artist in axes.get_children() if isinstance(artist, Circle)]
+    return np.array([[*circle.center, circle.radius] for circle in found]), plot
+
+
+def test_yt_draws_the_lagrangian_frame_where_the_sites_are(ds, grid, lagrangian):
+    prediction = ph.predict(ds)
+    circles, plot = drawn_circles(grid, lagrangian)
+    assert "Mpc" in plot.plots[grid.field_list[0]].axes.get_xlabel()
+    sites = np.argwhere(prediction.labels == 1)[:, :2]
+    apart = (sites * BOX / N - circles[0, :2] + BOX / 2) % BOX - BOX / 2
+    np.testing.assert_allclose(apart.mean(axis=0), 0, atol=1e-5)
+    # the sphere of the mean density has the volume of the sites
+    np.testing.assert_allclose(4 / 3 * np.pi * circles[:, 2] ** 3, prediction.sizes[1:] * (BOX / N) ** 3, rtol=1e-5)
+
+
+def test_the_lagrangian_frame_is_that_of_the_initial_conditions(ds, catalog, lagrangian):
+    halos, others = lagrangian.all_data(), catalog.all_data()
+    assert lagrangian.current_redshift == REDSHIFT and lagrangian.parameters["halo_redshift"] == 0
+    assert "Lagrangian" in lagrangian.parameters["position_definition"]
+    for ours, theirs in (
+        ("particle_position_x", "lagrangian_center_x"), ("virial_radius", "lagrangian_radius"),
+        ("extent_y", "extent_y"), ("semi_axis_a", "semi_axis_a"),
+    ):  # fmt: skip
+        expected = others["halos", theirs].to_value("Mpccm/h")
+        np.testing.assert_allclose(halos["halos", ours].to_value("Mpccm/h"), expected, rtol=1e-12)
+    for same in ("particle_mass", "spin_magnitude", "tidal_xy"):
+        assert np.array_equal(halos["halos", same].v, others["halos", same].v)
+    assert not np.any(halos["halos", "particle_velocity_x"].v)
+    # both lie in one folder, and the catalogue of the haloes is the one that other commands take
+    assert ph.zoom_region(catalog.directory, 0).n_members == ph.zoom_region(lagrangian, 0).n_members
+    with pytest.raises(CatalogError, match="frame 'comoving' is unknown; use one of eulerian, lagrangian"):
+        ph.find_protohalos(ds, frame="comoving")
+
+
+def test_frames_that_are_mixed_in_a_plot_are_named(ds, grid, catalog, lagrangian):
+    with pytest.warns(FrameWarning, match=r'plot shows the Lagrangian lattice at z = 49: .*frame="lagrangian"'):
+        drawn_circles(grid, catalog)
+    from yt_protohalos.yt_interface.frame_check import mixed_frames
+
+    today = grid_dataset(ph.linear_field(ds))
+    today.current_redshift = 0.0
+    said = "is at z = 49, but the plot at z = 0: sizes of the circles are wrong; draw a catalogue in the Eulerian frame"
+    assert said in mixed_frames(today, lagrangian)
+    assert "at z = 0, but the plot at z = 49" in mixed_frames(ds, catalog)
+    assert mixed_frames(today, catalog) is None and mixed_frames(ds, lagrangian) is None
+    # haloes of other programs over other plots are not this package's business
+    assert mixed_frames(today, ds) is None
+
+
+def test_plots_of_grids_have_comoving_axes_unless_asked_otherwise(grid):
+    width = grid.domain_width[0]
+    assert grid.get_smallest_appropriate_unit(width) == "Mpccm/h"
+    bar = grid.get_smallest_appropriate_unit(0.2 * width, return_quantity=True)
+    assert bar.v == 100 and str(bar.units) == "kpccm/h"
+    assert grid.get_smallest_appropriate_unit(grid.quan(3, "Myr"), quantity="time") == "Myr"
+    assert yt.SlicePlot(grid, "z", grid.field_list[0], axes_unit="kpc")._axes_unit_names == ("kpc", "kpc")

@@ -52,10 +52,20 @@ class Hull:
         return inside
 
     def count_integer_points(self) -> int:
-        """Points with integer coordinates inside or on the surface.
+        """Points with integer coordinates inside or on the surface."""
+        _, _, first, last = self._integer_columns()
+        return int(np.maximum(last - first + 1, 0).sum())
 
-        The faces leave an interval of each column along the last axis: so columns are counted, not points.
-        """
+    def integer_points(self) -> NDArray[np.int64]:
+        """Points with integer coordinates inside or on the surface, (N, 3)."""
+        x, y, first, last = self._integer_columns()
+        count = np.maximum(last - first + 1, 0).astype(np.int64).ravel()
+        within = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
+        columns = [np.repeat(each.ravel(), count).astype(np.int64) for each in (x, y, first)]
+        return np.stack([columns[0], columns[1], columns[2] + within], axis=1)
+
+    def _integer_columns(self) -> tuple[NDArray[np.float64], ...]:
+        """Integer x and y of columns along the last axis, and the first and last integer z that the faces leave."""
         low, high = np.floor(self.vertices.min(axis=0)), np.ceil(self.vertices.max(axis=0))
         x, y = np.meshgrid(*(np.arange(low[i], high[i] + 1) for i in (0, 1)), indexing="ij")
         first, last = np.full(x.shape, low[2]), np.full(x.shape, high[2])
@@ -67,7 +77,8 @@ class Hull:
                 np.minimum(last, rest / c, out=last)
             else:
                 np.maximum(first, rest / c, out=first)
-        return int(np.maximum(np.floor(last) - np.ceil(first) + 1, 0).sum())
+        last = np.maximum(np.floor(last), low[2] - 1)
+        return x, y, np.ceil(first), last
 
     @property
     def _slack(self) -> float:
@@ -114,6 +125,14 @@ class Ellipsoid:
     def contains(self, points: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Mask, (N,), of the points, (N, 3), that are inside or on the surface."""
         return _form(points - self.center, self.matrix) <= 1 + _ROUNDING
+
+    def integer_points(self) -> NDArray[np.int64]:
+        """Points with integer coordinates inside or on the surface, (N, 3)."""
+        half = np.sqrt(np.diag(np.linalg.inv(self.matrix)))
+        low, high = np.floor(self.center - half), np.ceil(self.center + half)
+        axes = [np.arange(a, b + 1) for a, b in zip(low, high, strict=True)]
+        points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
+        return points[self.contains(points)].astype(np.int64)
 
     def mapped(self, scale: float, shift: NDArray[np.float64]) -> Ellipsoid:
         """Ellipsoid of the points ``scale * x + shift``, scale positive."""

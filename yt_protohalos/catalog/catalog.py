@@ -149,6 +149,11 @@ class Catalog:
             f"<table><tr>{''.join(f'<th>{name}</th>' for name in head)}</tr>{table}</table>"
         )
 
+    @property
+    def lagrangian_radius(self) -> NDArray[np.float64]:
+        """Comoving radius of the sphere of mean matter density with the mass of each protohalo, Mpc/h, (K,)."""
+        return np.asarray(OVERDENSITY ** (1 / 3) * self.radius_200m)
+
     def members_of(self, identifier: int) -> NDArray[np.int64]:
         """Row-major indices of the sites of one protohalo.
 

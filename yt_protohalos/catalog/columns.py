@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .catalog import Catalog
+from .frames import EULERIAN, LAGRANGIAN
 
 _VECTOR = {"_x": (0,), "_y": (1,), "_z": (2,)}
 _TENSOR = {"_xx": (0, 0), "_yy": (1, 1), "_zz": (2, 2), "_xy": (0, 1), "_xz": (0, 2), "_yz": (1, 2)}
@@ -56,6 +57,7 @@ COLUMNS = (
     Column("particle_velocity", "km/s", "peculiar velocity at that redshift", lambda c: c.velocity, _VECTOR),
     Column("virial_radius", "Mpc", "radius of a sphere of 200 times the mean density", lambda c: c.radius_200m),
     Column("lagrangian_center", "Mpc", "periodic mean of the sites", lambda c: c.lagrangian_center, _VECTOR),
+    Column("lagrangian_radius", "Mpc", "radius of a sphere of the mean density", lambda c: c.lagrangian_radius),
     Column("extent", "Mpc", "sides of the bounding box", lambda c: c.extent, _VECTOR),
     Column("inertia", "Mpc**2", "inertia tensor per unit mass, mean of r^2 1 - r r^T", lambda c: c.inertia, _TENSOR),
     Column("semi_axis_a", "Mpc", "longest semi-axis of the ellipsoid with that tensor", lambda c: c.semi_axes[:, 0]),
@@ -75,18 +77,30 @@ COLUMNS = (
 )
 """Columns of ``halos``; the file also holds the particle ID and the lattice site of every member."""
 
+_IN_LAGRANGIAN: dict[str, Callable[[Catalog], NDArray[Any]]] = {
+    "particle_position": lambda c: c.lagrangian_center,
+    "particle_velocity": lambda c: np.zeros_like(c.velocity),
+    "virial_radius": lambda c: c.lagrangian_radius,
+}
+"""What the columns that yt draws haloes from hold in a catalogue of the Lagrangian frame."""
 
-def file_columns(catalog: Catalog, h: float) -> dict[str, tuple[NDArray[Any], str]]:
+
+def file_columns(
+    catalog: Catalog, h: float, redshift: float, frame: str = EULERIAN
+) -> dict[str, tuple[NDArray[Any], str]]:
     """Values and unit of every column of a catalogue file, by name.
 
-    Lengths become proper, as ``Mpc`` means in yt, at the redshift of the catalogue: ``.to("Mpccm")`` reverses that.
+    Lengths become proper, as ``Mpc`` means in yt, at the redshift of the file: ``.to("Mpccm")`` reverses that.
 
     h : Hubble constant in 100 km/s/Mpc
+    redshift : of the file, that of the initial conditions in the Lagrangian frame
     """
-    proper = 1 / (h * (1 + catalog.redshift))
+    changed = _IN_LAGRANGIAN if frame == LAGRANGIAN else {}
+    columns = [replace(column, of=changed.get(column.name, column.of)) for column in COLUMNS]
+    proper = 1 / (h * (1 + redshift))
     factors = {"Mpc": proper, "Mpc**2": proper**2, "km/s*Mpc": 1 / h}
     return {
         name: (values * factors[column.unit] if column.unit in factors else values, column.unit)
-        for column in COLUMNS
+        for column in columns
         for name, values in column.values(catalog)
     }

@@ -19,6 +19,9 @@ MEMBER_SITES = "member_sites"
 SITE_INDICES = "row-major site indices"
 """Attribute ``member_ids`` of a catalogue whose member IDs are lattice sites."""
 
+LAGRANGIAN_NAME = "lagrangian"
+"""Name of a catalogue in the Lagrangian frame, which may lie beside that of the haloes."""
+
 _CATALOG_SUFFIX = ".0.h5"
 
 
@@ -29,12 +32,14 @@ class LatticeRegion:
     site_offset : site i sits at ``(i + site_offset) * spacing``
     members : (M,), row-major indices
     h : Hubble constant in 100 km/s/Mpc, where it is known
+    model : name of the model that predicted it, where it is known
     """
 
     lattice: Lattice
     site_offset: float
     members: NDArray[np.int64]
     h: float | None = None
+    model: str | None = None
 
 
 def stored_region(path: Path, halo_id: int) -> LatticeRegion:
@@ -68,8 +73,13 @@ def check_catalog_format(file: h5py.File, path: Path) -> None:
 
 
 def catalog_in(folder: Path) -> Path | None:
-    """Path of the catalogue in a folder, None without one; raise `CatalogError` if there are several."""
+    """Path of the catalogue in a folder, None without one; raise `CatalogError` if there are several.
+
+    One in the Lagrangian frame counts only where it is alone.
+    """
     found = sorted(folder.glob(f"*{_CATALOG_SUFFIX}"))
+    if len(found) > 1:
+        found = [path for path in found if path.name != LAGRANGIAN_NAME + _CATALOG_SUFFIX]
     if len(found) > 1:
         names = ", ".join(path.name for path in found)
         raise CatalogError(f"{folder} holds {len(found)} catalogues ({names}); give the path of one")
@@ -101,7 +111,8 @@ def _of_catalog(file: h5py.File, path: Path, halo_id: int) -> LatticeRegion:
     side = proper * h / float(file.attrs.get("scale_factor", 1.0))
     lattice = Lattice(int(file.attrs["sites_per_side"]), side)
     found = sites[start : start + int(sizes[halo_id])].astype(np.int64)
-    return LatticeRegion(lattice, float(file.attrs["site_offset"]), found, h)
+    model = file.attrs.get("model")
+    return LatticeRegion(lattice, float(file.attrs["site_offset"]), found, h, None if model is None else str(model))
 
 
 def _of_stored_prediction(path: Path, halo_id: int, sizes: NDArray[np.int64] | None = None) -> LatticeRegion:
@@ -117,7 +128,9 @@ def predicted_region(prediction: Prediction, halo_id: int) -> LatticeRegion:
     """Sites of a protohalo of a prediction; `CatalogError` if there is none of that identifier."""
     _check_identifier(halo_id, prediction.n_protohalos)
     members = np.flatnonzero(prediction.labels.ravel() == halo_id + 1)
-    return LatticeRegion(prediction.lattice, prediction.site_offset, members, prediction.cosmology.h)
+    return LatticeRegion(
+        prediction.lattice, prediction.site_offset, members, prediction.cosmology.h, prediction.card.name
+    )
 
 
 def _check_identifier(halo_id: int, count: int) -> None:

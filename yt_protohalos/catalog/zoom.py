@@ -1,4 +1,4 @@
-"""Lagrangian region of one protohalo, padded, enclosed in simple shapes, and written for a zoom with MUSIC."""
+"""Lagrangian region of one protohalo, padded, enclosed in simple shapes, and written for a zoom."""
 
 from __future__ import annotations
 
@@ -12,17 +12,26 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from .._utils.files import atomic_path
-from ..exceptions import RegionError, StoreError
+from ..exceptions import RegionError
 from ..fields.lattice import Lattice
 from ..fields.units import Quantity, comoving_length, parse_quantity
 from ..prediction.result import Prediction
 from .bounding import Ellipsoid, Hull, convex_hull, minimum_ellipsoid
 from .catalog import Catalog
 from .members import LatticeRegion, predicted_region, stored_region
+from .zoom_files import (
+    ELLIPSOID,
+    HULL,
+    MUSIC,
+    REGION,
+    SHAPES,
+    genetic_lines,
+    music_configuration,
+    music_lines,
+    write_region,
+)
+from .zoom_padding import padding_table
 
-SHAPES = ("convex_hull", "ellipsoid")
-"""Regions of MUSIC that a point file defines."""
 DEFAULT_PADDING = 2.0
 """Sites: the hull of a region without padding runs through the middle of its outermost cells."""
 
@@ -37,6 +46,8 @@ class ZoomRegion:
     ----------
     halo_id : int
     lattice : Lattice
+    site_offset : float
+        Site i sits at ``(i + site_offset) * spacing``.
     padding : float
         Sites within this distance of a member belong to the region; in units of the spacing.
     n_members : int
@@ -65,6 +76,7 @@ class ZoomRegion:
 
     halo_id: int
     lattice: Lattice
+    site_offset: float
     padding: float
     n_members: int
     sites: NDArray[np.int64]
@@ -106,22 +118,50 @@ class ZoomRegion:
         cell = self.lattice.spacing**3
         return {name: round(volume / cell * 8**levels) for name, volume in self.volumes.items()}
 
-    def write(self, path: str | os.PathLike[str]) -> None:
-        """Write the points as MUSIC's ``region_point_file``, whole or not at all: x, y and z a line, and no header.
+    def sites_in(self, shape: str) -> NDArray[np.int64]:
+        """Sites of the region itself or inside a shape around it, (S, 3) in [0, n).
+
+        Parameters
+        ----------
+        shape : {"region", "convex_hull", "ellipsoid"}
 
         Raises
         ------
+        RegionError
+            The shape is none of these.
+        """
+        if shape == REGION:
+            return self.sites
+        if shape not in SHAPES:
+            raise RegionError(f"shape {shape!r} is unknown; use one of {', '.join(SHAPES)}")
+        around: Hull | Ellipsoid = self.hull if shape == HULL else self.ellipsoid
+        return around.mapped(self.lattice.n, np.full(3, -self.site_offset)).integer_points() % self.lattice.n
+
+    def write(self, path: str | os.PathLike[str], code: str = MUSIC, shape: str | None = None) -> None:
+        """Write the file that a code reads, whole or not at all.
+
+        Parameters
+        ----------
+        path : path
+        code : {"music", "genetic", "mask"}
+            ``"music"``: the ``region_point_file`` of MUSIC, x, y and z of points in units of the box: the first of
+            `points`, then the vertices of the hull, a thousandth of a site further out.
+            ``"genetic"``: the ``id_file`` of genetIC, the cells of its base grid from 0, row-major.
+            ``"mask"``: HDF5 with ``mask``, uint8 (n, n, n), x on axis 0: 1 at sites to refine.
+        shape : {"region", "convex_hull", "ellipsoid"}, optional
+            Which sites genetIC and the mask get; by default the region itself. The point file is the same for both
+            shapes of MUSIC, whose configuration names the shape.
+
+        Raises
+        ------
+        RegionError
+            The code is unknown, or does not know the shape.
         StoreError
             The file cannot be written.
         """
-        try:
-            with atomic_path(Path(path)) as partial:
-                # single spaces and no comments: MUSIC takes every number in the file for a coordinate
-                np.savetxt(partial, self.points, fmt="%.10f")
-        except OSError as error:
-            raise StoreError(f"points {path} cannot be written ({error}); give a path you may write to") from error
+        write_region(self, Path(path), code, shape)
 
-    def music_lines(self, path: str | os.PathLike[str], shape: str = "convex_hull") -> str:
+    def music_lines(self, path: str | os.PathLike[str], shape: str = HULL, levels: int | None = None) -> str:
         """Return the lines of MUSIC's configuration file that refine this region.
 
         Parameters
@@ -130,28 +170,69 @@ class ZoomRegion:
             Of the point file, as MUSIC shall find it.
         shape : {"convex_hull", "ellipsoid"}
             For the ellipsoid, its equation follows as a comment: it may stand instead of the file.
+        levels : int, optional
+            Finer levels: ``levelmin`` and ``levelmax`` are then among the lines.
 
         Raises
         ------
         RegionError
-            The shape is neither.
+            The shape is neither, or the lattice does not have a power of two of sites per side.
         """
-        if shape not in SHAPES:
-            raise RegionError(f"shape {shape!r} is unknown; use one of {', '.join(SHAPES)}")
-        lines = ["[setup]", f"region            = {shape}", f"region_point_file = {os.fspath(path)}"]
-        if shape == "ellipsoid":
-            lines.append("# or, without the file:")
-            for i, row in enumerate(self.ellipsoid.matrix):
-                lines.append(f"# region_ellipsoid_matrix[{i}] = {', '.join(f'{value:.8g}' for value in row)}")
-            center = np.mod(self.ellipsoid.center, 1.0)
-            lines.append(f"# region_ellipsoid_center    = {', '.join(f'{value:.8g}' for value in center)}")
-        return "\n".join(lines)
+        return music_lines(self, path, shape, levels)
+
+    def music_configuration(
+        self,
+        conf: str | os.PathLike[str],
+        path: str | os.PathLike[str],
+        shape: str = HULL,
+        levels: int = 1,
+    ) -> str:
+        """Return MUSIC's configuration of the zoom, made from that of the box.
+
+        It refines this region, and writes to another file than the box; all else stays.
+
+        Parameters
+        ----------
+        conf : path
+            The configuration that made the box.
+        path : path
+            Of the point file, as MUSIC shall find it.
+        shape : {"convex_hull", "ellipsoid"}
+        levels : int
+            Finer levels.
+
+        Raises
+        ------
+        FormatError
+            The file is not a configuration of MUSIC.
+        RegionError
+            It describes another box, the shape is neither, or the lattice is not MUSIC's.
+        """
+        return music_configuration(self, Path(conf), path, shape, levels)
+
+    def genetic_lines(self, path: str | os.PathLike[str], levels: int = 1, shape: str | None = None) -> str:
+        """Return the lines of genetIC's parameter file that flag this region and open a grid of finer cells around it.
+
+        Parameters
+        ----------
+        path : path
+            Of the ID file, as genetIC shall find it.
+        levels : int
+            How often a cell is halved along each axis.
+        shape : {"region", "convex_hull", "ellipsoid"}, optional
+            As in `write`.
+        """
+        return genetic_lines(self, path, levels, shape)
 
 
 def zoom_region(
     source: Prediction | Catalog | str | os.PathLike[str] | Any,
     halo_id: int,
-    padding: Quantity = DEFAULT_PADDING,
+    padding: Quantity | None = None,
+    *,
+    contain: float | None = None,
+    confidence: float = 0.9,
+    shape: str = HULL,
 ) -> ZoomRegion:
     """Select the Lagrangian region of one protohalo, for initial conditions that refine it.
 
@@ -162,9 +243,17 @@ def zoom_region(
         a stored prediction or of a folder that ``protohalos find`` wrote.
     halo_id : int
         ``particle_identifier``, the label minus 1.
-    padding : float, str or unyt_quantity
+    padding : float, str or unyt_quantity, optional
         Sites within this distance of a member are refined too, across periodic faces; 0 for the members alone. A number
         or ``"2 sites"`` is in sites; a comoving length has a unit, e.g. ``"0.5 Mpc/h"`` or ``ds.quan(500, "kpccm/h")``.
+        By default two sites.
+    contain : float, optional
+        Instead of a padding: the share of the halo's particles that shall start inside, e.g. 0.99. The padding is then
+        the smallest with which that was so in simulations, which `PaddingTable` holds for the bundled models.
+    confidence : float
+        Share of the simulated haloes for which it was so.
+    shape : {"convex_hull", "ellipsoid", "region"}
+        Shape inside which that share shall start; it counts for `contain` alone.
 
     Returns
     -------
@@ -177,7 +266,8 @@ def zoom_region(
     StoreError
         A file cannot be read.
     RegionError
-        The padding is negative, the region reaches so far that it meets its own periodic image, or it is flat.
+        The padding is negative, the region reaches so far that it meets its own periodic image, or it is flat; or no
+        padding was measured that holds so much of a halo.
     UnitsError
         The padding is neither a number of sites nor a length.
 
@@ -189,6 +279,7 @@ def zoom_region(
     [setup]
     """
     found = _lattice_region(source, halo_id)
+    padding = _chosen_padding(found, padding, contain, confidence, shape)
     lattice = found.lattice
     reach = _padding_in_sites(padding, found)
     members = lattice.unwrapped(lattice.sites(found.members))
@@ -197,13 +288,14 @@ def zoom_region(
     _check_reader(sites, lattice)
     hull = convex_hull(sites)
     ellipsoid = minimum_ellipsoid(hull.vertices)
-    enclosed = {"region": len(sites), "convex_hull": hull.count_integer_points(), "ellipsoid": _count(ellipsoid)}
+    enclosed = {REGION: len(sites), HULL: hull.count_integer_points(), ELLIPSOID: len(ellipsoid.integer_points())}
     # by whole boxes, so that the first point is in the box
     position = (sites - lattice.n * (sites[0] // lattice.n) + found.site_offset) / lattice.n
     shift = position[0] - sites[0] / lattice.n
     return ZoomRegion(
         halo_id=int(halo_id),
         lattice=lattice,
+        site_offset=found.site_offset,
         padding=reach,
         n_members=len(members),
         sites=sites % lattice.n,
@@ -212,6 +304,23 @@ def zoom_region(
         ellipsoid=ellipsoid.mapped(1 / lattice.n, shift),
         enclosed=enclosed,
     )
+
+
+def _chosen_padding(
+    region: LatticeRegion, padding: Quantity | None, contain: float | None, confidence: float, shape: str
+) -> Quantity:
+    """The padding that is given, by default, or measured to hold a share of the halo."""
+    if contain is None:
+        return DEFAULT_PADDING if padding is None else padding
+    if padding is not None:
+        raise RegionError(f"padding {padding!r} and contain {contain!r} exclude each other; give one of them")
+    table = padding_table(region.model)
+    if len(region.members) < table.smallest:
+        raise RegionError(
+            f"the protohalo has {len(region.members)} sites, and the padding of {table.model} was measured for "
+            f"{table.smallest} or more; give a padding"
+        )
+    return table.padding(shape, contain, confidence)
 
 
 def _padding_in_sites(padding: Quantity, region: LatticeRegion) -> float:
@@ -232,7 +341,8 @@ def _lattice_region(source: Any, halo_id: int) -> LatticeRegion:
     if isinstance(source, Prediction):
         return predicted_region(source, halo_id)
     if isinstance(source, Catalog):
-        return LatticeRegion(source.lattice, source.site_offset, source.members_of(halo_id))
+        members = source.members_of(halo_id)
+        return LatticeRegion(source.lattice, source.site_offset, members, model=source.model)
     # a yt dataset knows its file
     return stored_region(Path(getattr(source, "filename", source)), halo_id)
 
@@ -271,11 +381,3 @@ def _check_reader(sites: NDArray[np.int64], lattice: Lattice) -> None:
             f"the region reaches {farthest} sites from its middle, half of the box or more ({lattice.n} sites): MUSIC "
             "would take the far points for those of a periodic image; use less padding or a smaller protohalo"
         )
-
-
-def _count(shape: Ellipsoid) -> int:
-    """Sites inside an ellipsoid whose unit is the spacing."""
-    half = np.sqrt(np.diag(np.linalg.inv(shape.matrix)))
-    low, high = shape.center - half, shape.center + half
-    axes = [np.arange(np.floor(a), np.ceil(b) + 1) for a, b in zip(low, high, strict=True)]
-    return int(np.count_nonzero(shape.contains(np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3))))

@@ -25,4 +25,7 @@ try:
 except ImportError:
     pass
 else:
+    # making the class is what replaces annotate_halos
+    from .frame_check import FrameCheckedHalos as FrameCheckedHalos
+
     add_finding_method("protohalos", _find_protohalos)

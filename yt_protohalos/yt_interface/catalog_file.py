@@ -18,6 +18,8 @@ from yt.utilities.cosmology import Cosmology as YTCosmology
 from .._utils.files import CATALOG_FORMAT, atomic_path, reserve_space
 from ..catalog.catalog import LAGRANGIAN, Catalog
 from ..catalog.columns import file_columns
+from ..catalog.frames import EULERIAN
+from ..catalog.frames import LAGRANGIAN as LAGRANGIAN_FRAME
 from ..catalog.members import MEMBER_SITES
 from ..exceptions import StoreError
 from ..fields.linear_field import LinearField
@@ -31,20 +33,24 @@ def write_catalog(
     field: LinearField,
     ids: NDArray[np.int64],
     provenance: dict[str, str],
+    frame: str = EULERIAN,
 ) -> None:
     """Write a catalogue of at least one protohalo as yt's ``halo_catalog`` HDF5 file, whole or not at all.
 
     The group ``halos`` holds the `columns.COLUMNS`, the group ``particles`` the particle ID (``ids``, int64) and the
     row-major lattice site (``member_sites``) of every member. `provenance` holds more attributes of the file. The path
-    must end in ``.0.h5``, so that yt finds the parts of the catalogue.
+    must end in ``.0.h5``, so that yt finds the parts of the catalogue. In the frame ``"lagrangian"`` the file is at the
+    redshift of the initial conditions.
     """
+    attributes = catalog_attributes(catalog, prediction, field, frame) | provenance
     data: dict[str, Any] = {
         name: yt.YTArray(values, unit) if unit else values
-        for name, (values, unit) in file_columns(catalog, field.cosmology.h).items()
+        for name, (values, unit) in file_columns(
+            catalog, field.cosmology.h, attributes["current_redshift"], frame
+        ).items()
     }
     data |= {"ids": ids, MEMBER_SITES: catalog.members}
     groups = dict.fromkeys(data, ".") | {"ids": "particles", MEMBER_SITES: "particles"}
-    attributes = catalog_attributes(catalog, prediction, field) | provenance
     try:
         reserve_space(Path(path).parent, sum(column.nbytes for column in data.values()))
         with atomic_path(Path(path)) as partial:
@@ -53,10 +59,13 @@ def write_catalog(
         raise StoreError(f"catalogue {path} cannot be written ({error}); make room there, or give another") from error
 
 
-def catalog_attributes(catalog: Catalog, prediction: Prediction, field: LinearField) -> dict[str, Any]:
+def catalog_attributes(
+    catalog: Catalog, prediction: Prediction, field: LinearField, frame: str = EULERIAN
+) -> dict[str, Any]:
     """Attributes of a catalogue file: cosmology, redshift, units, provenance, and the definitions of its columns."""
     cosmology = field.cosmology
-    z = catalog.redshift
+    halo_redshift = catalog.redshift
+    z = prediction.redshift if frame == LAGRANGIAN_FRAME else halo_redshift
     side = field.box_size / (cosmology.h * (1 + z))
     background = YTCosmology(
         hubble_constant=cosmology.h, omega_matter=cosmology.omega_m, omega_lambda=cosmology.omega_lambda,
@@ -65,6 +74,17 @@ def catalog_attributes(catalog: Catalog, prediction: Prediction, field: LinearFi
     velocity = (
         "zero: not computed" if catalog.velocity_method == LAGRANGIAN else f"mean {catalog.velocity_method} velocity"
     )
+    definitions = {
+        "position_definition": f"z = {z:g} position, {catalog.position_method}",
+        "velocity_definition": f"z = {z:g} peculiar velocity, {velocity}",
+        "virial_radius_definition": "R_200m, proper: sphere of 200 times the mean matter density with the halo's mass",
+    }
+    if frame == LAGRANGIAN_FRAME:
+        definitions = {
+            "position_definition": "Lagrangian centre, mean of the sites",
+            "velocity_definition": "zero: sites do not move",
+            "virial_radius_definition": "Lagrangian radius, proper: sphere of mean matter density with the halo's mass",
+        }
     # the code length must be 1 Mpc: yt wraps the positions of the file as if they were in code lengths
     return {
         "data_type": "halo_catalog", "num_halos": len(catalog), "dimensionality": 3,
@@ -75,12 +95,11 @@ def catalog_attributes(catalog: Catalog, prediction: Prediction, field: LinearFi
         "length_unit": yt.YTQuantity(1, "Mpc"), "mass_unit": yt.YTQuantity(1, "Msun"),
         "time_unit": yt.YTQuantity(1, "Gyr"), "velocity_unit": yt.YTQuantity(1, "km/s"),
         "magnetic_unit": yt.YTQuantity(1, "gauss"),
-        "position_definition": f"z = {z:g} position, {catalog.position_method}",
-        "velocity_definition": f"z = {z:g} peculiar velocity, {velocity}",
-        "spin_definition": f"tidal torque theory per unit mass, extrapolated linearly to z = {z:g}, proper",
-        "tide_definition": f"d^2 phi / dq_i dq_j, laplacian(phi) = delta at z = {z:g}, mean over ball of equal volume",
+        "frame": frame, "halo_redshift": halo_redshift, **definitions,
+        "spin_definition": f"tidal torque theory per unit mass, extrapolated linearly to z = {halo_redshift:g}, proper",
+        "tide_definition": f"d^2 phi / dq_i dq_j, laplacian(phi) = delta at z = {halo_redshift:g}, mean over ball of "
+        "equal volume",
         "confidence_definition": f"mean {prediction.card.probability_definition}",
-        "virial_radius_definition": "R_200m, proper: sphere of 200 times the mean matter density with the halo's mass",
         "initial_redshift": prediction.redshift, "sites_per_side": field.n, "site_offset": field.site_offset,
         "catalog_format": CATALOG_FORMAT, "package_version": prediction.package_version,
         "model": prediction.card.name, "model_version": prediction.card.version,

@@ -14,7 +14,8 @@ from yt.utilities.logger import ytLogger
 from .._utils.files import check_plain, check_writable
 from .._utils.progress import Progress
 from ..catalog.catalog import protohalo_catalog
-from ..catalog.members import SITE_INDICES
+from ..catalog.frames import EULERIAN, LAGRANGIAN, check_frame
+from ..catalog.members import LAGRANGIAN_NAME, SITE_INDICES
 from ..exceptions import CatalogError
 from ..fields.linear_field import LinearField
 from ..prediction.result import Prediction
@@ -34,7 +35,7 @@ class ProtohaloFinder:
 
     Parameters
     ----------
-    ds, output_dir, name, progress
+    ds, output_dir, name, frame, progress
         As in `find_protohalos`.
     model, **options
         As in `PredictionOptions`.
@@ -50,22 +51,26 @@ class ProtohaloFinder:
         ds: Dataset,
         output_dir: str | os.PathLike[str] = CATALOG_NAME,
         *,
-        name: str = CATALOG_NAME,
+        name: str | None = None,
+        frame: str = EULERIAN,
         model: str | Path | None = None,
         progress: Progress = True,
         **options: Unpack[OptionKeywords],
     ) -> None:
-        self.path = _catalog_path(output_dir, name)
+        self.path = _catalog_path(output_dir, name, frame)
+        self.frame = frame
         self.ds = ds
         self.progress = progress
         self.box = box_prediction(ds, PredictionOptions.read(model, options))
 
     def run(self) -> YTHaloCatalogDataset:
         """Predict if needed, write the catalogue and load it; `CatalogError` if there is no protohalo."""
-        return _write_described(self.ds, self.box.field, self.box.get(self.progress), self.path)
+        return _write_described(self.ds, self.box.field, self.box.get(self.progress), self.path, self.frame)
 
 
-def _write_described(ds: Dataset, field: LinearField, prediction: Prediction, path: Path) -> YTHaloCatalogDataset:
+def _write_described(
+    ds: Dataset, field: LinearField, prediction: Prediction, path: Path, frame: str
+) -> YTHaloCatalogDataset:
     """Describe every protohalo, write the catalogue on rank 0, and load it on all ranks."""
     communicator = MPICommunicator()
     with communicator.barrier():
@@ -80,13 +85,18 @@ def _write_described(ds: Dataset, field: LinearField, prediction: Prediction, pa
                 )
             path.parent.mkdir(parents=True, exist_ok=True)
             ids, source = member_ids(ds, field, catalog.members)
-            write_catalog(path, catalog, prediction, field, ids, {"member_ids": source, "source": str(ds)})
+            write_catalog(path, catalog, prediction, field, ids, {"member_ids": source, "source": str(ds)}, frame)
             ytLogger.info("Wrote %d protohaloes to %s", len(catalog), path)
     return load_catalog(path)
 
 
 def rebuild_catalog(
-    ds: Dataset, prediction: Prediction, output_dir: str | os.PathLike[str] = CATALOG_NAME, *, name: str = CATALOG_NAME
+    ds: Dataset,
+    prediction: Prediction,
+    output_dir: str | os.PathLike[str] = CATALOG_NAME,
+    *,
+    name: str | None = None,
+    frame: str = EULERIAN,
 ) -> YTHaloCatalogDataset:
     """Write the catalogue of an existing prediction, for example a stored one, without running any network.
 
@@ -97,7 +107,7 @@ def rebuild_catalog(
         come from them.
     prediction : Prediction
         As `Prediction.load` reads it.
-    output_dir, name
+    output_dir, name, frame
         As in `find_protohalos`.
 
     Returns
@@ -109,20 +119,23 @@ def rebuild_catalog(
     InitialConditionsError
         The initial conditions are not those of the prediction.
     CatalogError
-        There are no protohaloes, or the folder cannot be written.
+        There are no protohaloes, the frame is unknown, or the folder cannot be written.
 
     Examples
     --------
     >>> prediction = ph.Prediction.load("protohalos/prediction.h5")
     >>> catalog = ph.rebuild_catalog(ph.load("ics.hdf5"), prediction, "protohalos")
     """
-    path = _catalog_path(output_dir, name)
+    path = _catalog_path(output_dir, name, frame)
     field = linear_field(ds)
     prediction.check_field(field)
-    return _write_described(ds, field, prediction, path)
+    return _write_described(ds, field, prediction, path, frame)
 
 
-def _catalog_path(output_dir: str | os.PathLike[str], name: str) -> Path:
+def _catalog_path(output_dir: str | os.PathLike[str], name: str | None, frame: str) -> Path:
+    check_frame(frame)
+    if name is None:
+        name = LAGRANGIAN_NAME if frame == LAGRANGIAN else CATALOG_NAME
     if not name or Path(name).name != name:
         raise CatalogError(f"catalogue name {name!r} is not a plain file name; give one without folders")
     path = Path(output_dir).expanduser() / f"{name}.0.h5"
@@ -136,7 +149,8 @@ def find_protohalos(
     ds: Dataset,
     output_dir: str | os.PathLike[str] = CATALOG_NAME,
     *,
-    name: str = CATALOG_NAME,
+    name: str | None = None,
+    frame: str = EULERIAN,
     model: str | Path | None = None,
     progress: Progress = True,
     **options: Unpack[OptionKeywords],
@@ -150,7 +164,12 @@ def find_protohalos(
     output_dir : path
         Folder of the catalogue, ``<output_dir>/<name>.0.h5``; made if it does not exist.
     name : str
-        First part of the file name. yt reads every ``<name>*.h5`` in the folder as a part of the catalogue.
+        First part of the file name. yt reads every ``<name>*.h5`` in the folder as a part of the catalogue. By default
+        ``"protohalos"``, or ``"lagrangian"`` in that frame.
+    frame : {"eulerian", "lagrangian"}
+        Where positions and radii are: of the haloes at their redshift, or of their regions in the initial conditions
+        and at the redshift of these. The second lies on the plots of `lattice_dataset`: ``particle_position`` is the
+        Lagrangian centre, ``virial_radius`` the Lagrangian radius, and velocities are zero.
     model, **options
         As in `PredictionOptions`.
     progress : bool or callable
@@ -165,14 +184,15 @@ def find_protohalos(
     ModelError, InitialConditionsError, CosmologyError, LatticeError, OutOfRangeError
         Before any network runs.
     CatalogError
-        The folder cannot be written, or there are no protohaloes: yt cannot read a catalogue without haloes.
+        The folder cannot be written, the frame is unknown, or there are no protohaloes: yt cannot read a catalogue
+        without haloes.
 
     Examples
     --------
     >>> catalog = ph.find_protohalos(ds, output_dir="protohalos")
     >>> ids = catalog.halo("halos", 0)["member_ids"]
     """
-    return ProtohaloFinder(ds, output_dir, name=name, model=model, progress=progress, **options).run()
+    return ProtohaloFinder(ds, output_dir, name=name, frame=frame, model=model, progress=progress, **options).run()
 
 
 def member_ids(ds: Dataset, field: LinearField, members: NDArray[np.int64]) -> tuple[NDArray[np.int64], str]:

@@ -9,6 +9,7 @@ import yt
 from yt.data_objects.static_output import Dataset
 
 from .._utils.progress import Progress
+from .comoving_axes import LatticeGrid
 from .fields import CELL_FIELDS, display_name
 from .load import with_cosmology
 from .options import OptionKeywords, PredictionOptions, Unpack, takes_options
@@ -35,7 +36,8 @@ def lattice_dataset(
         In memory and periodic, with ``("gas", "protohalo_probability")``, ``_id``, ``_mass``,
         ``("gas", "linear_overdensity")`` and ``("gas", "linear_potential")``. Redshift and cosmology are those of `ds`,
         whatever the redshift of the prediction, since the sites are those of the initial conditions. Each cell is
-        centred on its site, so the box of a lattice at cell corners begins half a spacing below zero.
+        centred on its site, so the box of a lattice at cell corners begins half a spacing below zero. Plots have axes
+        in comoving Mpc/h, and draw the catalogue of ``find_protohalos(ds, frame="lagrangian")``.
 
     Raises
     ------
@@ -59,7 +61,7 @@ def lattice_dataset(
         periodicity=(True, True, True),
         dataset_name=f"{ds.basename}_lattice",
     )
-    grid = with_cosmology(grid, linear.cosmology, linear.redshift)
+    grid = with_cosmology(grid, linear.cosmology, linear.redshift, LatticeGrid)
     grid.current_time = grid.cosmology.t_from_z(linear.redshift)
     grid.index  # noqa: B018  yt knows no fields before its index exists
     for name, field in CELL_FIELDS.items():

@@ -193,8 +193,11 @@ def particle_dataset(
     return with_cosmology(ds, cosmology, redshift)
 
 
-def with_cosmology(ds: Any, cosmology: Cosmology, redshift: float) -> Any:
-    """Copy an in-memory dataset with lengths in comoving Mpc/h, masses in Msun/h, a redshift and a cosmology."""
+def with_cosmology(ds: Any, cosmology: Cosmology, redshift: float, kind: type | None = None) -> Any:
+    """Copy an in-memory dataset with lengths in comoving Mpc/h, masses in Msun/h, a redshift and a cosmology.
+
+    kind : class of the copy, by default that of the dataset
+    """
     handler = ds.stream_handler
     handler.cosmology_simulation = 1
     handler.current_redshift = float(redshift)
@@ -202,4 +205,4 @@ def with_cosmology(ds: Any, cosmology: Cosmology, redshift: float) -> Any:
     handler.hubble_constant = cosmology.h
     handler.code_units = ("Mpccm/h", "Msun/h", "s", "km/s", "gauss")
     handler.parameters.update(OmegaBaryon=cosmology.omega_b, Sigma8=cosmology.sigma_8, PrimordialIndex=cosmology.n_s)
-    return type(ds)(handler)
+    return (kind or type(ds))(handler)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ..._utils.files import open_hdf5
 from ...catalog.catalog import Catalog
+from ...catalog.frames import LAGRANGIAN
 from ...catalog.members import check_catalog_format
 from ...exceptions import CatalogError, StoreError
 from ...prediction.result import Prediction
@@ -70,6 +71,8 @@ def stored_columns(path: Path, prediction: Prediction) -> tuple[dict[str, NDArra
         with open_hdf5(path) as file:
             check_catalog_format(file, path)
             attributes = dict(file.attrs)
+            if attributes.get("frame") == LAGRANGIAN:
+                raise CatalogError(f"{path} is in the Lagrangian frame; give the catalogue of the haloes")
             h, redshift = float(attributes["hubble_constant"]), float(attributes["current_redshift"])
             sizes = file["particle_number"][()]
             # catalogues hold proper Mpc
@@ -79,7 +82,7 @@ def stored_columns(path: Path, prediction: Prediction) -> tuple[dict[str, NDArra
             columns["spin"] = file["spin_magnitude"][()] * h
         titles = {"Final": "position", "Speed": "velocity", "Tide": "tide", "Spin": "spin"}
         notes = [f"{title}: {attributes[f'{name}_definition']}." for title, name in titles.items()]
-    except StoreError:
+    except (CatalogError, StoreError):
         raise
     except (OSError, KeyError, ValueError, TypeError) as error:
         raise StoreError(f"catalogue {path} cannot be read ({error}); rebuild it with `protohalos catalog`") from error

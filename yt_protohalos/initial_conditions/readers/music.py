@@ -90,6 +90,12 @@ def read_conf(path: Path) -> BoxFacts:
     return BoxFacts(_number(path, setup, "boxlength"), _number(path, setup, "zstart"), known)
 
 
+def read_setup_number(path: Path, key: str) -> float | None:
+    """A number in the [setup] section of a MUSIC .conf, None if it is not there."""
+    parser = _parsed(path)
+    return _number(path, parser["setup"], key) if parser.has_section("setup") else None
+
+
 def _parsed(path: Path) -> configparser.ConfigParser:
     parser = configparser.ConfigParser(strict=False, inline_comment_prefixes=("#", ";"), interpolation=None)
     try:

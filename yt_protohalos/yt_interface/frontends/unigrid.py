@@ -15,6 +15,7 @@ from yt.utilities.io_handler import BaseIOHandler
 from ...fields.cosmology import Cosmology
 from ...fields.units import Quantity
 from ...initial_conditions.readers.music import BoxFacts
+from ..comoving_axes import ComovingAxes
 
 
 class UnigridIndex(CM1Hierarchy):
@@ -37,7 +38,7 @@ class UnigridIOHandler(BaseIOHandler):
                 yield field, grid, self.ds.read_cube(field[1])
 
 
-class UnigridDataset(Dataset):
+class UnigridDataset(ComovingAxes, Dataset):
     """Base of the grid frontends.
 
     Subclasses set `fluid_type`, the field type of the cubes on disk, and `_field_info_class`. They name the linear
