@@ -132,6 +132,8 @@ def test_the_measured_padding_is_the_smallest_that_held_so_many(model):
                 assert row[found] >= confidence and not np.any(row[:found] >= confidence)
                 # a share between those that were measured takes the next above
                 assert table.padding(shape, contain - 0.01, confidence) == table.paddings[found]
+    # 99.9 % is more than 0.999 by rounding
+    assert 99.9 / 100 > 0.999 and table.padding("ellipsoid", 99.9 / 100, 0.5) == table.padding("ellipsoid", 0.999, 0.5)
     assert table.padding("ellipsoid", 0.99, 0.5) <= table.padding("region", 0.99, 0.5)
 
 
@@ -172,6 +174,10 @@ def test_the_command_writes_the_file_of_each_code(conf, tmp_path, capsys):
     status, said = zoom("-o", tmp_path / "cells.txt", "--code", "genetic", "--padding", "0")
     assert status == 0 and "zoom_grid 1 64" in said.out and len(np.loadtxt(tmp_path / "cells.txt")) == 12**3
     assert zoom("-o", tmp_path / "mask.h5", "--code", "mask")[0] == 0 and (tmp_path / "mask.h5").is_file()
+    for share in ("1.5", "0", "abc"):
+        with pytest.raises(SystemExit):
+            zoom("-o", points, "--contain", share)
+        assert f"argument --contain: '{share}' is no share; give one such as 0.99 or 99%\n" in capsys.readouterr().err
     for options, error in (
         (("--conf", conf, "--code", "mask"), "is for MUSIC, not for mask"),
         (("--padding", 1, *target), "exclude each other"),

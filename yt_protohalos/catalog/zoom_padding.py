@@ -17,6 +17,7 @@ from .zoom_files import SHAPES
 
 TABLES = "zoom_padding.json"
 """In the package's data; ``examples/zoom_check.py`` measures it."""
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,12 +79,14 @@ class PaddingTable:
         """Share of the haloes that held at least `contain`, by padding; what was measured next above `contain`."""
         if shape not in SHAPES:
             raise RegionError(f"shape {shape!r} is unknown; use one of {', '.join(SHAPES)}")
-        if not (0 < contain <= self.contain[-1] and 0 < confidence < 1):
+        # 99.9 % is more than 0.999 by rounding
+        row = int(np.searchsorted(self.contain, contain - _ROUNDING))
+        if not (contain > 0 and row < len(self.contain) and 0 < confidence < 1):
             raise RegionError(
                 f"contain {contain:g} with confidence {confidence:g} was not measured; contain goes up to "
                 f"{self.contain[-1]:g}, and confidence is below 1"
             )
-        return np.asarray(self.held[shape][np.searchsorted(self.contain, contain)])
+        return np.asarray(self.held[shape][row])
 
 
 @cache

@@ -56,9 +56,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _share(text: str) -> float:
     """A share such as ``0.99`` or ``99%``."""
-    value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    try:
+        value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        value = 0.0
     if not 0 < value <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is no share; give one such as 0.99 or 99%%")
+        raise argparse.ArgumentTypeError(f"{text!r} is no share; give one such as 0.99 or 99%")
     return value
 
 
