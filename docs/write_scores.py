@@ -1,76 +1,86 @@
-"""Write docs/model_scores.md from the cards of the bundled models: `python docs/write_scores.py`."""
+"""Write docs/model_cards/NAME.md, a page for each bundled model, from the cards: `python docs/write_scores.py`."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from yt_protohalos.models import registry
 from yt_protohalos.models.card import ModelCard
 
-TARGET = Path(__file__).with_name("model_scores.md")
-ROWS = (
+FOLDER = Path(__file__).with_name("model_cards")
+COLUMNS = (
     ("ACC", "ACC"),
     ("F1", "F1"),
     ("TPR", "TPR"),
     ("PPV", "PPV"),
-    ("predicted share of sites", "predicted_fraction"),
-    ("true share of sites", "true_fraction"),
-    ("haloes above 500 sites", "haloes_above_500_sites"),
-    ("of these matched with IoU > 0.5", "matched_share_above_500_sites"),
-    ("their median IoU", "median_iou_above_500_sites"),
-    ("haloes of all sizes matched with IoU > 0.5 (from `min_sites` on)", "matched_share_all"),
-    ("largest calibration error in ten bins", "largest_calibration_error"),
+    ("in mask", "predicted_fraction"),
+    ("in haloes", "true_fraction"),
+    ("> 500", "haloes_above_500_sites"),
+    ("matched", "matched_share_above_500_sites"),
+    ("IoU", "median_iou_above_500_sites"),
+    ("all", "matched_share_all"),
+    ("cal.", "largest_calibration_error"),
 )
-PEERS = """Beside them on the TreePM reference run, with the same definition of a halo: PINOCCHIO 5.1 has ACC 0.803,
-F1 0.747 and matches 58 % of the haloes above 500 particles; a threshold on delta smoothed with a Gaussian of 3 sites
-has 0.800 and 0.750; PySCo, another N-body code, on a force mesh of 2.67 cells a spacing has 0.884 and 0.854 and
-matches 96 %.
-
-Two runs of seed 901 that differ below the lattice alone (fine seeds 1 and 2) agree to ACC 0.925 and F1 0.912 and match
-97 %: the limit in the set-up of the training runs. The paper's networks have 0.864 and 0.838 on its own runs, whose
-limit is 0.903 and 0.884.
+EXPLAINED = """A row is a run. *In mask* and *in haloes* are the predicted and the true share of sites. *> 500* is the
+number of haloes of more than 500 sites, *matched* the share of them that is matched (IoU above 0.5), and *IoU* their
+median IoU. *All* is the share of matched haloes from the smallest on, and *cal.* the largest calibration error in ten
+bins. {doc}`../validation` defines the scores.
 """
 
 
-def table(card: ModelCard) -> str:
-    """Scores of one model as Markdown."""
-    columns = [(name, scores) for name, runs in card.scores.items() for scores in _runs(runs)]
-    lines = [f"### {card.name}, version {card.version}", "", card.description, ""]
-    if not columns:
-        return "\n".join([*lines, "Not scored.", ""])
-    lines += ["| | " + " | ".join(name for name, _ in columns) + " |", "|---|" + "---|" * len(columns)]
-    for title, key in ROWS:
-        lines.append(
-            f"| {title} | "
-            + " | ".join(("" if scores[key] is None else str(scores[key])) for _, scores in columns)
-            + " |"
-        )
-    for name, scores in columns:
-        lines += ["", f"By mass, {name}:", ""]
-        lines += ["| log10 M [Msun/h] | TPR | predicted haloes | simulated haloes |", "|---|---|---|---|"]
-        edges = scores["log10_mass_edges"]
-        predicted = scores["predicted_haloes_by_mass"] or [""] * len(edges)
-        for i in range(len(edges) - 1):
-            rate = scores["TPR_by_mass"][i]
-            lines.append(
-                f"| {edges[i]:.2f} to {edges[i + 1]:.2f} | {'' if rate is None else rate} "
-                f"| {predicted[i]} | {scores['true_haloes_by_mass'][i]} |"
-            )
+def table(titles: Iterable[str], rows: Iterable[Iterable[Any]]) -> list[str]:
+    """Lines of a Markdown table: shares with three digits, empty where a cell is None."""
+    titles = list(titles)
+    lines = ["| " + " | ".join(titles) + " |", "|" + "---|" * len(titles)]
+    return lines + ["| " + " | ".join("" if cell is None else _digits(cell) for cell in row) + " |" for row in rows]
+
+
+def _digits(cell: Any) -> str:
+    return f"{cell:.3f}" if isinstance(cell, float) else str(cell)
+
+
+def page(card: ModelCard) -> str:
+    """Page of one model."""
+    facts = [fact for fact in card.facts() if fact[0] != "scores"]
+    lines = [f"# {card.name}", "", f"{card.description}.", ""]
+    lines += table(("", ""), [("version", card.version), *facts, ("threshold", f"{card.threshold:.3f}")])
+    lines += ["", f"`protohalos models {card.name}` prints the same, and {{doc}}`../models` compares the models."]
+    runs = [(name, scores) for name, every in card.scores.items() for scores in _listed(every)]
+    if not runs:
+        return "\n".join([*lines, "", "It is not scored.", ""])
+    lines += ["", "## Scores", "", EXPLAINED]
+    titles, keys = zip(*COLUMNS, strict=True)
+    lines += table(("run", *titles), [(name, *(scores[key] for key in keys)) for name, scores in runs])
+    edges = runs[0][1]["log10_mass_edges"]
+    bins = [f"{low:g} to {high:g}" for low, high in pairwise(edges)]
+    lines += ["", "## By mass", "", "TPR of the sites of simulated haloes, by log10 of their mass in Msun/h:", ""]
+    lines += table(("run", *bins), [(name, *scores["TPR_by_mass"]) for name, scores in runs])
+    counted = [(name, scores) for name, scores in runs if scores["predicted_haloes_by_mass"]]
+    if counted:
+        lines += ["", "Predicted / simulated haloes, by log10 of the mass in Msun/h:", ""]
+        lines += table(("run", *bins), [(name, *_counts(scores)) for name, scores in counted])
     return "\n".join([*lines, ""])
 
 
-def _runs(scores: Any) -> list[dict[str, Any]]:
+def _counts(scores: dict[str, Any]) -> list[str]:
+    pairs = zip(scores["predicted_haloes_by_mass"], scores["true_haloes_by_mass"], strict=True)
+    return [f"{predicted} / {true}" for predicted, true in pairs]
+
+
+def _listed(scores: Any) -> list[dict[str, Any]]:
     return scores if isinstance(scores, list) else [scores]
 
 
-def text() -> str:
-    """The whole page."""
+def pages() -> dict[Path, str]:
+    """Text of every page."""
     cards = [registry.load_card(name)[0] for name in registry.available()]
-    if not cards:
-        return "No model is bundled.\n"
-    return "\n".join(table(card) for card in cards) + "\n" + PEERS
+    return {FOLDER / f"{card.name}.md": page(card) for card in cards}
 
 
 if __name__ == "__main__":
-    TARGET.write_text(text(), encoding="utf-8")
+    FOLDER.mkdir(exist_ok=True)
+    for path, text in pages().items():
+        path.write_text(text, encoding="utf-8")

@@ -15,7 +15,7 @@ from yt_protohalos.cli import COMMANDS, build_parser
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(DOCS.glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(DOCS.glob("*.md")), *sorted(DOCS.glob("model_cards/*.md"))]
 LINKED = [*PAGES, *sorted((ROOT / "examples").rglob("*.py")), *sorted((ROOT / "examples").rglob("*.rst"))]
 BLOCK = re.compile(r"^ *```(\S*)[^\n]*\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 MARKDOWN_LINK = re.compile(r"(?<!`)\[[^\]]*\]\(([^)\s]+)\)")
@@ -24,7 +24,7 @@ FILE_DIRECTIVE = re.compile(r"^```\{(?:literal)?include\} (\S+)", re.MULTILINE)
 ADDRESS = re.compile(r"https?://[^\s)>\"'`]+")
 FILE_NAME = re.compile(r"`((?:\.ci|tests|benchmarks|examples|docs|yt_protohalos)/[\w./-]+)`")
 CONTINUED = re.compile(r"\\\n\s*")
-MADE_BY_BUILD = ("docs/_build", "gallery/index")
+MADE_BY_BUILD = ("docs/_build", "gallery/index", "tasks/index")
 """What a build of the documentation writes."""
 
 
@@ -61,12 +61,12 @@ def lead(path: Path, target: str) -> str | None:
 
 def lead_role(target: str) -> str | None:
     """What is wrong with a Sphinx reference to a page, None if nothing."""
-    name = target.removeprefix("/")
+    name = target.removeprefix("/").removeprefix("../")
     if name in MADE_BY_BUILD or (DOCS / f"{name}.md").is_file():
         return None
     # the gallery makes a page of each of its scripts
     script = ROOT / "examples" / f"{name}.py"
-    return None if name.startswith("gallery/plot_") and script.is_file() else "is no page"
+    return None if name.startswith(("gallery/plot_", "tasks/")) and script.is_file() else "is no page"
 
 
 @pytest.mark.parametrize("path", LINKED, ids=page_name)
@@ -90,10 +90,12 @@ def test_the_check_of_links_finds_what_is_wrong(tmp_path):
 
 
 def test_every_page_is_in_the_table_of_contents():
-    text = (DOCS / "index.md").read_text()
-    listed = set(re.search(r"```\{toctree\}\n(?::.*\n)*\n(.*?)```", text, re.DOTALL)[1].split())
-    # scores are included by the page of the models
-    assert {path.stem for path in DOCS.glob("*.md")} - {"index", "model_scores"} == listed - {"gallery/index"}
+    groups = re.findall(
+        r"^```\{toctree\}\n(?::.*\n)*\n((?:[\w/]+\n)+)```", (DOCS / "index.md").read_text(), re.MULTILINE
+    )
+    listed = [name for group in groups for name in group.split()]
+    assert len(listed) == len(set(listed))
+    assert {path.stem for path in DOCS.glob("*.md")} - {"index"} == set(listed) - set(MADE_BY_BUILD)
 
 
 @pytest.mark.parametrize("path", PAGES, ids=page_name)

@@ -22,11 +22,24 @@ from yt_protohalos.exceptions import InitialConditionsError
 
 ROOT = Path(__file__).parents[2]
 # a helper of an example is imported, not run
-EXAMPLES = [path for path in sorted((ROOT / "examples").glob("*.py")) if "\nRun: python " in path.read_text()]
+EXAMPLES = [
+    path
+    for folder in ("examples", "examples/tasks")
+    for path in sorted((ROOT / folder).glob("*.py"))
+    if "\nRun: python " in path.read_text()
+]
+TASKS = sorted((ROOT / "examples" / "tasks").glob("plot_*.py"))
 GALLERY = sorted((ROOT / "examples" / "gallery").glob("plot_*.py"))
 PAGE_WIDTH, SMALLEST_TEXT = 7.3, 8
 """Inch and points: what a printed page can show and a reader can read."""
-PAGES = [page for page in sorted((ROOT / "docs").glob("*.md")) if "```python" in page.read_text()]
+# the notebook holds the code of the quickstart, and the first page that of the README
+RUN_ELSEWHERE = {"index", "quickstart"}
+PAGES = [
+    page
+    for page in sorted((ROOT / "docs").glob("*.md"))
+    if "```python" in page.read_text() and page.stem not in RUN_ELSEWHERE
+]
+NOTEBOOK = ROOT / "examples" / "quickstart.ipynb"
 TEST_COMMAND = re.compile(r"^python3 -m venv \.venv-test .*$", re.MULTILINE)
 
 # the documented code names bundled models; small stand-ins of their names make it run in seconds
@@ -86,7 +99,7 @@ def test_example_runs(script, method, bundle, tmp_path):
     from yt_protohalos.models.registry import DEFAULT_MODELS
 
     arguments = ["--model", str(bundle / DEFAULT_MODELS[method])]
-    if script.stem in ("own_initial_conditions", "experiments"):
+    if script.stem == "experiments":
         arguments += ["-n", "32"]
     if script.stem == "zoom_check":
         arguments += ["--largest", "2"]
@@ -116,6 +129,24 @@ def test_gallery_script_draws_what_can_be_read_in_print(script, monkeypatch, tmp
     for ax in figures[0].axes:
         if ax.get_xlabel():
             assert "[" in ax.get_xlabel() or "threshold" in ax.get_xlabel(), "an axis without units"
+
+
+@pytest.fixture(scope="module")
+def task_cache(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.mark.parametrize("script", TASKS, ids=lambda path: path.stem[5:])
+def test_task_runs_without_a_network_and_draws(script, monkeypatch, tmp_path, task_cache):
+    """In this process, and with one cache for all: two scripts predict the same box."""
+    from matplotlib.figure import Figure
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("YT_PROTOHALOS_CACHE", str(task_cache))
+    monkeypatch.setattr(sys, "argv", [str(script)])
+    left = runpy.run_path(str(script))
+    figures = [value for value in left.values() if isinstance(value, Figure)]
+    assert figures and all(any(ax.has_data() for ax in figure.axes) for figure in figures)
 
 
 def test_gallery_data_belong_to_the_bundled_model(monkeypatch):
@@ -226,11 +257,36 @@ def test_gallery_data_take_a_stored_prediction_and_its_initial_conditions(monkey
         make_gallery_data.main(["--boxes", str(stored), "-o", str(data)])
 
 
+def python_blocks(page: Path) -> list[str]:
+    return re.findall(r"^```python\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
+
+
+def notebook_cells() -> list[dict]:
+    return [cell for cell in json.loads(NOTEBOOK.read_text())["cells"] if cell["cell_type"] == "code"]
+
+
+def test_the_notebook_is_the_quickstart_with_its_outputs():
+    """Else: python docs/write_outputs.py."""
+    cells, page = notebook_cells(), ROOT / "docs" / "quickstart.md"
+    assert ["".join(cell["source"]) + "\n" for cell in cells] == python_blocks(page)
+    printed = ["".join(out["text"]) for cell in cells for out in cell["outputs"] if out["output_type"] == "stream"]
+    assert re.findall(r"^```text\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL) == printed
+    pictures = [out for cell in cells for out in cell["outputs"] if "image/png" in out.get("data", {})]
+    assert len(pictures) == len(re.findall(r"\(images/quickstart_\w+\.png\)", page.read_text())) == 3
+
+
+def test_the_first_page_shows_the_code_and_the_output_of_the_readme():
+    first, readme = ((ROOT / name).read_text() for name in ("docs/index.md", "README.md"))
+    for language in ("python", "text"):
+        block = re.search(rf"^```{language}\n.*?^```$", readme, re.MULTILINE | re.DOTALL)[0]
+        assert block in first
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("page", [*PAGES, NOTEBOOK], ids=lambda path: path.name.removesuffix(".md"))
 def test_documented_code_runs(page, bundle, tmp_path):
-    """The Python blocks of a page, in order, in one process."""
-    blocks = re.findall(r"^```python\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
+    """The Python blocks of a page or notebook, in order, in one process."""
+    blocks = ["".join(cell["source"]) for cell in notebook_cells()] if page == NOTEBOOK else python_blocks(page)
     assert blocks
     if page.stem == "finder":
         pytest.importorskip("yt_astro_analysis", reason="the page shows the extra astro")
@@ -247,9 +303,8 @@ def test_readme_python_runs(bundle, tmp_path):
     from importlib.resources import files
 
     (tmp_path / "ics_gadget.dat").symlink_to(str(files("yt_protohalos") / "data" / "music64_gadget2.dat"))
-    blocks = re.findall(r"^```python\n(.*?)^```$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
     script = tmp_path / "readme.py"
-    script.write_text("\n".join([USE_SMALL_MODEL.format(folder=str(bundle)), *blocks]))
+    script.write_text("\n".join([USE_SMALL_MODEL.format(folder=str(bundle)), *python_blocks(ROOT / "README.md")]))
     run(script, [], tmp_path, bundle)
     assert list((tmp_path / "protohalos").iterdir())
 

@@ -6,31 +6,20 @@ import importlib
 import inspect
 import re
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 API = Path(__file__).parents[2] / "docs" / "api.md"
-DIRECTIVE = re.compile(r"^\.\. auto(\w+):: (\S+)\n((?:   :.*\n)*)", re.MULTILINE)
+ENTRY = re.compile(r"^   ~(yt_protohalos\.[\w.]+)$", re.MULTILINE)
 TITLE = re.compile(r"^(\w+)\n-+\n", re.MULTILINE)
 
 
 def listed() -> dict[str, Any]:
     """Every object that docs/api.md names, by its dotted name."""
     found = {}
-    for kind, target, options in DIRECTIVE.findall(API.read_text()):
-        if kind != "module":
-            home, _, name = target.rpartition(".")
-            found[target] = getattr(importlib.import_module(home), name)
-            continue
-        module = importlib.import_module(target)
-        members = re.search(r":members: ?(.*)", options)
-        names = members[1].split(", ") if members and members[1] else _own_classes(module)
-        found |= {f"{target}.{name}": getattr(module, name) for name in names}
+    for target in ENTRY.findall(API.read_text()):
+        home, _, name = target.rpartition(".")
+        found[target] = getattr(importlib.import_module(home), name)
     return found
-
-
-def _own_classes(module: ModuleType) -> list[str]:
-    return [name for name, value in vars(module).items() if inspect.isclass(value)]
 
 
 LISTED = listed()

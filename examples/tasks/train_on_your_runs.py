@@ -1,6 +1,11 @@
-"""Train a network on simulations of your own: their initial conditions, and a final snapshot with the same IDs.
+"""
+Train on your own runs
+======================
 
+A network is trained on simulations of your own: their initial conditions, and a final snapshot with the same IDs.
 Without files of yours, a substitute for a simulation is made, so that the example runs in seconds.
+
+:doc:`/training` trains a model of full size. The documentation shows this script without running it.
 
 Run: python train_on_your_runs.py [--ics FILE --snapshot FILE] [-o DIR]
 """
