@@ -67,6 +67,8 @@ sphinx_gallery_conf = {
     "within_subsection_order": "FileNameSortKey",
     "image_scrapers": ("figure_scraper",),
     "reset_modules": (),
+    # what a script prints is shown, not the value of its last line
+    "capture_repr": (),
     "abort_on_example_error": True,
     "download_all_examples": False,
     # a notebook would not find gallery_data

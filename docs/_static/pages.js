@@ -3,7 +3,7 @@ function stackTables() {
   for (const table of document.querySelectorAll("article table.docutils")) {
     const titles = [...table.querySelectorAll("thead th")].map((cell) => cell.textContent.trim());
     table.classList.remove("stacked");
-    if (!titles.length || !matchMedia("(max-width: 40em)").matches) continue;
+    if (!matchMedia("(max-width: 40em)").matches) continue;
     if (table.scrollWidth <= table.parentElement.clientWidth + 1) continue;
     for (const row of table.tBodies[0].rows) {
       [...row.cells].forEach((cell, i) => {

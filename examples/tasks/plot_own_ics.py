@@ -16,10 +16,12 @@ import yt_protohalos as ph
 from yt_protohalos.analysis import plots
 
 yt.set_log_level("warning")
-n, box_size = 48, 9.375  # sites per side and comoving Mpc/h: the lattice spacing of the bundled models
-delta = ph.generate_initial_conditions(n, box_size, seed=4).delta  # put your cube (n, n, n) here
+# sites per side, and comoving Mpc/h: the lattice spacing of the bundled models
+n, box_size = 48, 9.375
+# put your cube (n, n, n) here
+delta = ph.generate_initial_conditions(n, box_size, seed=4).delta
 
-cosmology = ph.Cosmology(h=0.6777, omega_m=0.307, omega_lambda=0.693, omega_b=0.0483, sigma_8=0.829, n_s=0.961)
+cosmology = ph.PAPER_COSMOLOGY  # or ph.Cosmology with your parameters
 field = ph.LinearField.from_density(delta, box_size, cosmology, redshift=49)
 print(f"rms of the overdensity at z = 0: {np.std(field.delta):.2f}")
 

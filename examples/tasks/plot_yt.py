@@ -9,8 +9,10 @@ fields cannot be sliced, so they go onto their Lagrangian lattice first.
 from importlib.resources import files
 
 import yt
+from matplotlib.colors import ListedColormap
 
 import yt_protohalos as ph
+from yt_protohalos.analysis.drawing import LABEL_COLOURS
 
 yt.set_log_level("warning")
 ds = ph.load(files("yt_protohalos") / "data" / "music64_gadget2.dat")
@@ -18,13 +20,16 @@ grid = ph.lattice_dataset(ds, method="fof")
 place = {"origin": "native", "axes_unit": "Mpccm/h", "fontsize": 14}
 
 # %%
-# Which site belongs to which protohalo. Identifiers are names, so they get colours without an order. Sites outside
-# have the identifier -1.
+# Which site belongs to which protohalo. Identifiers are names, so they get colours without an order, which repeat.
+# Sites outside have the identifier -1 and are grey.
 
 identifier = ("gas", "protohalo_id")
+count = int(grid.all_data()[identifier].max()) + 1
+colours = (LABEL_COLOURS * count)[:count]
 plot = yt.SlicePlot(grid, "z", identifier, **place)
 plot.set_log(identifier, False)
-plot.set_cmap(identifier, "tab20")
+plot.set_zlim(identifier, -0.5, count - 0.5)
+plot.set_cmap(identifier, ListedColormap(colours).with_extremes(under="0.92"))
 plot.render()
 identifiers = plot.plots[identifier].figure
 
@@ -36,6 +41,7 @@ mass = ("gas", "protohalo_mass")
 plot = yt.SlicePlot(grid, "z", mass, **place)
 plot.set_zlim(mass, (1.4e11, "Msun"), (2e13, "Msun"))
 plot.set_log(mass, True)
+plot.set_cmap(mass, "viridis")
 plot.set_background_color(mass, "0.92")
 plot.render()
 masses = plot.plots[mass].figure
@@ -44,8 +50,8 @@ masses = plot.plots[mass].figure
 # How dense, in the linear field, are sites of heavy and of light protohaloes?
 
 inside = grid.all_data().cut_region(["obj['gas', 'protohalo_mass'] > 0"])
-profile = yt.create_profile(
-    inside, mass, [("gas", "linear_overdensity")], n_bins=5, weight_field=("index", "ones"), units={mass: "Msun"}
-)
-for value, delta in zip(profile.x, profile["gas", "linear_overdensity"], strict=True):
-    print(f"{value:.1e}: mean linear overdensity {delta.value:.2f}")
+delta = ("gas", "linear_overdensity")
+volume = ("index", "ones")
+profile = yt.create_profile(inside, mass, delta, 5, weight_field=volume, units={mass: "Msun"})
+for value, mean in zip(profile.x, profile[delta], strict=True):
+    print(f"{value:.1e}: mean linear overdensity {mean.value:.2f}")

@@ -26,9 +26,10 @@ prediction = ph.predict(ds, method="fof")
 # identifier 0.
 
 halo_id = int(np.argmin(np.abs(np.log(prediction.label_mass[1:] / 3e12))))
+mass = prediction.label_mass[halo_id + 1]
 region = ph.zoom_region(prediction, halo_id, padding=2)
 region.write(Path(tempfile.mkdtemp()) / "points.txt")  # or wherever you want it
-print(f"halo {halo_id}: {prediction.label_mass[halo_id + 1]:.2e} Msun, {region.n_members} sites")
+print(f"halo {halo_id}: {mass:.2e} Msun, {region.n_members} sites")
 print(f"region: {len(region.points)} sites")
 for shape, volume in region.volumes.items():
     print(f"volume of the {shape}: {volume:.1f} (Mpc/h)^3")
@@ -40,11 +41,11 @@ print(region.music_lines("points.txt"))
 lattice = prediction.lattice
 figure = Figure(figsize=(5.2, 4.8), layout="constrained")
 ax = figure.subplots()
-members = lattice.sites(np.flatnonzero(prediction.labels.ravel() == halo_id + 1)) + prediction.site_offset
-box = lattice.box_size
-for places, label, size in ((region.points * box, "region", 14), (members * lattice.spacing, "halo", 5)):
-    # across periodic faces, as near to the region as they can be
-    x, y, _ = (places + box / 2 - region.points[0] * box).T % box - box / 2
+box, first = lattice.box_size, region.points[0]
+members = np.argwhere(prediction.labels == halo_id + 1) + prediction.site_offset
+for points, label, size in ((region.points, "region", 14), (members / lattice.n, "halo", 6)):
+    # across periodic faces, as near to the first point as they can be
+    x, y, _ = box * ((points - first + 0.5) % 1 - 0.5).T
     ax.scatter(x, y, s=size, label=label, linewidths=0)
 ax.set(xlabel="x from the first point [Mpc/h]", ylabel="y [Mpc/h]", aspect="equal")
 ax.legend(frameon=False)
