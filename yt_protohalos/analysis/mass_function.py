@@ -182,14 +182,14 @@ def _mean_fit(
     return mean, np.array([np.interp(-m, -v, x) for m, v, x in zip(mean, value, inside, strict=True)])
 
 
-def expected_mass_function(prediction: Prediction, mass: ArrayLike, fit: str = "watson13") -> NDArray[np.float64]:
+def expected_mass_function(prediction: Prediction, log10_mass: ArrayLike, fit: str = "watson13") -> NDArray[np.float64]:
     """Comoving number density per decade of mass that a fit expects for the cosmology and redshift of a prediction.
 
     Parameters
     ----------
     prediction : Prediction
-    mass : array, (N,)
-        Msun.
+    log10_mass : array, (N,)
+        log10 of Msun, not of Msun/h.
     fit : str
         One of `FOF_FITS`. A fit is for an infinite volume: a small box has fewer massive haloes.
 
@@ -206,11 +206,11 @@ def expected_mass_function(prediction: Prediction, mass: ArrayLike, fit: str = "
     Examples
     --------
     >>> from yt_protohalos.analysis.mass_function import expected_mass_function
-    >>> expected_mass_function(prediction, [1e12, 1e13]).shape
+    >>> expected_mass_function(prediction, [12, 13]).shape
     (2,)
     """
-    log10_mass = np.log10(np.asarray(mass, dtype=float) * prediction.cosmology.h)
-    return fof_mass_function(prediction.cosmology, log10_mass, fit, prediction.target_redshift)
+    log10_msun_h = np.asarray(log10_mass, dtype=float) + np.log10(prediction.cosmology.h)
+    return fof_mass_function(prediction.cosmology, log10_msun_h, fit, prediction.target_redshift)
 
 
 def protohalo_mass_function(

@@ -161,7 +161,7 @@ def plot_mass_function(prediction: Prediction, bins_per_decade: int = 5) -> Figu
     ax.errorbar(centers[kept], density[kept], error[kept], fmt="o", color="#0072B2", capsize=2, label="predicted")
     low, high = mass_limits(prediction)
     mass = np.geomspace(low, 1.3 * high, FIT_POINTS)
-    expected = expected_mass_function(prediction, mass)
+    expected = expected_mass_function(prediction, np.log10(mass))
     ax.plot(mass, expected, color=MARK_COLOUR, linewidth=1.2, label="Watson et al. 2013")
     ax.axvline(low, color="0.5", linestyle="--", label=f"smallest, {prediction.min_sites} sites")
     ax.set(xscale="log", yscale="log", ylim=_density_limits(density[kept], error[kept], expected))

@@ -153,7 +153,7 @@ def _page_data(
         "notes": notes,
         "massFunction": {
             "mass": _rounded(mass[filled]), "density": _rounded(density[filled]), "error": _rounded(error[filled]),
-            "fitMass": _rounded(fit_mass), "fit": _rounded(expected_mass_function(prediction, fit_mass)),
+            "fitMass": _rounded(fit_mass), "fit": _rounded(expected_mass_function(prediction, np.log10(fit_mass))),
         },
         "settings": _grouped(prediction.settings),
         "card": _grouped(card.values()),
