@@ -13,6 +13,7 @@ from yt.frontends.rockstar.definitions import halo_dts
 
 from yt_protohalos.exceptions import FormatError, InitialConditionsError
 from yt_protohalos.training.halo_catalogs import read_members, stated_redshift
+from yt_protohalos.training.run_files import finder_of_runs
 
 # a halo with a subhalo, in which another one lies, and a second halo; the rest is in none
 OWN = {"host": range(200, 600), "outer": range(60, 200), "inner": range(60), "other": range(600, 800)}
@@ -263,3 +264,15 @@ def test_an_id_that_one_object_lists_twice_is_refused(tmp_path):
     path.write_text("\n".join(lines) + "\n")
     with pytest.raises(InitialConditionsError, match=r"1 of the .* repeats in one object"):
         read_members(path)
+
+
+@pytest.mark.parametrize(
+    ("finders", "name"),
+    [
+        (["FoF b=0.2, at least 155 particles", "FoF"], "FoF"),
+        (["FoF b=0.2, at least 155 particles", "catalogue halos_0.0.bin"], None),
+        (["FoF b=0.168, at least 155 particles"], None),
+    ],
+)
+def test_a_model_states_the_finder_of_its_runs(finders, name):
+    assert finder_of_runs([{"halo_finder": one} for one in finders]) == (name or "; ".join(sorted(finders)))

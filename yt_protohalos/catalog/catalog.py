@@ -19,6 +19,7 @@ from ..prediction.result import Prediction
 from ..segmentation.label_groups import LabelGroups
 from ..segmentation.labels import count_pieces
 from .shapes import principal_axes, tidal_eigenvalues, tidal_tensors, tidal_torque
+from .spherical_masses import SphericalMasses, known_definitions, sphere_mass, spherical_masses, uses_radius
 
 OVERDENSITY = 200.0
 """Mean density of the sphere that `Catalog.radius_200m` describes, over the mean matter density."""
@@ -71,6 +72,13 @@ class Catalog:
     radius_200m : float64, (K,)
         Comoving radius of a sphere of 200 times the mean matter density with the halo's mass, Mpc/h; the same at
         every z, for the comoving mean density is.
+    spherical_mass : float64, (K, 3)
+        Spherical-overdensity masses M_200m, M_vir and M_200c, Msun: 200 times the mean matter density, the virial
+        overdensity of Bryan & Norman (1998), 200 times the critical density. By relations that were calibrated on
+        particle-mesh runs (`spherical_masses`); NaN where those do not hold: haloes other than friends of friends with
+        linking length 0.2, and M_vir and M_200c at other redshifts than 0.
+    spherical_mass_error : float64, (K, 3)
+        Half of the central 68 % of the simulated masses about these, Msun.
     confidence : float64, (K,)
         Mean membership probability of the sites. That probability is calibrated to be the frequency with which a site
         ends in a halo, in any: this is the expected fraction of the region that does. It says neither that the
@@ -113,6 +121,8 @@ class Catalog:
     tidal_eigenvalues: NDArray[np.float64]
     spin: NDArray[np.float64]
     radius_200m: NDArray[np.float64]
+    spherical_mass: NDArray[np.float64]
+    spherical_mass_error: NDArray[np.float64]
     confidence: NDArray[np.float64]
     member_offset: NDArray[np.int64]
     members: NDArray[np.int64]
@@ -230,6 +240,7 @@ def protohalo_catalog(
     if field is not None:
         sites_from_origin = center / lattice.spacing - prediction.site_offset
         tides = _tide_columns(field, sites_from_origin, n_sites, shapes["inertia"])
+    spherical = _spherical_masses(prediction, motion, method)
     return Catalog(
         identifier=np.arange(len(n_sites), dtype=np.int64),
         mass=prediction.label_mass[1:],
@@ -242,6 +253,8 @@ def protohalo_catalog(
         **tides,
         n_pieces=count_pieces(prediction.labels),
         radius_200m=np.cbrt(3 * n_sites * lattice.spacing**3 / (4 * np.pi * OVERDENSITY)),
+        spherical_mass=spherical.mass,
+        spherical_mass_error=spherical.error,
         confidence=groups.means_of(prediction.probability),
         member_offset=groups.offset,
         members=groups.members,
@@ -296,6 +309,18 @@ def _motion(
         return _evolved_motion(groups, field, evolved), EVOLVED
     order = lpt_order or 2
     return _lpt_motion(groups, field, center, order), LPT_METHODS[order]
+
+
+def _spherical_masses(prediction: Prediction, motion: HaloMotion, method: str) -> SphericalMasses:
+    """Spherical masses from those of the protohaloes, and from their radii in the evolved field of the relations."""
+    card, cosmology = prediction.card, prediction.cosmology
+    sphere = None
+    if motion.radius is not None and method == EVOLVED and uses_radius(card):
+        sphere = sphere_mass(motion.radius, cosmology.mean_density) / cosmology.h
+    # by the sites that the model saw, on which its resolution depends
+    seen = prediction.settings.get("model_side", prediction.lattice.n) / prediction.lattice.n
+    sizes, mass = prediction.sizes[1:] * seen**3, prediction.label_mass[1:]
+    return spherical_masses(mass, sizes, sphere, known_definitions(card, prediction.target_redshift))
 
 
 def _unknown_tide_columns(count: int) -> dict[str, Any]:

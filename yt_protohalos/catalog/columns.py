@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 
 from .catalog import Catalog
 from .frames import EULERIAN, LAGRANGIAN
+from .spherical_masses import DEFINITIONS
 
 _VECTOR = {"_x": (0,), "_y": (1,), "_z": (2,)}
 _TENSOR = {"_xx": (0, 0), "_yy": (1, 1), "_zz": (2, 2), "_xy": (0, 1), "_xz": (0, 2), "_yz": (1, 2)}
+_SPHERICAL = {f"_{name}": (i,) for i, name in enumerate(DEFINITIONS)}
 _DESCENDING = {"_1": (0,), "_2": (1,), "_3": (2,)}
 
 
@@ -55,6 +57,8 @@ COLUMNS = (
     Column("particle_mass", "Msun", "Lagrangian mass", lambda c: c.mass),
     Column("particle_position", "Mpc", "position at the redshift of the catalogue", lambda c: c.position, _VECTOR),
     Column("particle_velocity", "km/s", "peculiar velocity at that redshift", lambda c: c.velocity, _VECTOR),
+    Column("mass", "Msun", "spherical-overdensity mass, calibrated on runs", lambda c: c.spherical_mass, _SPHERICAL),
+    Column("mass_error", "Msun", "its 68 % error", lambda c: c.spherical_mass_error, _SPHERICAL),
     Column("virial_radius", "Mpc", "radius of a sphere of 200 times the mean density", lambda c: c.radius_200m),
     Column("lagrangian_center", "Mpc", "periodic mean of the sites", lambda c: c.lagrangian_center, _VECTOR),
     Column("lagrangian_radius", "Mpc", "radius of a sphere of the mean density", lambda c: c.lagrangian_radius),

@@ -90,14 +90,16 @@ def run(args: argparse.Namespace) -> None:
 def _bundle(args: argparse.Namespace, validation: list[LabelledField]) -> ModelCard:
     from ..training.dataset import LabelledField
     from ..training.export import bundle
-    from ..training.run_files import describe_run
+    from ..training.run_files import describe_run, finder_of_runs
 
     args.output_dir.mkdir(parents=True, exist_ok=True)
     about = {"runs": args.runs, "validation": args.validation}
     training = {name: [describe_run(path) for path in paths] for name, paths in about.items()}
     draft = _positions_draft if args.positions is not None else _draft
     card = draft(args, [LabelledField.from_run(path) for path in args.runs], training)
-    card = replace(card, description=args.description or card.description, training=training)
+    definition = {**card.halo_definition, "finder": finder_of_runs(training["runs"])}
+    description = args.description or card.description
+    card = replace(card, description=description, training=training, halo_definition=definition)
     return bundle(card, args.output_dir, validation, progress=not args.quiet)
 
 

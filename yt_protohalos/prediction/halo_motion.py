@@ -1,4 +1,4 @@
-"""Positions and velocities of protohaloes at the target redshift: means over their sites in the evolved field."""
+"""Positions, velocities and radii of protohaloes at the target redshift, from their sites in the evolved field."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from ..fields.lattice import unwrap, wrap
 from ..fields.linear_field import LinearField
 from ..segmentation.label_groups import LabelGroups
 from ..segmentation.labels import label_map, label_sizes
+from .evolved_radius import radii_200m
 
 
 @dataclass(frozen=True, eq=False)
 class HaloMotion:
-    """Positions and velocities of protohaloes 1..K at the target redshift.
+    """Positions, velocities and radii of protohaloes 1..K at the target redshift.
 
     Attributes
     ----------
@@ -24,6 +25,9 @@ class HaloMotion:
         Mean final position of the sites, comoving Mpc/h in [0, box size).
     velocity : float64, (K, 3)
         Mean peculiar velocity of the sites, km/s.
+    radius : float64, (K,), optional
+        Radius about the densest place of the sites within which they are 200 times as dense as the mean, comoving Mpc/h
+        (`evolved_radius.radii_200m`). None where it was not measured, as in files from before it was kept.
 
     Examples
     --------
@@ -34,11 +38,13 @@ class HaloMotion:
 
     position: NDArray[np.float64]
     velocity: NDArray[np.float64]
+    radius: NDArray[np.float64] | None = None
 
     def relabelled(self, old: NDArray[np.int32], new: NDArray[np.int32]) -> HaloMotion:
         """Motion by new labels, of a cube where each of them takes the place of one of the old."""
         chosen = label_map(new, old)[1:] - 1
-        return HaloMotion(self.position[chosen], self.velocity[chosen])
+        radius = None if self.radius is None else self.radius[chosen]
+        return HaloMotion(self.position[chosen], self.velocity[chosen], radius)
 
 
 def halo_motion(labels: NDArray[np.int32], field: LinearField, evolved: EvolvedField | None) -> HaloMotion | None:
@@ -56,13 +62,16 @@ def mean_motion(
 ) -> HaloMotion:
     """Motion of protohaloes by the arrays of an `EvolvedField`, float32, (3, n, n, n), in sites."""
     lattice = field.lattice
-    means = np.empty((2, len(groups.n_sites), 3))
+    means, radius = np.empty((2, len(groups.n_sites), 3)), np.empty(len(groups.n_sites))
     for part in groups.parts():
         sites = lattice.sites(part.members)
+        final = np.empty((len(part.members), 3))
         for axis in range(3):
             initial = unwrap(sites[:, axis], lattice.n, part.owner)
-            means[0, part.groups, axis] = part.mean(initial + displacement[axis].reshape(-1)[part.members])
+            final[:, axis] = initial + displacement[axis].reshape(-1)[part.members]
+            means[0, part.groups, axis] = part.mean(final[:, axis])
             means[1, part.groups, axis] = part.mean(velocity[axis].reshape(-1)[part.members])
+        radius[part.groups] = lattice.spacing * radii_200m(final, groups.n_sites[part.groups])
     position = wrap((means[0] + field.site_offset) * lattice.spacing, lattice.box_size)
     # v = a H f dx/dln D, and the growth factor of the evolved field is 1 at the target
-    return HaloMotion(position, field.velocity_factor * lattice.spacing * means[1])
+    return HaloMotion(position, field.velocity_factor * lattice.spacing * means[1], radius)

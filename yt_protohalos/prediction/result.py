@@ -196,7 +196,7 @@ class Prediction(LabelledSites):
         Evolved field that the prediction was made from, on this lattice; None where the networks see none or saw
         another lattice. It is not saved.
     motion : HaloMotion or None
-        Positions and velocities of the protohaloes at the target redshift, means over their sites in the evolved field
+        Positions, velocities and radii of the protohaloes at the target redshift, of their sites in the evolved field
         on the lattice of the model. None where no velocities are known, and for files from before it was kept.
 
     Examples
@@ -284,7 +284,9 @@ class Prediction(LabelledSites):
             write_checked(file, name, getattr(self, name))
         self.overlap.write(file.create_group("graph"))
         if self.motion is not None:
-            file["motion/position"], file["motion/velocity"] = self.motion.position, self.motion.velocity
+            for name, values in vars(self.motion).items():
+                if values is not None:
+                    file[f"motion/{name}"] = values
 
     @classmethod
     def load(cls, path: str | Path) -> Prediction:
@@ -329,7 +331,7 @@ class Prediction(LabelledSites):
             # files written before there were other redshifts do not say it
             target_redshift=float(file.attrs.get("target_redshift", 0.0)),
             package_version=str(file.attrs.get("package_version", "")),
-            motion=None if motion is None else HaloMotion(motion["position"][()], motion["velocity"][()]),
+            motion=None if motion is None else HaloMotion(**{name: values[()] for name, values in motion.items()}),
         )
 
 

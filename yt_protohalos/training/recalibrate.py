@@ -18,6 +18,7 @@ from ..prediction.predictor import ProtohaloPredictor
 from .calibration import fit_calibration, model_threshold
 from .dataset import LabelledField
 from .export import network_outputs, score_model, tune_separation, with_evolutions
+from .run_files import finder_of_runs
 
 SPACING_TOLERANCE = 0.01
 
@@ -95,6 +96,7 @@ def recalibrate(
         version=1,
         calibration=composed,
         threshold=model_threshold(card, probabilities, truth),
+        halo_definition={**card.halo_definition, "finder": finder_of_runs(described)},
         description=description or f"{card.description}; recalibrated",
         scores={},
     )

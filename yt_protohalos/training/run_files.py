@@ -7,7 +7,7 @@ delta itself.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -157,6 +157,13 @@ def describe_run(filename: str | Path) -> dict[str, Any]:
     if attributes.get("output_redshift"):
         known["output_redshift"] = float(attributes["output_redshift"])
     return {**known, "code": str(attributes["code"]), "halo_finder": str(attributes["halo_finder"]), **settings}
+
+
+def finder_of_runs(described: Sequence[Mapping[str, Any]]) -> str:
+    """Finder of the halo definition of a card: "FoF" for the default linking length, else as the runs state it."""
+    stated = sorted({str(run["halo_finder"]) for run in described})
+    known = {"FoF", f"FoF b={LINKING_LENGTH}"}
+    return "FoF" if all(one.split(",")[0] in known for one in stated) else "; ".join(stated)
 
 
 def halo_means(labels: NDArray[np.int32], values: NDArray[Any], lattice: Lattice | None = None) -> NDArray[np.float64]:
