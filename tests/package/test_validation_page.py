@@ -84,3 +84,16 @@ def test_bins_without_haloes_are_left_out() -> None:
     table = {"low": [0.0, 0.75], "high": [0.75, 0.8], "protohaloes": [0, 5]}
     table |= {"confidence": [None, 0.774], "purity": [None, 0.83], "found": [None, 0.5]}
     assert page.confidence({"by_confidence": table}).splitlines()[2:] == ["| 0.75 to 0.8 | 5 | 0.774 | 0.830 | 0.50 |"]
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/index.md"])
+def test_the_headline_is_what_was_measured(name: str, page: ModuleType) -> None:
+    text = (ROOT / name).read_text(encoding="utf-8")
+    tables = page.read("1101")
+    for figure in ("matched_share_large", "matched_share_all", "ACC"):
+        value, error = (100 * tables["planck-v5"][figure][key] for key in ("value", "error"))
+        assert f"{value:.1f} ± {error:.1f} %" in text
+        assert f"{100 * tables['pair'][figure]['value']:.1f} %" in text
+    assert str(tables["planck-v5"]["haloes_above_500_sites"]) in text
+    other = page.read("treepm")["planck-v5"]["matched_share_large"]
+    assert f"{100 * other['value']:.0f} ± {100 * other['error']:.0f} %" in text
