@@ -166,8 +166,9 @@ def test_truncated_files_of_every_kind_are_refused(tmp_path):
 @pytest.mark.parametrize("file_format", [1, 2])
 @pytest.mark.parametrize("double", [False, True])
 @pytest.mark.parametrize("long_ids", [False, True])
-@pytest.mark.parametrize(("files", "per_mpc"), [(1, 1000.0), (3, 1.0)])
-def test_gadget2_variants(tmp_path, particles, file_format, double, long_ids, files, per_mpc):
+def test_gadget2_variants(tmp_path, particles, file_format, double, long_ids):
+    # every two of the settings occur together
+    files, per_mpc = (1, 1000.0) if (file_format + double + long_ids) % 2 else (3, 1.0)
     path = write_gadget2(
         tmp_path / "ics.dat",
         particles,
@@ -185,6 +186,50 @@ def test_gadget2_variants(tmp_path, particles, file_format, double, long_ids, fi
 )
 def test_gadget2_byte_order_and_mass_block(tmp_path, particles, variant):
     assert_same_field(load(write_gadget2(tmp_path / "ics.dat", particles, **variant)), particles)
+
+
+@pytest.mark.parametrize(
+    ("block_order", "double_blocks", "variant"),
+    [
+        (("POS ", "ID  ", "VEL "), (), {}),
+        (("ID  ", "POS ", "VEL "), ("VEL ",), {}),
+        (("POS ", "VEL ", "ID  "), ("POS ",), {"file_format": 2}),
+        (("POS ", "ID  ", "VEL "), ("POS ",), {"mass_block": True, "files": 2, "long_ids": True}),
+    ],
+)
+def test_gadget2_blocks_in_any_order_and_precision_keep_their_velocities(
+    tmp_path, particles, block_order, double_blocks, variant
+):
+    block_order += ("MASS",)
+    path = write_gadget2(
+        tmp_path / "ics.dat", particles, block_order=block_order, double_blocks=double_blocks, **variant
+    )
+    ds = load(path)
+    assert_same_field(ds, particles)
+    data = ds.all_data()
+    ids = np.asarray(data["all", "particle_index"]).astype(int)
+    velocities = np.asarray(data["all", "particle_velocity"].to("km/s"))
+    np.testing.assert_allclose(velocities, particles.velocities[ids], rtol=1e-5, atol=1e-5)
+
+
+def test_gadget2_blocks_that_are_not_explained_are_refused(tmp_path, particles):
+    path = write_gadget2(tmp_path / "ics.dat", particles)
+    whole, count = path.read_bytes(), len(particles.positions)
+    start, end = 264 + 12 * count + 8, 264 + 2 * (12 * count + 8)  # of the velocity record
+    half = np.array([6 * count], dtype="<u4").tobytes()
+    path.write_bytes(whole[:start] + half + bytes(6 * count) + half + whole[end:])
+    with pytest.raises(FormatError, match=rf"block 2 of ics.dat has {6 * count} bytes.*format 2"):
+        load(path)
+    named = write_gadget2(tmp_path / "named.dat", particles, file_format=2, block_names={"VEL ": "VELO"})
+    with pytest.raises(FormatError, match=r"no block VEL, but a block 'VELO' of three numbers"):
+        load(named)
+
+
+def test_gadget2_accelerations_after_the_ids_are_left_aside(tmp_path, particles):
+    path = write_gadget2(tmp_path / "ics.dat", particles)
+    mark = np.array([12 * len(particles.positions)], dtype="<u4").tobytes()
+    path.write_bytes(path.read_bytes() + mark + particles.velocities.tobytes() + mark)
+    assert_same_field(load(path), particles)
 
 
 def test_a_set_of_files_opens_by_any_member_and_by_its_stem(tmp_path, particles):

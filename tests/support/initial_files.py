@@ -83,8 +83,14 @@ def write_gadget2(
     redshift: float = REDSHIFT,
     cosmology: Cosmology | None = None,
     positions: np.ndarray | None = None,
+    block_order: tuple[str, ...] = ("POS ", "VEL ", "ID  ", "MASS"),
+    block_names: dict[str, str] | None = None,
+    double_blocks: tuple[str, ...] = (),
 ) -> Path:
-    """Gadget-2 binary; `per_mpc` is file units a Mpc/h, `order` that of storage, `ids` those of row-major particles."""
+    """Gadget-2 binary; `per_mpc` is file units a Mpc/h, `order` that of storage, `ids` those of row-major particles.
+
+    `double_blocks` are in double precision although `double` is False, and `block_names` replace those of format 2.
+    """
     cosmology = cosmology or particles.field.cosmology
     places = particles.positions if positions is None else positions
     count = len(places)
@@ -101,17 +107,23 @@ def write_gadget2(
             0, count, 0, 0, 0, 0, 0, files, particles.field.box_size * per_mpc,
             cosmology.omega_m, cosmology.omega_lambda, cosmology.h, 0, 0, 0, 0, 0, 0, 0, 0,
         ).ljust(256, b"\0")  # fmt: skip
-        blocks = [(b"HEAD", header), (b"POS ", (places[part] * per_mpc).astype(real).tobytes())]
-        if velocities:
-            blocks.append((b"VEL ", (particles.velocities[part] / np.sqrt(scale)).astype(real).tobytes()))
-        blocks.append((b"ID  ", ids[part].astype(integer).tobytes()))
+        data = {"POS ": places[part] * per_mpc, "VEL ": particles.velocities[part] / np.sqrt(scale), "ID  ": ids[part]}
         if mass_block:
-            blocks.append((b"MASS", np.full(len(part), mass).astype(real).tobytes()))
+            data["MASS"] = np.full(len(part), mass)
+        if not velocities:
+            del data["VEL "]
+        types = {label: np.dtype(f"{endian}f8") if label in double_blocks else real for label in data} | {
+            "ID  ": integer
+        }
+        blocks = [("HEAD", header)]
+        for label in block_order:
+            if label in data:
+                blocks.append(((block_names or {}).get(label, label), data[label].astype(types[label]).tobytes()))
         with name.open("wb") as file:
-            for label, data in blocks:
+            for label, values in blocks:
                 if file_format == 2:
-                    file.write(_record(struct.pack(f"{endian}4si", label, len(data) + 8), endian))
-                file.write(_record(data, endian))
+                    file.write(_record(struct.pack(f"{endian}4si", label.encode(), len(values) + 8), endian))
+                file.write(_record(values, endian))
     return names[0]
 
 

@@ -51,8 +51,8 @@ class GadgetLayout:
     endian : {"<", ">"}
     offsets : dict of str to int
         First data byte of "Coordinates", "Velocities", "ParticleIDs", "Mass", as present.
-    float_size, id_size : int
-        Bytes of one float (4 or 8) and of one ID (4, 8, or 0 without IDs).
+    item_sizes : dict of str to int
+        Bytes of one number (4 or 8) in each of these blocks; a code may write positions alone in double precision.
     """
 
     path: Path
@@ -60,8 +60,7 @@ class GadgetLayout:
     endian: str
     header: GadgetHeader
     offsets: dict[str, int]
-    float_size: int
-    id_size: int
+    item_sizes: dict[str, int]
 
     @property
     def variable_mass(self) -> tuple[int, ...]:
@@ -74,7 +73,7 @@ class GadgetLayout:
         count = sum(self.header.counts[i] for i in self.variable_mass)
         with self.path.open("rb") as file:
             file.seek(self.offsets["Mass"])
-            masses = np.fromfile(file, dtype=f"{self.endian}f{self.float_size}", count=count)
+            masses = np.fromfile(file, dtype=f"{self.endian}f{self.item_sizes['Mass']}", count=count)
         with quiet_casts():
             return masses.astype(np.float64)
 
@@ -111,10 +110,13 @@ def read_layout(path: Path) -> GadgetLayout:
         if header.particles == 0:
             raise FormatError(f"{path.name} holds no particles; give initial conditions with at least one")
         blocks = _walk(file, size, endian, file_format, path.name)
+    variable = sum(count for count, mass in zip(header.counts, header.masses, strict=True) if mass == 0)
     if file_format == 2:
         found = {BLOCK_NAMES[name]: (start, length) for name, start, length in blocks if name in BLOCK_NAMES}
+        if "Velocities" not in found:
+            _check_no_vectors([block for block in blocks if block[0] not in BLOCK_NAMES], header.particles, path.name)
     else:
-        found = _name_blocks([(start, length) for _, start, length in blocks], header.particles)
+        found = _name_blocks(blocks, header.particles, variable, path.name)
     return _assemble(path, file_format, endian, header, found)
 
 
@@ -198,36 +200,61 @@ def _assemble(
     particles = header.particles
     if "Coordinates" not in found:
         raise FormatError(f"{path.name} has no positions for its {particles} particles; it is truncated, copy it again")
-    float_size = _item_size("positions", found["Coordinates"][1], 3 * particles, path)
-    if "Velocities" in found and found["Velocities"][1] != found["Coordinates"][1]:
-        raise FormatError(
-            f"{path.name} has {found['Velocities'][1]} bytes of velocities; as many as positions are needed"
-        )
-    id_size = _item_size("IDs", found["ParticleIDs"][1], particles, path) if "ParticleIDs" in found else 0
-    offsets = {name: start for name, (start, _) in found.items()}
-    layout = GadgetLayout(path, file_format, endian, header, offsets, float_size, id_size)
+    sizes = {}
+    for name, what, each in (
+        ("Coordinates", "positions", 3),
+        ("Velocities", "velocities", 3),
+        ("ParticleIDs", "IDs", 1),
+    ):
+        if name in found:
+            sizes[name] = _item_size(what, found[name][1], each * particles, path)
+    offsets = {name: found[name][0] for name in sizes}
+    layout = GadgetLayout(path, file_format, endian, header, offsets, sizes)
     if layout.variable_mass:
         count = sum(header.counts[i] for i in layout.variable_mass)
-        if "Mass" not in found or found["Mass"][1] != count * float_size:
+        if "Mass" not in found or found["Mass"][1] not in (4 * count, 8 * count):
             raise FormatError(
                 f"{path.name} has no mass table entry for particle types {list(layout.variable_mass)} and no mass "
-                f"block of {count * float_size} bytes; one of them is needed, write the file again"
+                f"block of {4 * count} or {8 * count} bytes; one of them is needed, write the file again"
             )
+        offsets["Mass"], sizes["Mass"] = found["Mass"][0], found["Mass"][1] // count
     return layout
 
 
-def _name_blocks(rest: list[tuple[int, int]], particles: int) -> dict[str, tuple[int, int]]:
-    """Name the blocks of format 1 by their order and size: positions, velocities if any, IDs, masses."""
+def _name_blocks(
+    blocks: list[tuple[str, int, int]], particles: int, variable: int, name: str
+) -> dict[str, tuple[int, int]]:
+    """Name the blocks of format 1, which have no names, by their sizes: positions before velocities, IDs before masses.
+
+    `variable` is the number of particles with masses of their own. Blocks after the IDs are other quantities of a
+    snapshot, such as accelerations, but only if velocities come before them.
+    """
     found: dict[str, tuple[int, int]] = {}
-    if rest:
-        found["Coordinates"] = rest.pop(0)
-    if rest and rest[0][1] == found["Coordinates"][1]:
-        found["Velocities"] = rest.pop(0)
-    if rest and rest[0][1] in (4 * particles, 8 * particles):
-        found["ParticleIDs"] = rest.pop(0)
-    if rest:
-        found["Mass"] = rest.pop(0)
+    vectors, whole, masses = ((4 * n, 8 * n) for n in (3 * particles, particles, variable))
+    for number, (_, start, length) in enumerate(blocks, 1):
+        if length in vectors and "Velocities" not in found:
+            found["Velocities" if "Coordinates" in found else "Coordinates"] = start, length
+        elif length in whole and "ParticleIDs" not in found:
+            found["ParticleIDs"] = start, length
+        elif variable and length in masses and "Mass" not in found:
+            found["Mass"] = start, length
+        elif not {"Velocities", "ParticleIDs"} <= set(found):
+            raise FormatError(
+                f"block {number} of {name} has {length} bytes, which for {particles} particles are neither positions, "
+                "velocities, IDs nor masses of 4 or 8 bytes a number; these blocks come first: write the file again, "
+                "or in format 2, which names its blocks"
+            )
     return found
+
+
+def _check_no_vectors(blocks: list[tuple[str, int, int]], particles: int, file_name: str) -> None:
+    """Raise `FormatError` where a file without velocities holds another vector: it may be them, by another name."""
+    for block_name, _, length in blocks:
+        if length in (12 * particles, 24 * particles):
+            raise FormatError(
+                f"{file_name} has no block VEL, but a block {block_name!r} of three numbers per particle; if these are "
+                "the velocities, rename the block: without them the linear field is less exact"
+            )
 
 
 def _item_size(what: str, size: int, count: int, path: Path) -> int:

@@ -80,8 +80,7 @@ class GadgetICsFile(GadgetBinaryFile):
         layout, types = self.layout, self.ds._ptype_spec
         self.field_offsets = {}
         for field, start in layout.offsets.items():
-            width = layout.id_size if field == "ParticleIDs" else layout.float_size
-            width *= 3 if field in ("Coordinates", "Velocities") else 1
+            width = layout.item_sizes[field] * (3 if field in ("Coordinates", "Velocities") else 1)
             for index, ptype in enumerate(types):
                 if field == "Mass" and index not in layout.variable_mass:
                     continue
@@ -93,8 +92,8 @@ class _OneChunkBinaryIndex(GadgetBinaryIndex):
     chunksize = _CHUNK
 
     def _initialize_frontend_specific(self) -> None:
+        # the reader finds the precision of each block; yt would set one for all
         super(GadgetBinaryIndex, self)._initialize_frontend_specific()
-        self.io._float_type = self.ds._float_type
 
 
 class _OneChunkHDF5Index(SPHParticleIndex):
@@ -102,13 +101,17 @@ class _OneChunkHDF5Index(SPHParticleIndex):
 
 
 class IOHandlerGadgetICs(IOHandlerGadgetBinary):
-    """Reader of Gadget-2 binary blocks in either precision."""
+    """Reader of Gadget-2 binary blocks, each in its own precision."""
 
     _dataset_type = "gadget_ics"
 
     def __init__(self, ds: Any, *args: Any, **kwargs: Any) -> None:
         super().__init__(ds, *args, **kwargs)
-        self._float_type = ds._float_type
+        self._item_sizes = ds._item_sizes
+
+    def _read_field_from_file(self, f: Any, count: int, name: str) -> Any:
+        self._float_type = f"f{self._item_sizes[name]}"
+        return super()._read_field_from_file(f, count, name)
 
     def _yield_coordinates(self, data_file: GadgetICsFile, needed_ptype: str | None = None) -> Any:
         with open(data_file.filename, "rb") as file:
@@ -127,11 +130,11 @@ class GadgetICsDataset(_Cosmological, GadgetDataset):
 
     def __init__(self, filename: str, dataset_type: str = "gadget_ics", **kwargs: Any) -> None:
         layout = read_layout(Path(filename))
-        self._float_type = f"f{layout.float_size}"
+        self._item_sizes = layout.item_sizes
         fields = [name for name in ("Coordinates", "Velocities", "ParticleIDs", "Mass") if name in layout.offsets]
         # without a block, the mass is a field too, from the table in the header
         kwargs.setdefault("field_spec", tuple(fields) + (() if "Mass" in fields else ("Mass",)))
-        kwargs.setdefault("long_ids", layout.id_size == 8)
+        kwargs.setdefault("long_ids", layout.item_sizes.get("ParticleIDs") == 8)
         super().__init__(filename, dataset_type, **kwargs)
 
     def __str__(self) -> str:
@@ -174,7 +177,7 @@ def _common_values(layout: GadgetLayout) -> tuple[object, ...]:
     """Values that the files of one set have in common."""
     header = layout.header
     facts = (header.box_size, header.redshift, header.omega_m, header.omega_lambda, header.h, header.files)
-    return (layout.file_format, layout.endian, layout.float_size, layout.id_size, tuple(layout.offsets), *facts)
+    return (layout.file_format, layout.endian, tuple(layout.item_sizes.items()), *facts)
 
 
 def load_gadget_hdf5(path: Path, kwargs: dict[str, Any]) -> GadgetHDF5ICsDataset:
