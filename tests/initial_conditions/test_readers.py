@@ -17,6 +17,7 @@ from initial_files import (
     low_mode_difference,
     realisation,
     write_gadget2,
+    write_swift,
 )
 
 import yt_protohalos
@@ -32,7 +33,7 @@ from yt_protohalos.exceptions import (
 from yt_protohalos.fields.cosmology import PAPER_COSMOLOGY, Cosmology
 from yt_protohalos.fields.fourier import resample, without_nyquist
 from yt_protohalos.initial_conditions.readers.gadget_hdf5 import write_gadget_hdf5
-from yt_protohalos.yt_interface.linear import linear_field, particle_sites
+from yt_protohalos.yt_interface.linear import dataset_facts, linear_field, particle_sites
 from yt_protohalos.yt_interface.load import load
 
 yt.set_log_level(40)
@@ -303,6 +304,36 @@ def write_hdf5_set(path: Path, particles: Particles, files: int) -> Path:
 
 def test_hdf5_sets_of_files(tmp_path, particles):
     assert_same_field(load(write_hdf5_set(tmp_path / "ics.hdf5", particles, 3)), particles)
+
+
+def test_swift_snapshots_open_at_any_redshift(tmp_path, particles):
+    ds = load(write_swift(tmp_path / "snapshot.hdf5", particles, 0.0))
+    # black holes and neutrinos stand beside the dark matter
+    assert {name: count for name, count in ds.particle_type_counts.items() if count} == {
+        "PartType1": len(particles.positions), "PartType5": 1, "PartType6": 1,
+    }  # fmt: skip
+    facts = dataset_facts(ds)
+    assert facts.redshift == 0.0
+    assert facts.box_size == pytest.approx(particles.field.box_size)
+    assert (facts.cosmology.h, facts.cosmology.omega_m) == (PAPER_COSMOLOGY.h, PAPER_COSMOLOGY.omega_m)
+    places = np.asarray(ds.all_data()["PartType1", "particle_position"].to("Mpccm/h"))
+    np.testing.assert_allclose(places, particles.positions, rtol=1e-6)
+    early = load(write_swift(tmp_path / "early.hdf5", particles))
+    assert_same_field(early, particles)
+
+
+def test_swift_initial_conditions_take_what_they_lack_from_keywords_or_a_conf(tmp_path, particles):
+    path = write_swift(tmp_path / "ics.hdf5", particles, snapshot=False)
+    said = r"no Redshift, Omega0, OmegaLambda, HubbleParam in its header; pass redshift=\.\.\., cosmology=\.\.\."
+    with pytest.raises(CosmologyError, match=said):
+        load(path)
+    with pytest.raises(CosmologyError, match="states box_size"):
+        load(path, box_size=3.0, redshift=REDSHIFT, cosmology=PAPER_COSMOLOGY)
+    assert_same_field(load(path, redshift=REDSHIFT, cosmology=PAPER_COSMOLOGY), particles)
+    (tmp_path / "ics.conf").write_text(
+        f"[setup]\nBoxLength = 1\nzstart = {REDSHIFT}\n[cosmology]\nH0 = 67.77\nOmega_m = 0.307112\n"
+    )
+    assert_same_field(load(path), particles)
 
 
 # conventions: found from the data, never assumed
@@ -591,16 +622,49 @@ def test_files_that_do_not_exist_or_are_of_no_format_are_refused(tmp_path):
         load(tmp_path / "text.txt")
 
 
-def test_hdf5_headers_with_gaps_are_refused(tmp_path, particles):
+@pytest.mark.parametrize(
+    ("gone", "given"),
+    [
+        ("Omega0", {"cosmology": PAPER_COSMOLOGY}),
+        ("HubbleParam", {"cosmology": PAPER_COSMOLOGY}),
+        ("OmegaLambda", {"cosmology": PAPER_COSMOLOGY}),
+        ("Redshift", {"redshift": REDSHIFT}),
+    ],
+)
+def test_what_a_header_lacks_is_named_and_may_be_given(tmp_path, particles, gone, given):
     path = tmp_path / "ics.hdf5"
-    for name in ("Omega0", "HubbleParam"):
-        write_gadget_hdf5(
-            path, particles.positions, particles.velocities, particles.field.lattice, PAPER_COSMOLOGY, REDSHIFT
-        )
+    field = particles.field
+    write_gadget_hdf5(path, particles.positions, particles.velocities, field.lattice, PAPER_COSMOLOGY, REDSHIFT)
+    with h5py.File(path, "a") as file:
+        del file["Header"].attrs[gone]
+    with pytest.raises(CosmologyError, match=rf"no {gone} in its header; pass {next(iter(given))}=\.\.\."):
+        load(path)
+    facts = dataset_facts(load(path, **given))
+    assert (facts.redshift, facts.cosmology) == (REDSHIFT, PAPER_COSMOLOGY)
+    if gone == "Omega0":
         with h5py.File(path, "a") as file:
-            del file["Header"].attrs[name]
-        with pytest.raises(ProtohaloError, match=name):
-            load(path)
+            file["Header"].attrs[gone] = 0.0  # as writers do that do not know it
+        assert dataset_facts(load(path, **given)).cosmology == PAPER_COSMOLOGY
+        with pytest.raises(CosmologyError, match=r"HubbleParam = 0\.6777, the cosmology that was given 0\.7; both"):
+            load(path, cosmology=Cosmology(0.7, 0.307112, 0.692888))
+
+
+def test_hdf5_headers_without_a_box_or_a_number_of_files(tmp_path, particles):
+    path = tmp_path / "ics.hdf5"
+    field = particles.field
+    write_gadget_hdf5(path, particles.positions, particles.velocities, field.lattice, PAPER_COSMOLOGY, REDSHIFT)
+    with h5py.File(path, "a") as file:
+        del file["Header"].attrs["NumFilesPerSnapshot"]
+    assert load(path).file_count == 1
+    with h5py.File(path, "a") as file:
+        file["Header"].attrs["NumPart_Total"] = 2 * file["Header"].attrs["NumPart_Total"]
+    with pytest.raises(FormatError, match="no NumFilesPerSnapshot in its header and holds 4096 particles"):
+        load(path)
+    with h5py.File(path, "a") as file:
+        file["Header"].attrs["NumFilesPerSnapshot"] = 1
+        del file["Header"].attrs["BoxSize"]
+    with pytest.raises(CosmologyError, match=r"no BoxSize in its header.*add it"):
+        load(path)
 
 
 def test_facts_that_the_file_knows_cannot_be_overridden(tmp_path, particles):

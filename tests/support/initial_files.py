@@ -213,3 +213,42 @@ def write_enzo(folder: Path, particles: Particles, velocities: bool = True) -> P
         f"CosmologyInitialRedshift = {REDSHIFT}\n"
     )
     return folder
+
+
+def write_swift(
+    path: Path, particles: Particles, redshift: float = REDSHIFT, *, types: int = 7, snapshot: bool = True
+) -> Path:
+    """SWIFT HDF5: a snapshot (with a black hole and a neutrino at z = 0), or initial conditions like monofonIC's.
+
+    The latter state neither redshift nor cosmology.
+    """
+    cosmology, mpc, msun = PAPER_COSMOLOGY, 3.08567758149e24, 1.98841e33
+    count, scale = len(particles.positions), 1 / (1 + redshift)
+    counts = np.zeros(types, dtype=np.int64)
+    counts[1] = count
+    with h5py.File(path, "w") as file:
+        header = file.create_group("Header").attrs
+        header.update(BoxSize=particles.field.box_size / cosmology.h, NumFilesPerSnapshot=np.array([1], dtype=np.int32))
+        if snapshot:
+            counts[5:] = redshift == 0
+            header["BoxSize"] = np.full(3, header["BoxSize"])
+            # the time is in units of Mpc s/km, and no scale factor
+            header.update({"Code": np.bytes_("SWIFT"), "Time": np.array([0.0141]), "Scale-factor": np.array([scale])})
+            header["Redshift"] = np.array([redshift])
+            stated = {"h": cosmology.h, "Omega_m": cosmology.omega_m, "Omega_lambda": cosmology.omega_lambda}
+            stated |= {"Omega_b": cosmology.omega_b, "Redshift": redshift, "Scale-factor": scale}
+            file.create_group("Cosmology").attrs.update({name: np.array([value]) for name, value in stated.items()})
+        header.update(NumPart_ThisFile=counts, NumPart_Total=counts.astype(np.uint32), MassTable=np.zeros(types))
+        file.create_group("Units").attrs.update({
+            "Unit length in cgs (U_L)": np.array([mpc]), "Unit mass in cgs (U_M)": np.array([1e10 * msun]),
+            "Unit time in cgs (U_t)": np.array([mpc / 1e5]),
+        })  # fmt: skip
+        mass = particles.mass / cosmology.h / 1e10
+        for index in np.flatnonzero(counts):
+            group, own = file.create_group(f"PartType{index}"), slice(counts[index])
+            group["Coordinates"] = particles.positions[own] / cosmology.h
+            group["Velocities"] = particles.velocities[own]
+            group["ParticleIDs"] = np.arange(1, counts[index] + 1)
+            group["DynamicalMasses" if index == 5 else "Masses"] = np.full(counts[index], mass)
+        file["DMParticles"] = h5py.SoftLink("/PartType1")
+    return path

@@ -12,7 +12,6 @@ import yt
 from numpy.typing import NDArray
 from yt.frontends.stream.api import StreamDataset
 from yt.utilities.exceptions import YTUnidentifiedDataType
-from yt.utilities.logger import ytLogger
 
 from .._utils.files import open_hdf5
 from ..exceptions import CosmologyError, FormatError
@@ -22,7 +21,8 @@ from ..initial_conditions.checks import library_errors
 from ..initial_conditions.readers import enzo, tipsy
 from ..initial_conditions.readers.gadget_binary import is_gadget_binary
 from ..initial_conditions.readers.grafic import is_grafic
-from ..initial_conditions.readers.music import BoxFacts, find_conf, is_generic, read_conf
+from ..initial_conditions.readers.music import BoxFacts, is_generic
+from .conf import with_conf
 from .dataset_state import file_fingerprint, forget_changed, state_of
 from .frontends.gadget import load_gadget_binary, load_gadget_hdf5
 from .frontends.grafic import GraficDataset
@@ -49,8 +49,8 @@ def load(
         Side of the box in comoving Mpc/h, or in the unit of the quantity; see `fields.units`.
     redshift : float, optional
     cosmology : Cosmology, optional
-        These three are for formats that do not hold them. By default they are read from the file, then from the MUSIC
-        or monofonIC .conf beside it.
+        These three are for files that do not state them, such as SWIFT initial conditions without a cosmology. By
+        default they are read from the file, then from the MUSIC or monofonIC .conf beside it.
     conf : path, optional
         That .conf file, where its name is not like that of the initial conditions.
     **kwargs
@@ -99,18 +99,19 @@ def _existing(path: Path) -> Path:
 
 
 def _load(path: Path, given: BoxFacts, conf: str | os.PathLike[str] | None, kwargs: dict[str, Any]) -> Any:
-    for fits, load_gadget in ((is_gadget_binary, load_gadget_binary), (_is_gadget_hdf5, load_gadget_hdf5)):
-        if fits(path):
-            if named := [name for name, value in vars(given).items() if value is not None]:
-                raise CosmologyError(f"the header of {path.name} states {', '.join(named)}; leave {named[0]}=... out")
-            return load_gadget(path, kwargs)
+    if is_gadget_binary(path):
+        if named := [name for name, value in vars(given).items() if value is not None]:
+            raise CosmologyError(f"the header of {path.name} states {', '.join(named)}; leave {named[0]}=... out")
+        return load_gadget_binary(path, kwargs)
+    if _is_gadget_hdf5(path):
+        return load_gadget_hdf5(path, kwargs, given, conf)
     for fits, load_in_memory in ((enzo.is_enzo, _load_enzo), (tipsy.is_tipsy, _load_tipsy)):
         if fits(path):
             if kwargs:
                 raise TypeError(
                     f"{path.name} becomes an in-memory dataset, which takes no {', '.join(kwargs)}; leave them out"
                 )
-            return load_in_memory(path, _with_conf(given, path, conf))
+            return load_in_memory(path, with_conf(given, path, conf))
     for fits, frontend in ((is_generic, MusicDataset), (is_grafic, GraficDataset)):
         if fits(path):
             return frontend(str(path), **vars(given), conf=None if conf is None else os.fspath(conf), **kwargs)
@@ -127,15 +128,7 @@ def _is_gadget_hdf5(path: Path) -> bool:
     if not path.is_file() or not h5py.is_hdf5(path):
         return False
     with open_hdf5(path) as file:
-        return isinstance(file.get("Header"), h5py.Group) and "MassTable" in file["Header"].attrs
-
-
-def _with_conf(given: BoxFacts, path: Path, conf: str | os.PathLike[str] | None) -> BoxFacts:
-    found = find_conf(path) if conf is None else Path(os.fspath(conf))
-    if found is None:
-        return given
-    ytLogger.info("Reading what the file does not state from %s.", found.name)
-    return given.or_else(read_conf(found))
+        return isinstance(file.get("Header"), h5py.Group) and "NumPart_ThisFile" in file["Header"].attrs
 
 
 def _load_tipsy(path: Path, facts: BoxFacts) -> Any:

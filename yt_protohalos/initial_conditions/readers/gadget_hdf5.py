@@ -1,7 +1,8 @@
-"""Gadget HDF5 files: writing initial conditions, and reading the header of any."""
+"""Gadget and SWIFT HDF5 files: writing initial conditions, and reading the header of any."""
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,11 @@ from ...exceptions import CosmologyError, FormatError, InitialConditionsError
 from ...fields.cosmology import Cosmology
 from ...fields.lattice import Lattice
 from ..checks import header_numbers, library_errors, quiet_casts, stored_dataset
+
+_SWIFT_NAMES = {
+    "h": "HubbleParam", "Omega_m": "Omega0", "Omega_lambda": "OmegaLambda", "Omega_b": "OmegaBaryon",
+    "Redshift": "Redshift",
+}  # fmt: skip
 
 
 def write_gadget_hdf5(
@@ -61,38 +67,70 @@ def write_gadget_hdf5(
 
 
 def read_header(path: Path) -> tuple[dict[str, Any], dict[str, Any], float]:
-    """Header (and Parameters) attributes, Units attributes, and the file's mass in its own units.
+    """Header attributes by Gadget's names, Units attributes, and the file's mass in its own units.
+
+    The header is completed from the groups Parameters (Gadget-4) and Cosmology (SWIFT). It holds no ``Time`` if that is
+    not a scale factor.
 
     Raises
     ------
     FormatError, CosmologyError
         For a file that is truncated, empty, or contradicts itself.
     """
-    with library_errors(path.name), open_hdf5(path) as file:
-        own, parameters = dict(file["Header"].attrs), dict(file["Parameters"].attrs) if "Parameters" in file else {}
-        _check_agreement(path.name, own, parameters)
+    name = path.name
+    with library_errors(name), open_hdf5(path) as file:
+        groups = {group: dict(file[group].attrs) for group in ("Header", "Parameters", "Cosmology") if group in file}
+        groups["Cosmology"] = _swift_cosmology(name, groups.get("Cosmology", {}))
+        _check_agreement(name, groups)
+        own = groups["Header"]
+        if own.get("Code") == b"SWIFT":
+            # the time of its snapshots is in its own unit
+            own.pop("Time", None)
         units = dict(file["Units"].attrs) if "Units" in file else {}
-        counts = header_numbers(path.name, own, "NumPart_ThisFile")
-        table = header_numbers(path.name, own, "MassTable", counts.size)
+        counts = header_numbers(name, own, "NumPart_ThisFile")
+        own.setdefault("MassTable", np.zeros(counts.size))
+        table = header_numbers(name, own, "MassTable", counts.size)
         if not counts.sum() > 0:
-            raise FormatError(f"{path.name} holds no particles; give initial conditions with at least one")
+            raise FormatError(f"{name} holds no particles; give initial conditions with at least one")
+        if "NumFilesPerSnapshot" not in own:
+            own["NumFilesPerSnapshot"] = _files_of_set(name, own, counts)
         mass = sum(
-            _mass_of_type(path.name, file, index, int(count), float(each))
+            _mass_of_type(name, file, index, int(count), float(each))
             for index, (count, each) in enumerate(zip(counts, table, strict=True))
             if count
         )
-    return {**parameters, **own}, units, mass
+    return {**groups["Cosmology"], **groups.get("Parameters", {}), **own}, units, mass
 
 
-def _check_agreement(name: str, header: dict[str, Any], parameters: dict[str, Any]) -> None:
-    """Raise `CosmologyError` where the Header and Parameters groups contradict each other."""
-    for key in sorted({"BoxSize", "Redshift", "Omega0", "OmegaLambda", "HubbleParam"} & set(header) & set(parameters)):
-        one, other = (header_numbers(name, each, key) for each in (header, parameters))
-        if not np.allclose(one, other, rtol=1e-5, atol=0.0):
-            raise CosmologyError(
-                f"{name} gives {key} {one.tolist()} in its Header and {other.tolist()} in its Parameters; both must "
-                "agree: correct one"
-            )
+def _swift_cosmology(name: str, stated: dict[str, Any]) -> dict[str, Any]:
+    """SWIFT's group Cosmology by Gadget's names."""
+    found = {ours: stated[theirs] for theirs, ours in _SWIFT_NAMES.items() if theirs in stated}
+    if "Omega0" not in found and {"Omega_cdm", "Omega_b"} <= set(stated):
+        found["Omega0"] = sum(header_numbers(name, stated, each)[0] for each in ("Omega_cdm", "Omega_b"))
+    return found
+
+
+def _check_agreement(name: str, groups: dict[str, dict[str, Any]]) -> None:
+    """Raise `CosmologyError` where two groups of attributes contradict each other."""
+    for key in ("BoxSize", "HubbleParam", "Omega0", "OmegaLambda", "Redshift"):
+        stated = [(group, header_numbers(name, each, key)) for group, each in groups.items() if key in each]
+        for (first, one), (second, other) in pairwise(stated):
+            if not np.allclose(one, other, rtol=1e-5, atol=1e-10):
+                raise CosmologyError(
+                    f"{name} gives {key} {one.tolist()} in its {first} and {other.tolist()} in its {second}; both must "
+                    "agree: correct one"
+                )
+
+
+def _files_of_set(name: str, header: dict[str, Any], counts: NDArray[Any]) -> int:
+    """Number of files of a set whose header does not state it: one, if this file holds all particles."""
+    # the total has the low 32 bits alone
+    if "NumPart_Total" in header and np.any(header_numbers(name, header, "NumPart_Total") != counts % 2**32):
+        raise FormatError(
+            f"{name} has no NumFilesPerSnapshot in its header and holds {int(counts.sum())} particles, not the "
+            "NumPart_Total of its header; add the number of files to the header"
+        )
+    return 1
 
 
 def _mass_of_type(name: str, file: Any, index: int, count: int, each: float) -> float:
@@ -101,8 +139,10 @@ def _mass_of_type(name: str, file: Any, index: int, count: int, each: float) -> 
     if group not in file:
         raise FormatError(f"{name} counts {count} particles of type {index} but has no {group}; remake it")
     arrays = [("Coordinates", (count, 3), "f"), ("Velocities", (count, 3), "f"), ("ParticleIDs", (count,), "iu")]
+    # black holes of SWIFT have another name for it
+    masses = "DynamicalMasses" if f"{group}/DynamicalMasses" in file else "Masses"
     if each == 0.0:
-        arrays.append(("Masses", (count,), "f"))
+        arrays.append((masses, (count,), "f"))
     for field, shape, kind in arrays:
         whole = f"{group}/{field}"
         if field in ("Velocities", "ParticleIDs") and whole not in file:
@@ -115,7 +155,7 @@ def _mass_of_type(name: str, file: Any, index: int, count: int, each: float) -> 
                 "write the file again"
             )
     with quiet_casts():
-        return count * each if each else float(np.sum(file[f"{group}/Masses"][()], dtype=np.float64))
+        return count * each if each else float(np.sum(file[f"{group}/{masses}"][()], dtype=np.float64))
 
 
 def _header(lattice: Lattice, cosmology: Cosmology, redshift: float, dtype: np.dtype) -> dict[str, object]:

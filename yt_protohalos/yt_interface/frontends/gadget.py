@@ -6,23 +6,26 @@ cosmological, and look for ``ics.0`` where the file is ``ics.dat.0``.
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from yt.frontends.gadget.data_structures import GadgetBinaryFile, GadgetBinaryIndex, GadgetDataset, GadgetHDF5Dataset
-from yt.frontends.gadget.io import IOHandlerGadgetBinary
+from yt.frontends.gadget.io import IOHandlerGadgetBinary, IOHandlerGadgetHDF5
 from yt.frontends.sph.data_structures import SPHParticleIndex
 from yt.utilities.cosmology import Cosmology as YTCosmology
 from yt.utilities.logger import ytLogger
 
 from ...exceptions import CosmologyError, FormatError, LatticeError, UnitsError
 from ...fields.cosmology import CRITICAL_DENSITY, Cosmology
-from ...fields.units import comoving_length, mass_msun_h
+from ...fields.units import comoving_length, dimensionless, mass_msun_h
 from ...initial_conditions.checks import check_box, check_time, header_numbers
 from ...initial_conditions.readers.gadget_binary import GadgetLayout, numbered_files, read_layout
 from ...initial_conditions.readers.gadget_hdf5 import read_header
+from ...initial_conditions.readers.music import BoxFacts
+from ..conf import with_conf
 
 _UNITS = {"Mpccm/h": "Msun/h", "kpccm/h": "Msun/h", "Mpccm": "Msun", "kpccm": "Msun"}
 """Units of length, in the order in which they are tried, and of mass (times 1e10) that writers use with them."""
@@ -30,6 +33,15 @@ _LENGTH_TOLERANCE = 0.02
 # the Mpc of yt is 2e-10 smaller, which would show in the box size
 _MPC_IN_CM = 3.0856775814913673e24
 _MSUN_IN_G = 1.98841586e33
+_HEADER_NAMES = {
+    "box_size": ("BoxSize",), "redshift": ("Redshift",), "cosmology": ("Omega0", "OmegaLambda", "HubbleParam"),
+}  # fmt: skip
+_COSMOLOGY_NAMES = {
+    "Omega0": "omega_m", "OmegaLambda": "omega_lambda", "HubbleParam": "h", "OmegaBaryon": "omega_b",
+    "Sigma8": "sigma_8", "PrimordialIndex": "n_s",
+}  # fmt: skip
+_NEVER_ZERO = ("Omega0", "HubbleParam")
+_FACTS_TOLERANCE = 1e-3
 _CHUNK = 256**3
 """Particles per chunk. One chunk needs no Morton index, so that no index file appears beside the input."""
 
@@ -100,6 +112,13 @@ class _OneChunkHDF5Index(SPHParticleIndex):
     chunksize = _CHUNK
 
 
+class IOHandlerGadgetHDF5ICs(IOHandlerGadgetHDF5):
+    """Reader of Gadget HDF5 files, with SWIFT's seventh particle type."""
+
+    _dataset_type = "protohalos_gadget_hdf5"
+    _known_ptypes = (*IOHandlerGadgetHDF5._known_ptypes, "PartType6")  # type: ignore[assignment]
+
+
 class IOHandlerGadgetICs(IOHandlerGadgetBinary):
     """Reader of Gadget-2 binary blocks, each in its own precision."""
 
@@ -146,6 +165,17 @@ class GadgetHDF5ICsDataset(_Cosmological, GadgetHDF5Dataset):
 
     _index_class = _OneChunkHDF5Index
 
+    def __init__(
+        self, filename: str, dataset_type: str = "protohalos_gadget_hdf5", *, header: dict[str, Any], **kwargs: Any
+    ) -> None:
+        self._header_values = header
+        super().__init__(filename, dataset_type, **kwargs)
+
+    def _get_hvals(self) -> dict[str, Any]:
+        self.gen_hsmls = False
+        self._true_file_count = int(self._header_values["NumFilesPerSnapshot"])
+        return {**self._header_values, "NumFiles": 1, "NumFilesPerSnapshot": 1}
+
 
 def load_gadget_binary(path: Path, kwargs: dict[str, Any]) -> GadgetICsDataset:
     """Open a Gadget-2 binary set, given any of its files, after checking that its files belong together."""
@@ -180,35 +210,80 @@ def _common_values(layout: GadgetLayout) -> tuple[object, ...]:
     return (layout.file_format, layout.endian, tuple(layout.item_sizes.items()), *facts)
 
 
-def load_gadget_hdf5(path: Path, kwargs: dict[str, Any]) -> GadgetHDF5ICsDataset:
-    """Open a Gadget, AREPO, Gadget-4 or SWIFT HDF5 set, given any of its files."""
+def load_gadget_hdf5(
+    path: Path, kwargs: dict[str, Any], given: BoxFacts, conf: str | os.PathLike[str] | None
+) -> GadgetHDF5ICsDataset:
+    """Open a Gadget, AREPO, Gadget-4 or SWIFT HDF5 set, given any of its files.
+
+    Redshift and cosmology come from `given`, then from `conf` or the .conf beside the file, if the header lacks them.
+    """
     header, units, mass = read_header(path)
     files = int(_header_number(path, header, "NumFilesPerSnapshot"))
     if files > 1:
         parts = numbered_files(path, files)
         mass = sum(read_header(part)[2] for part in parts)
         path = parts[0]
-    redshift = _header_number(path, header, "Redshift")
+    header = _completed(path, header, given, conf)
     box = header_numbers(path.name, header, "BoxSize")
     if np.any(box[1:] != box[:-1]):
         raise LatticeError(f"the box of {path.name} measures {box.tolist()}; it must be a cube: cut or remake it")
-    if {"HubbleParam", "Omega0", "OmegaLambda"} <= set(header):
-        numbers = [_header_number(path, header, name) for name in ("HubbleParam", "Omega0", "OmegaLambda")]
-        check_box(path.name, float(box[0]), redshift, Cosmology(*numbers))
+    size, redshift = float(box[0]), _header_number(path, header, "Redshift")
+    omega_m, omega_lambda, h = (_header_number(path, header, name) for name in ("Omega0", "OmegaLambda", "HubbleParam"))
+    check_box(path.name, size, redshift, Cosmology(h, omega_m, omega_lambda))
     if "Time" in header:
         check_time(path.name, redshift, _header_number(path, header, "Time"))
     if "unit_base" not in kwargs:
-        omega_m, h = (_header_number(path, header, name) for name in ("Omega0", "HubbleParam"))
         if "Unit length in cgs (U_L)" in units:
             kwargs["unit_base"] = _swift_units(path, units)
         else:
-            kwargs["unit_base"] = _unit_base(path.name, float(box[0]), mass, omega_m, h)
-    return GadgetHDF5ICsDataset(str(path), **kwargs)
+            kwargs["unit_base"] = _unit_base(path.name, size, mass, omega_m, h)
+    # what yt reads is complete, and one number is a number, not an array of one
+    single = {name: value.item() for name, value in header.items() if isinstance(value, np.ndarray) and value.size == 1}
+    known = {"BoxSize": size, "Time": 1 / (1 + redshift), "Massarr": header_numbers(path.name, header, "MassTable")}
+    return GadgetHDF5ICsDataset(str(path), header={**header, **single, **known}, **kwargs)
+
+
+def _completed(
+    path: Path, header: dict[str, Any], given: BoxFacts, conf: str | os.PathLike[str] | None
+) -> dict[str, Any]:
+    """The header with redshift and cosmology where it lacks them; `CosmologyError` if they are unknown."""
+    # writers that do not know them leave zeros
+    header = {name: value for name, value in header.items() if name not in _NEVER_ZERO or np.any(value != 0)}
+    lacks = {fact: [name for name in names if name not in header] for fact, names in _HEADER_NAMES.items()}
+    if named := [fact for fact, value in vars(given).items() if value is not None and not lacks[fact]]:
+        raise CosmologyError(f"the header of {path.name} states {', '.join(named)}; leave {named[0]}=... out")
+    if lacks.pop("box_size"):
+        raise CosmologyError(
+            f"{path.name} has no BoxSize in its header, and its positions have no unit without it; add it to the header"
+        )
+    if not any(lacks.values()):
+        return header
+    facts = with_conf(given, path, conf)
+    if missing := [fact for fact, names in lacks.items() if names and getattr(facts, fact) is None]:
+        raise CosmologyError(
+            f"{path.name} has no {', '.join(name for fact in missing for name in lacks[fact])} in its header; pass "
+            f"{', '.join(f'{fact}=...' for fact in missing)}, or put the .conf file it was made with beside it under "
+            "the same name"
+        )
+    added: dict[str, float] = {}
+    if lacks["redshift"]:
+        added["Redshift"] = dimensionless(facts.redshift, "redshift")
+    if lacks["cosmology"]:
+        assert facts.cosmology is not None
+        added |= {entry: getattr(facts.cosmology, name) for entry, name in _COSMOLOGY_NAMES.items()}
+        for entry in set(_HEADER_NAMES["cosmology"]) & set(header):
+            stated = _header_number(path, header, entry)
+            if not np.isclose(stated, added[entry], rtol=_FACTS_TOLERANCE, atol=_FACTS_TOLERANCE):
+                raise CosmologyError(
+                    f"the header of {path.name} has {entry} = {stated:g}, the cosmology "
+                    f"that was given {added[entry]:g}; both must agree: give the cosmology of the file"
+                )
+    return {**added, **header}
 
 
 def _header_number(path: Path, header: dict[str, Any], name: str) -> float:
     if name not in header:
-        raise CosmologyError(f"{path.name} has no {name} in its header; it is needed, add it or pass unit_base=...")
+        raise CosmologyError(f"{path.name} has no {name} in its header; it is needed: add it")
     return float(header_numbers(path.name, header, name)[0])
 
 

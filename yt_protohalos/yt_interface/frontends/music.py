@@ -14,7 +14,8 @@ from yt.frontends.gadget.data_structures import GadgetHDF5Dataset
 
 from ...exceptions import ProtohaloWarning
 from ...fields.cosmology import Cosmology
-from ...initial_conditions.readers.music import find_conf, is_generic, read_conf, read_generic_layout
+from ...initial_conditions.readers.music import is_generic, read_generic_layout
+from ..conf import with_conf
 from .unigrid import UnigridDataset
 
 
@@ -43,10 +44,9 @@ class MusicDataset(UnigridDataset):
         path = Path(self.parameter_filename)
         self._layout = read_generic_layout(path)
         self._cube_names = sorted(self._layout.datasets)
-        conf = find_conf(path) if self._conf is None else Path(self._conf)
-        facts = self._given if conf is None else self._given.or_else(read_conf(conf))
         self._choose_fields(path.name)
-        return (self._layout.n, *self._layout.facts(facts).required(path.name))
+        facts = self._layout.facts(with_conf(self._given, path, self._conf))
+        return (self._layout.n, *facts.required(path.name))
 
     def _choose_fields(self, name: str) -> None:
         names = self._layout.datasets
