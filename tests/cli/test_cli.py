@@ -239,7 +239,7 @@ def test_warnings_are_one_line_each(ics, model, capsys, monkeypatch):
     def warn(*args, **kwargs):
         warnings.warn("spacings differ", UserWarning, stacklevel=1)
 
-    monkeypatch.setattr("yt_protohalos.yt_interface.predict.model_side", warn)
+    monkeypatch.setattr("yt_protohalos.yt_interface.predict.checked_side", warn)
     with warnings.catch_warnings():
         warnings.simplefilter("default", UserWarning)
         assert cli.main(["find", ics, "-o", "out", "--model", model, "--quiet"]) == 0

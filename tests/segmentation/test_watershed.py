@@ -335,7 +335,7 @@ def test_the_command_refuses_a_model_of_another_method(tmp_path: Path, capsys: p
     assert "has method 'pseudo-space', not 'watershed'" in capsys.readouterr().err
     chosen = SimpleNamespace(
         model=None, method="watershed", threshold=None, precision="auto", on_spacing="warn", on_range="error",
-        cache=None, no_cache=True,
+        cache=None, no_cache=True, resolution=None,
     )  # fmt: skip
     assert PredictionOptions(**prediction_options(chosen)).model == "watershed-v1"
 

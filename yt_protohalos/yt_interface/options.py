@@ -81,7 +81,7 @@ class PredictionOptions:
     precision: str = "auto"
     on_spacing: str = field(default="warn", compare=False)
     on_range: str = field(default="error", compare=False)
-    resolution: Any = None
+    resolution: Quantity | None = None
     redshift: float | None = None
     cache: bool | str | os.PathLike[str] = True
     method: str | None = field(default=None, compare=False)

@@ -21,6 +21,7 @@ from .._utils.progress import Progress
 from ..exceptions import MissingPredictionError, OutOfMemoryError, ParallelError, StoreError
 from ..fields.cosmology import target_redshift
 from ..fields.linear_field import LinearField
+from ..fields.units import Quantity
 from ..models.base_card import Card
 from ..models.card import ModelCard
 from ..models.fof_card import FriendsOfFriendsCard
@@ -61,7 +62,7 @@ class BoxPrediction:
     threshold: float
     precision: str
     make_predictor: Callable[[], Predictor]
-    resolution: float | None = None
+    resolution: Quantity | None = None
     cache: PredictionCache | None = None
     _prediction: Prediction | None = None
 
