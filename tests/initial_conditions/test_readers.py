@@ -16,8 +16,10 @@ from initial_files import (
     field_from_particles,
     low_mode_difference,
     realisation,
+    write_enzo,
     write_gadget2,
     write_swift,
+    write_tipsy,
 )
 
 import yt_protohalos
@@ -33,6 +35,7 @@ from yt_protohalos.exceptions import (
 from yt_protohalos.fields.cosmology import PAPER_COSMOLOGY, Cosmology
 from yt_protohalos.fields.fourier import resample, without_nyquist
 from yt_protohalos.initial_conditions.readers.gadget_hdf5 import write_gadget_hdf5
+from yt_protohalos.yt_interface.frontends.music import EnzoICsDataset
 from yt_protohalos.yt_interface.linear import dataset_facts, linear_field, particle_sites
 from yt_protohalos.yt_interface.load import load
 
@@ -266,9 +269,9 @@ def test_einstein_de_sitter_headers_stay_cosmological(tmp_path):
         assert linear_field(ds).cosmology.omega_lambda == 0.0
 
 
-def test_gas_beside_dark_matter_is_left_aside_and_no_file_appears(tmp_path, particles):
+def write_with_gas(path: Path, particles: Particles, gas_ids: np.ndarray) -> Path:
+    """Dark matter with IDs from 1, and gas half a spacing beside it."""
     field = particles.field
-    path = tmp_path / "ics.hdf5"
     write_gadget_hdf5(path, particles.positions, particles.velocities, field.lattice, PAPER_COSMOLOGY, REDSHIFT)
     share = PAPER_COSMOLOGY.omega_b / PAPER_COSMOLOGY.omega_m
     with h5py.File(path, "a") as file:
@@ -278,11 +281,37 @@ def test_gas_beside_dark_matter_is_left_aside_and_no_file_appears(tmp_path, part
         header["MassTable"] = header["MassTable"][1] * np.array([share, 1 - share, 0, 0, 0, 0])
         file["PartType0/Coordinates"] = (particles.positions + field.spacing / 2) % field.box_size
         file["PartType0/Velocities"] = file["PartType1/Velocities"][()]
-        file["PartType0/ParticleIDs"] = count + file["PartType1/ParticleIDs"][()]
-    ds = load(path)
+        file["PartType0/ParticleIDs"] = gas_ids
+    return path
+
+
+def test_gas_beside_dark_matter_has_the_sites_of_its_partners_and_no_file_appears(tmp_path, particles):
+    sites = np.arange(particles.field.lattice.n_sites)
+    ds = load(write_with_gas(tmp_path / "ics.hdf5", particles, len(sites) + 1 + sites))
     assert_same_field(ds, particles)
-    assert len(particle_sites(ds, "PartType1", ds.all_data())) == count
+    ad = ds.all_data()
+    np.testing.assert_array_equal(particle_sites(ds, "PartType1", ad), sites)
+    np.testing.assert_array_equal(particle_sites(ds, "PartType0", ad), sites)
+    for union in ("all", "nbody"):
+        ids = np.asarray(ad[union, "particle_index"]).astype(int)
+        assert len(ids) == 2 * len(sites)
+        np.testing.assert_array_equal(particle_sites(ds, union, ad), (ids - 1) % len(sites))
     assert [each.name for each in tmp_path.iterdir()] == ["ics.hdf5"]
+
+
+def test_gas_without_sites_of_its_own_is_refused(tmp_path, particles):
+    lattice = particles.field.lattice
+    sites = np.arange(lattice.n_sites)
+    ad = load(write_with_gas(tmp_path / "scattered.hdf5", particles, len(sites) + 5 * sites)).all_data()
+    with pytest.raises(LatticeError, match="beside those of the lattice do not count its 4096 sites"):
+        particle_sites(ad.ds, "all", ad)
+    assert len(particle_sites(ad.ds, "PartType1", ad)) == len(sites)
+    # the same IDs in another order
+    x_fastest = sites.reshape(lattice.shape).transpose(2, 1, 0).ravel()
+    ad = load(write_with_gas(tmp_path / "shared.hdf5", particles, 1 + x_fastest)).all_data()
+    np.testing.assert_array_equal(particle_sites(ad.ds, "PartType0", ad), sites)
+    with pytest.raises(LatticeError, match="two particle types share IDs"):
+        particle_sites(ad.ds, "all", ad)
 
 
 def write_hdf5_set(path: Path, particles: Particles, files: int) -> Path:
@@ -581,6 +610,14 @@ def test_plain_yt_reading_megaparsecs_as_kiloparsecs_is_noticed(tmp_path, partic
     with pytest.raises(UnitsError, match=r"yt_protohalos\.load"):
         linear_field(yt.load(str(path)))
     assert_same_field(load(path), particles)
+
+
+def test_datasets_of_plain_yt_say_how_to_open_their_file(tmp_path, particles):
+    with pytest.raises(LatticeError, match=r"must be a cube.*open it with yt_protohalos\.load"):
+        linear_field(yt.load(str(write_tipsy(tmp_path / "ics.tipsy", particles))))
+    with pytest.raises(FormatError, match=r"enzo holds Enzo initial conditions.*yt_protohalos\.load\('"):
+        yt.load(str(write_enzo(tmp_path / "enzo", particles)))
+    assert not EnzoICsDataset._is_valid(str(tmp_path / "enzo" / "parameter_file.txt"))
 
 
 def test_a_box_in_no_usual_unit_is_refused_and_unit_base_overrides(tmp_path, particles):

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import yt
 from standins import make_predictor
+from yt.utilities.exceptions import YTFieldNotFound
 from yt_fakes import BOX, REDSHIFT, FakePredictor, N, grid_dataset, write_fake_model
 
 import yt_protohalos as ph
@@ -70,6 +71,18 @@ def test_registration_runs_no_network_and_lists_every_field(particles, grid):
     assert expected <= set(ds.derived_field_list)
     assert {("gas", name) for name in CELL_FIELDS} <= set(grid[0].derived_field_list)
     assert predictor.runs == grid[1].runs == 0
+
+
+def test_cell_fields_of_particles_point_to_the_lattice_dataset(particles):
+    ds = particles[0]
+    for name in (("gas", "protohalo_probability"), ("gas", "linear_overdensity"), "protohalo_mass"):
+        with pytest.raises(YTFieldNotFound, match=r"no cells.*yt_protohalos\.lattice_dataset\(ds\)"):
+            ds.all_data()[name]
+    with pytest.raises(YTFieldNotFound, match="lattice_dataset"):
+        yt.SlicePlot(ds, "z", ("gas", "protohalo_probability"))
+    with pytest.raises(YTFieldNotFound, match=r"^(?!.*lattice_dataset)"):
+        ds.all_data()["gas", "nonsense"]
+    assert ds.all_data()["all", "particle_protohalo_id"].size == N**3
 
 
 def test_particles_carry_the_values_of_their_sites(particles):
@@ -273,6 +286,7 @@ def test_a_second_process_reads_the_cache(ics, tmp_path):
 import sys, yt
 import yt_protohalos as ph
 from standins import make_predictor
+from yt.utilities.exceptions import YTFieldNotFound
 from yt_fakes import FakePredictor
 from yt_protohalos.prediction.predictor import ProtohaloPredictor
 yt.set_log_level("error")

@@ -6,7 +6,8 @@ measured on the particles.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -45,6 +46,12 @@ class SiteMap:
     shift: Triple = (0, 0, 0)
     keys: NDArray[np.uint64] | None = None
     sites: NDArray[np.integer] | None = None
+
+    def holds_ids(self, ids: NDArray[Any]) -> NDArray[np.bool_]:
+        """Test which particle IDs (N,) number a site; none if sites are looked up by position."""
+        if self.id_base is None:
+            return np.zeros(len(ids), dtype=bool)
+        return (ids >= self.id_base) & (ids < self.id_base + self.lattice.n_sites)
 
     def flat_from_ids(self, ids: NDArray[Any]) -> NDArray[np.int64]:
         """Flat row-major site of particle IDs, shape (N,); `LatticeError` for an ID without a site."""
@@ -192,6 +199,49 @@ def locate_sites(
             return found
     found = _measured_order(source, None, lattice)
     return found if found is not None else _sites_from_positions(source, moving, lattice, cosmology, redshift)
+
+
+def sites_of_ids(ids: NDArray[np.int64], maps: Sequence[SiteMap]) -> NDArray[np.int64]:
+    """Flat row-major site of particles by ID (N,), where each of several particle types has its own map.
+
+    Raises `LatticeError` for an ID in no map, and for one to which two maps give different sites.
+    """
+    first, *others = maps
+    if not others:
+        return first.flat_from_ids(ids)
+    found = np.full(len(ids), -1, dtype=np.int64)
+    for each in maps:
+        inside = np.flatnonzero(each.holds_ids(ids))
+        sites = each.flat_from_ids(ids[inside])
+        if np.any((found[inside] >= 0) & (found[inside] != sites)):
+            raise LatticeError("two particle types share IDs but not the sites of them; give each particle its own ID")
+        found[inside] = sites
+    missing = np.flatnonzero(found < 0)
+    if missing.size:
+        raise LatticeError(f"particle ID {ids[missing[0]]} numbers no site; leave out particles that are on no lattice")
+    return found
+
+
+def companion_sites(source: ParticleSource, lattice_sites: SiteMap) -> SiteMap:
+    """Map from the IDs of particles beside those of the lattice, such as gas, to the nearest site of each.
+
+    Raises `LatticeError` unless there is one particle per site and the IDs count them.
+    """
+    lattice = lattice_sites.lattice
+    found = None
+    if "ids" in source.names and source.count == lattice.n_sites:
+        ranges = [(int(chunk["ids"].min()), int(chunk["ids"].max())) for _, chunk in numbered(source, "ids")]
+        low, high = min(first for first, _ in ranges), max(last for _, last in ranges)
+        found = _measured_order(source, low, lattice) if high - low == lattice.n_sites - 1 else None
+    if found is None:
+        raise LatticeError(
+            f"the IDs of {source.count} particles beside those of the lattice do not count its {lattice.n_sites} "
+            "sites; give them consecutive IDs in the order of their lattice"
+        )
+    own = found.site_map(source)
+    nearest = int(np.rint(own.site_offset - lattice_sites.site_offset))
+    x, y, z = (each + nearest for each in own.shift)
+    return replace(own, site_offset=lattice_sites.site_offset, shift=(x, y, z))
 
 
 def axis_site(flat: NDArray[np.int64], lattice: Lattice, axis: int) -> NDArray[np.int64]:

@@ -31,13 +31,16 @@ class DatasetState:
 
     `fingerprint` is that of its files when they were opened, and `given` what the user said of the box. `fields` holds
     linear fields at z = 0 by the particle type and cell field that `linear_field` takes, and `predictions` is by model,
-    settings, redshift and cache folder; `current` is the one chosen last. `sites` is None until particles are read.
+    settings, redshift and cache folder; `current` is the one chosen last. `sites` is None until particles are read, and
+    theirs is the type `lattice_type`. `companions` are the sites of other types, such as gas.
     """
 
     fingerprint: Fingerprint = field(default_factory=dict)
     given: BoxFacts = field(default_factory=BoxFacts)
     fields: dict[tuple[str | None, tuple[str, str] | None], LinearField] = field(default_factory=dict)
     sites: SiteMap | None = None
+    lattice_type: str = ""
+    companions: dict[str, SiteMap] = field(default_factory=dict)
     predictions: dict[Hashable, BoxPrediction] = field(default_factory=dict)
     current: BoxPrediction | None = None
 
@@ -46,6 +49,7 @@ class DatasetState:
         self.given = given.or_else(self.given)
         self.fields.clear()
         self.predictions.clear()
+        self.companions.clear()
         self.sites = self.current = None
 
 

@@ -6,8 +6,10 @@ object, look up their sites in the result.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from yt.data_objects.static_output import Dataset
 from yt.fields.field_detector import FieldDetector
+from yt.utilities.exceptions import YTFieldNotFound
 from yt.utilities.logger import ytLogger
 
 from ..exceptions import InitialConditionsError, LatticeError
@@ -131,7 +134,10 @@ def add_protohalo_fields(
         for ptype in lattice_particle_types(ds)
         for name, field in PROTOHALO_FIELDS.items()
     }
-    if has_cells(ds):
+    if not has_cells(ds):
+        # as yt keeps methods of a dataset, so that it is still freed
+        ds._get_field_info = partial(_field_info, weakref.proxy(ds))  # type: ignore[method-assign]
+    else:
         functions |= {("gas", name): (field, "cell", _cell_function(box, field)) for name, field in CELL_FIELDS.items()}
     if not functions:
         raise InitialConditionsError(
@@ -144,6 +150,27 @@ def add_protohalo_fields(
         )  # fmt: skip
     ytLogger.info("Added %d protohalo fields; the first access runs model %s", len(functions), box.card.name)
     return list(functions)
+
+
+class CellFieldNotFound(YTFieldNotFound):
+    """A cell field was asked of a particle dataset, which has no cells."""
+
+    def __str__(self) -> str:
+        return (
+            f"{self.ds} holds particles and no cells, so it has no field {self.field!r}; make the grid "
+            "yt_protohalos.lattice_dataset(ds), or use the particle fields such as ('all', 'particle_protohalo_mass')"
+        )
+
+
+def _field_info(ds: Dataset, field: Any) -> Any:
+    """Look a field up as yt does, but say where cell fields of the package are."""
+    try:
+        return ds.__class__._get_field_info(ds, field)
+    except YTFieldNotFound as error:
+        name = field[1] if isinstance(field, tuple) else field
+        if name in CELL_FIELDS:
+            raise CellFieldNotFound(field, ds) from error
+        raise
 
 
 def has_cells(ds: Dataset) -> bool:

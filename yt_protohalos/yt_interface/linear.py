@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,7 @@ from yt.geometry.grid_geometry_handler import GridIndex
 from yt.geometry.particle_geometry_handler import ParticleIndex
 from yt.utilities.logger import ytLogger
 
-from ..exceptions import InitialConditionsError, LatticeError
+from ..exceptions import InitialConditionsError, LatticeError, ProtohaloError
 from ..fields.cosmology import Cosmology
 from ..fields.lattice import Lattice
 from ..fields.linear_field import LinearField
@@ -19,6 +21,7 @@ from ..fields.units import Quantity
 from ..initial_conditions.checks import Reach, check_written, library_errors, quiet_casts, whole_ids
 from ..initial_conditions.readers.music import BoxFacts
 from ..initial_conditions.reconstruction import field_from_density, field_from_displacements, field_from_source
+from ..initial_conditions.site_assignment import SiteMap, companion_sites, sites_of_ids
 from ..initial_conditions.sources import in_memory
 from .dataset_state import check_unchanged, state_of
 from .frontends.unigrid import UnigridDataset
@@ -83,15 +86,30 @@ def linear_field(
         state.add_given(given)
     key = (ptype, field)
     if key not in state.fields:
-        with library_errors(str(ds), InitialConditionsError):
+        with _opening_named(ds), library_errors(str(ds), InitialConditionsError):
             state.fields[key] = _read(ds, ptype, field)
     return state.fields[key]
+
+
+@contextmanager
+def _opening_named(ds: Any) -> Iterator[None]:
+    """Add to any error of a dataset that plain `yt.load` opened that `load` knows its format better."""
+    try:
+        yield
+    except ProtohaloError as error:
+        ours = state_of(ds).fingerprint or isinstance(ds, UnigridDataset) or not Path(str(ds.filename)).exists()
+        if ours or "yt_protohalos.load" in str(error):
+            raise
+        raise type(error)(
+            f"{error} (plain yt.load opened {ds}; its units and box may be wrong: open it with yt_protohalos.load)"
+        ) from error
 
 
 def particle_sites(ds: Any, ptype: str, data: Any) -> NDArray[np.int64]:
     """Flat row-major site index, int64 (N,), of each particle of a yt data object, in its order.
 
-    The particle type may be raw, ``all`` or ``nbody``, as long as it holds the particles of the lattice.
+    The particle type may be raw, ``all`` or ``nbody``. Particles of another type than that of the lattice, such as gas,
+    have the nearest site, if there is one per site and their IDs count them. Raises `LatticeError` for others.
     """
     check_unchanged(ds)
     if state_of(ds).sites is None:
@@ -100,8 +118,30 @@ def particle_sites(ds: Any, ptype: str, data: Any) -> NDArray[np.int64]:
     if sites is None:
         raise LatticeError(f"{ds} has no particles on its lattice; look sites of cells up by their position")
     if sites.id_base is not None:
-        return sites.flat_from_ids(whole_ids(np.asarray(data[ptype, "particle_index"]), str(ds)))
+        maps = [_sites_of_type(ds, name) for name in _raw_types(ds, ptype) if ds.particle_type_counts.get(name)]
+        return sites_of_ids(whole_ids(np.asarray(data[ptype, "particle_index"]), str(ds)), maps or [sites])
     return sites.flat_from_positions(box_positions(ds, data[ptype, "particle_position"], sites.lattice.box_size))
+
+
+def _raw_types(ds: Any, ptype: str) -> list[str]:
+    """Raw particle types of which a type, union or filter consists."""
+    if ptype in ds.particle_unions:
+        return sorted({name for each in ds.particle_unions[ptype].sub_types for name in _raw_types(ds, each)})
+    if ptype in ds.known_filters:
+        return _raw_types(ds, ds.known_filters[ptype].filtered_type)
+    return [ptype]
+
+
+def _sites_of_type(ds: Any, ptype: str) -> SiteMap:
+    """Sites of a raw particle type, read once per dataset."""
+    state = state_of(ds)
+    assert state.sites is not None
+    if ptype == state.lattice_type:
+        return state.sites
+    if ptype not in state.companions:
+        source = YTParticles(ds, ptype, state.sites.lattice.box_size, None)
+        state.companions[ptype] = companion_sites(source, state.sites)
+    return state.companions[ptype]
 
 
 def dataset_facts(ds: Any) -> BoxFacts:
@@ -135,7 +175,8 @@ def _read_particles(ds: Any, ptype: str | None, facts: BoxFacts) -> LinearField:
     stored = YTParticles(ds, used, size, cosmology.h / share if ds.cosmological_simulation else None)
     source = in_memory(stored) if stored.count <= LARGEST_HELD else stored
     field, sites = field_from_source(source, size, cosmology, redshift)
-    state_of(ds).sites = sites
+    state = state_of(ds)
+    state.sites, state.lattice_type = sites, used
     found_by = "position" if sites.id_base is None else f"IDs from {sites.id_base}"
     ytLogger.info("Lattice of %d^3 sites, offset %.3g spacings, found by %s.", field.n, sites.site_offset, found_by)
     return field

@@ -1,4 +1,4 @@
-"""Dataset of a MUSIC or monofonIC generic HDF5 file.
+"""Dataset of a MUSIC or monofonIC generic HDF5 file, and a word on the Enzo folders that MUSIC writes.
 
 Displacements are in box sides and velocities in km/s per Mpc/h of box, hence the units.
 """
@@ -9,11 +9,13 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from yt.data_objects.static_output import Dataset
 from yt.fields.field_info_container import FieldInfoContainer
 from yt.frontends.gadget.data_structures import GadgetHDF5Dataset
 
-from ...exceptions import ProtohaloWarning
+from ...exceptions import FormatError, ProtohaloWarning
 from ...fields.cosmology import Cosmology
+from ...initial_conditions.readers.enzo import is_enzo
 from ...initial_conditions.readers.music import is_generic, read_generic_layout
 from ..conf import with_conf
 from .unigrid import UnigridDataset
@@ -93,3 +95,19 @@ def _is_generic(filename: str) -> bool:
         return is_generic(Path(filename))
     except (OSError, RuntimeError, KeyError, ValueError):  # from HDF5, for a damaged file
         return False
+
+
+class EnzoICsDataset(Dataset):
+    """Refuses a folder of Enzo initial conditions in `yt.load`: its grids become particles in memory."""
+
+    def __new__(cls, filename: str, *args: Any, **kwargs: Any) -> Any:
+        """Raise `FormatError`."""
+        raise FormatError(
+            f"{Path(filename).name} holds Enzo initial conditions, which become a dataset in memory; open them with "
+            f"yt_protohalos.load({filename!r})"
+        )
+
+    @classmethod
+    def _is_valid(cls, filename: str, *args: Any, **kwargs: Any) -> bool:
+        # files in the folder may be outputs of Enzo itself
+        return Path(filename).is_dir() and is_enzo(Path(filename))
