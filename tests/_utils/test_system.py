@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,11 +12,16 @@ from yt_protohalos._utils import system
 from yt_protohalos._utils.system import (
     LOCAL_RANK_VARIABLES,
     VISIBLE,
+    available_addresses,
     available_memory,
     devices_of_node,
     local_rank,
     use_own_device,
 )
+from yt_protohalos.exceptions import OutOfMemoryError
+from yt_protohalos.models import backend
+from yt_protohalos.models.registry import load_card
+from yt_protohalos.models.runtime import load_network
 
 
 @pytest.mark.parametrize("name", LOCAL_RANK_VARIABLES)
@@ -87,6 +94,32 @@ def test_memory_left_of_the_limit_of_a_batch_system(tmp_path):
     files = {f"{job}/{name}": text for name, text in limit.items()}
     files |= {f"{job}/memory.stat": f"anon 5\ninactive_file {2**29}\n", f"{job}/step_0/memory.max": "max\n"}
     assert available_memory(write_system(tmp_path, "0::/slurm/job_7/step_0\n", files)) == 3 * 2**29
+
+
+def test_memory_left_of_a_limit_of_address_space(tmp_path, monkeypatch):
+    pages = 2**30 // resource.getpagesize()
+    root = write_system(tmp_path, "0::/\n", {"proc/self/statm": f"{pages} 5 5 1 0 5 0\n"})
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (3 * 2**30, resource.RLIM_INFINITY))
+    assert available_addresses(root) == available_memory(root) == 2 * 2**30
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY,) * 2)
+    assert available_addresses(root) is None
+
+
+def test_too_little_address_space_is_said_before_a_backend_is_imported(monkeypatch):
+    monkeypatch.setattr(backend, "available_addresses", lambda: 2**30)
+    monkeypatch.delitem(sys.modules, "keras", raising=False)
+    with pytest.raises(OutOfMemoryError, match=r"\(ulimit -v\) leaves 1 GiB.* needs 1\.5, .*method='fof'"):
+        backend.import_keras()
+    assert "keras" not in sys.modules
+    # the network of the default model needs 1.4 GiB beside its library, or alone where that is there
+    card, folder = load_card("planck-v5")
+    for imported, needed in ((False, "2.9"), (True, "1.4")):
+        if imported:
+            monkeypatch.setitem(sys.modules, "keras", None)
+        with pytest.raises(OutOfMemoryError, match=f"needs {needed}, "):
+            load_network(card.semantic, folder, "float32")
+    monkeypatch.setattr(backend, "available_addresses", lambda: None)
+    backend.check_addresses(2**60)
 
 
 def test_memory_left_of_a_limit_of_the_first_version_of_control_groups(tmp_path):

@@ -19,6 +19,10 @@ class ResourceExhaustedError(Exception):
     """As tensorflow has it, which is no MemoryError."""
 
 
+class AbortedError(Exception):
+    """As tensorflow has it, for whatever oneDNN refuses."""
+
+
 class XlaRuntimeError(RuntimeError):
     """As jax has it, for whatever goes wrong."""
 
@@ -77,6 +81,9 @@ OUT_OF_MEMORY = (
 
 def test_a_lack_of_memory_is_known_by_what_each_backend_calls_it():
     assert all(map(is_out_of_memory, OUT_OF_MEMORY))
+    failed = "Operation received an exception:Status: {}, message: could not create a primitive, in file mkl.cc"
+    assert is_out_of_memory(AbortedError(failed.format(1)))
+    assert not is_out_of_memory(AbortedError(failed.format(3)))  # not implemented
 
 
 @pytest.mark.parametrize(("most", "error"), [(1, OUT_OF_MEMORY[1]), (3, OUT_OF_MEMORY[0])])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import resource
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,15 +25,28 @@ def available_cores() -> int:
 def available_memory(root: Path = Path("/")) -> int | None:
     """Return the bytes of memory that this process may still take; None if the system does not say.
 
-    This is the free memory of the machine with its free swap, or what is left of the limit that a batch system or a
-    container set, if that is less.
+    This is the free memory of the machine with its free swap, or what is left of the limit that a batch system, a
+    container or ``ulimit -v`` set, if that is less.
     """
     try:
         lines = dict(line.split(":", 1) for line in (root / "proc/meminfo").read_text().splitlines())
         free = sum(int(lines[name].split()[0]) * 1024 for name in ("MemAvailable", "SwapFree"))
     except (OSError, KeyError, ValueError):
         return None
-    return min([free, *_left_in_control_groups(root)])
+    addresses = available_addresses(root)
+    return min([free, *_left_in_control_groups(root), *([] if addresses is None else [addresses])])
+
+
+def available_addresses(root: Path = Path("/")) -> int | None:
+    """Return the bytes of address space left of ``ulimit -v``; None without such a limit."""
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if limit == resource.RLIM_INFINITY:
+        return None
+    try:
+        pages = int((root / "proc/self/statm").read_text().split()[0])
+    except (OSError, ValueError, IndexError):
+        return None
+    return max(0, limit - pages * resource.getpagesize())
 
 
 def _left_in_control_groups(root: Path) -> Iterator[int]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from .._utils.files import open_hdf5
 from ..exceptions import FormatError, ModelError
-from .backend import import_keras
+from .backend import check_addresses, import_keras
 from .card import NetworkCard
 from .registry import weights_folder
 
@@ -131,6 +131,7 @@ def _check_weights(card: NetworkCard, path: Path) -> None:
 
 
 def load_network(card: NetworkCard, folder: Path, precision: str) -> Network:
-    """`load_model` as a function on numpy arrays."""
+    """`load_model` as a function on numpy arrays; `OutOfMemoryError` if ``ulimit -v`` leaves too little for it."""
+    check_addresses(card.side**3 * bytes_per_site(card))
     model = load_model(card, folder, precision)
     return lambda batch: np.asarray(model.predict_on_batch(batch), dtype=np.float32)

@@ -27,6 +27,7 @@ Item = TypeVar("Item")
 
 _OUTPUT_CHANNELS = {"semantic": 1, "instance": 3, "contour": 1, "positions": OUTPUTS}
 _MEMORY_MESSAGES = ("RESOURCE_EXHAUSTED", "OUT OF MEMORY", "FAILED TO ALLOCATE")
+_ONEDNN_OUT_OF_MEMORY = "Status: 1,"  # what tensorflow says of oneDNN, in an AbortedError
 _MEMORY_ERRORS = ("ResourceExhaustedError", "OutOfMemoryError", "MemoryError")
 
 
@@ -36,6 +37,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     tensorflow raises ResourceExhaustedError, torch OutOfMemoryError, jax XlaRuntimeError with RESOURCE_EXHAUSTED.
     """
     named = any(kind.__name__ in _MEMORY_ERRORS for kind in type(error).__mro__)
+    named |= type(error).__name__ == "AbortedError" and _ONEDNN_OUT_OF_MEMORY in str(error)
     return named or (isinstance(error, RuntimeError) and any(text in str(error).upper() for text in _MEMORY_MESSAGES))
 
 
