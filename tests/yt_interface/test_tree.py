@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import h5py
 import numpy as np
 import pytest
@@ -251,3 +253,12 @@ def test_the_command_resumes_and_replaces(ics, tmp_path, monkeypatch, capsys):
     arguments[3:5] = ["0", "5"]
     assert cli.main(arguments) == cli.USER_ERROR
     assert "it is valid up to z = 0.3" in capsys.readouterr().err
+
+
+def test_what_ytree_says_of_a_catalogue_is_among_the_messages_and_leads_to_a_tree():
+    ytree = pytest.importorskip("ytree", reason="needs ytree")
+    here = Path(__file__).parents[1]
+    with pytest.raises(TypeError) as error:
+        ytree.load(str(here / "data" / "stored" / "0.1.0" / "protohalos.0.h5"))
+    page = " ".join((here.parent / "docs" / "troubleshooting.md").read_text().split())
+    assert "`progenitor_tree`" in page[page.index(f"TypeError: {error.value}") :][:300]
