@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 from position_standins import STANDINS
+from scripts import ROOT, load
 
 import yt_protohalos as ph
 
-ROOT = Path(__file__).parents[2]
 SIDE = 24
 OWN_STAGES = {
     "positions": {"evolution", "channels", "position network", "groups"},
     "pseudo-space": {"semantic network", "instance network", "clustering", "stitching"},
 }
-
-
-def load(folder: str, name: str) -> ModuleType:
-    specification = importlib.util.spec_from_file_location(name, ROOT / folder / f"{name}.py")
-    assert specification is not None and specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture

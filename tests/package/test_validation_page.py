@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+from scripts import ROOT, load
 
-ROOT = Path(__file__).parents[2]
 BINS = [[10.9, 11.1], [11.1, 11.3], [11.3, 11.5]]
-
-
-def script(name: str) -> ModuleType:
-    specification = importlib.util.spec_from_file_location(name, ROOT / "docs" / f"{name}.py")
-    assert specification is not None and specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture
 def page() -> ModuleType:
-    return script("write_validation")
+    return load("docs", "write_validation")
 
 
 def test_the_tables_are_made_from_the_results(page: ModuleType) -> None:
@@ -73,14 +64,14 @@ def test_a_set_of_runs_without_scores_is_refused(page: ModuleType, tmp_path: Pat
 
 
 def test_the_tables_of_the_catalogue_are_made_from_the_results() -> None:
-    page = script("write_catalog_validation")
+    page = load("docs", "write_catalog_validation")
     text = page.PAGE.read_text(encoding="utf-8")
     assert text == page.text(text), "run: python docs/write_catalog_validation.py"
     assert page.MARKED.findall(text) == ["motion", "shapes", "confidence", "treepm", "treepm_confidence"]
 
 
 def test_bins_without_haloes_are_left_out() -> None:
-    page = script("write_catalog_validation")
+    page = load("docs", "write_catalog_validation")
     table = {"low": [0.0, 0.75], "high": [0.75, 0.8], "protohaloes": [0, 5]}
     table |= {"confidence": [None, 0.774], "purity": [None, 0.83], "found": [None, 0.5]}
     assert page.confidence({"by_confidence": table}).splitlines()[2:] == ["| 0.75 to 0.8 | 5 | 0.774 | 0.830 | 0.50 |"]

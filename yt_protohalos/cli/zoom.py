@@ -66,7 +66,7 @@ def _share(text: str) -> float:
 
 
 def run(args: argparse.Namespace) -> None:
-    from .._utils.files import check_writable
+    from .._utils.files import atomic_path, check_writable
     from ..catalog.zoom import zoom_region
     from ..catalog.zoom_files import chosen_shape
     from ..exceptions import RegionError
@@ -92,7 +92,8 @@ def run(args: argparse.Namespace) -> None:
         say(f"  {title}: {region.enclosed[name]} sites, {particles[name]} particles {args.levels} levels finer")
     say(f"wrote {args.output}")
     if args.code == "music":
-        conf.write_text(what_to_add + "\n")
+        with atomic_path(conf) as partial:
+            partial.write_text(what_to_add + "\n")
         say(f"wrote {conf}")
     if what_to_add and args.conf is None:
         say(f"\n# for the {'parameter file of genetIC' if args.code == 'genetic' else 'configuration file of MUSIC'}:")
@@ -100,7 +101,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _configuration(region: ZoomRegion, args: argparse.Namespace, shape: str) -> str:
-    """What the parameter file of the code needs: the whole file where that of the box is given."""
+    """Lines for the parameter file of the code, or the whole file where that of the box is given."""
     if args.code == "genetic":
         return region.genetic_lines(args.output, args.levels, shape)
     if args.code == "mask":

@@ -1,4 +1,4 @@
-"""What a file of initial conditions does not state, from the .conf of MUSIC or monofonIC beside it."""
+"""Facts that a file of initial conditions does not state, from the .conf of MUSIC or monofonIC beside it."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ class FrameCheckedHalos(HaloCatalogCallback):
 
 
 def mixed_frames(plotted: Any, haloes: Any) -> str | None:
-    """What is wrong where haloes are drawn over a plot of a dataset, None if nothing is known to be."""
+    """Warning about haloes drawn over a plot of a dataset of another frame or redshift, None where both fit."""
     frame = haloes.parameters.get("frame")
     on_lattice, lagrangian = isinstance(plotted, LatticeGrid), frame == LAGRANGIAN
     if on_lattice and not lagrangian:
